@@ -1,0 +1,69 @@
+# Everything is installed into .venv and nowhere else. `make help` lists the targets.
+# The base Python is used once, to create .venv: `make clean`, then `make PYTHON=python3.12 test`.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help demo test test-slow lint format clean
+
+help:
+	@echo 'make demo       install the package and run `shrinkage path` on a small example'
+	@echo 'make test       run every test and doctest but the slow ones (ARGS="-k l1" selects)'
+	@echo 'make test-slow  run the slow tests: the built wheel, long training'
+	@echo 'make lint       formatting, lint, types, import floors'
+	@echo 'make format     rewrite files as `make lint` wants them'
+	@echo 'make clean      remove .venv, caches and build output; runs are kept'
+
+demo: .venv/.installed
+	$(BIN)/shrinkage path
+
+test: .venv/.installed-dev
+	$(PYTEST) $(ARGS)
+
+test-slow: .venv/.installed-dev
+	$(PYTEST) -m slow $(ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+
+format: .venv/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Stamps: each step runs once, then again only when its inputs change. The second install
+# waits for the first, so `make -j` never runs two pips on one .venv.
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo 'shrinkage needs Python 3.10 or newer; "$(PYTHON)" is not. Try: make PYTHON=python3.11 ...' >&2; exit 1; }
+	@echo 'Creating .venv and installing into it: some minutes, once.'
+	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  $(PYTHON) -m venv .venv; \
+	elif $(PYTHON) -c 'import pip, venv' 2>/dev/null; then \
+	  $(PYTHON) -m venv --without-pip .venv && \
+	  $(PYTHON) -m pip --python $(BIN)/python --quiet install pip; \
+	else \
+	  echo '"$(PYTHON)" cannot create environments. On Debian: apt install python3-venv' >&2; exit 1; \
+	fi
+	@touch $@
+
+.venv/.installed: .venv/.created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[plot]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,72 @@
+"""Regularization for PyTorch: add a penalty, tune its strength, see whether it helped."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shrinkage.choose import minimum, one_standard_error, paired_one_standard_error, verdict
+    from shrinkage.engine.fit_path import fit_path
+    from shrinkage.errors import ShrinkageError
+    from shrinkage.parameters import everything, weights
+    from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
+    from shrinkage.regularize import regularize
+    from shrinkage.result import PathResult
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L1",
+    "L2",
+    "ElasticNet",
+    "GroupLasso",
+    "PathResult",
+    "Penalty",
+    "ShrinkageError",
+    "everything",
+    "fit_path",
+    "minimum",
+    "one_standard_error",
+    "paired_one_standard_error",
+    "regularize",
+    "verdict",
+    "weights",
+]
+
+_LOADED_ON_USE = {
+    "choose": ("minimum", "one_standard_error", "paired_one_standard_error", "verdict"),
+    "engine": ("fit_path",),
+    "errors": ("ShrinkageError",),
+    "parameters": ("everything", "weights"),
+    "penalties": ("L1", "L2", "ElasticNet", "GroupLasso", "Penalty"),
+    "regularize": ("regularize",),
+    "result": ("PathResult",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name, and with it torch, when it is first used."""
+    for module, names in _LOADED_ON_USE.items():
+        if name in names:
+            value: object = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps public names theirs: importing ``regularize.py`` would bind the file to its name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,103 @@
+"""Which axes, and which type, every tensor of a PathResult has; one list of what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+REFIT: Final = "refit."
+WEIGHTS: Final = "refit.weights."
+
+AXES: Final = {
+    "strengths": "K",
+    "folds": "N",
+    "targets": "N",
+    "predictions": "KSNC",
+    "train_loss": "KFSE",
+    "valid_loss": "KFSE",
+    "fit_loss": "KFS",
+    "norms": "KFSP",
+    "sparsity": "KFSP",
+    "diverged": "KFS",
+    "refit.train_loss": "KSE",
+    "refit.fit_loss": "KS",
+    "refit.norms": "KSP",
+    "refit.sparsity": "KSP",
+    "refit.diverged": "KS",
+}
+TEST_AXES: Final = {
+    "refit.test_predictions": "KSTC",
+    "refit.test_targets": "T",
+    "refit.test_loss": "KS",
+}
+TYPES: Final = {
+    "strengths": torch.float64,
+    "folds": torch.int64,
+    "predictions": torch.float32,
+    "diverged": torch.int64,
+    "refit.diverged": torch.int64,
+}
+
+
+def check_axes(tensors: Mapping[str, Tensor], n_seeds: int, n_tensors: int) -> list[str]:
+    """Return one sentence for every tensor whose type, device, shape or content does not fit."""
+    problems = [f"{name} is missing or not a tensor" for name in AXES if name not in tensors]
+    given_test = [name for name in TEST_AXES if name in tensors]
+    if 0 < len(given_test) < len(TEST_AXES):
+        problems.append(f"{', '.join(given_test)} come only with {', '.join(TEST_AXES)}")
+    sizes = {"S": n_seeds, "P": n_tensors}
+    if {"strengths", "folds"} <= set(tensors):
+        problems += _check_strengths(tensors["strengths"], sizes)
+        problems += _check_folds(tensors["folds"], sizes)
+    for name, tensor in tensors.items():
+        problems += _check_type(name, tensor) + _check_shape(name, tensor, sizes)
+    return problems
+
+
+def _check_strengths(strengths: Tensor, sizes: dict[str, int]) -> list[str]:
+    if strengths.dim() != 1 or len(strengths) == 0:
+        return []
+    sizes["K"] = len(strengths)
+    rising = bool((strengths[1:] > strengths[:-1]).all() and strengths[-1].isfinite())
+    if strengths[0] == 0 and rising:
+        return []
+    return ["strengths must start at 0 and increase strictly"]
+
+
+def _check_folds(folds: Tensor, sizes: dict[str, int]) -> list[str]:
+    if folds.dim() != 1 or len(folds) == 0:
+        return []
+    present = sorted(set(folds.tolist()))
+    sizes["N"], sizes["F"] = len(folds), len(present)
+    if present == list(range(len(present))):
+        return []
+    return ["folds must number the folds 0, 1, ... without a gap"]
+
+
+def _check_type(name: str, tensor: Tensor) -> list[str]:
+    if tensor.device.type != "cpu":
+        return [f"{name} is on {tensor.device}, not on the CPU"]
+    wanted = TYPES.get(name)
+    if wanted is not None:
+        return [] if tensor.dtype == wanted else [f"{name} is {tensor.dtype}, not {wanted}"]
+    if name.startswith(WEIGHTS) or tensor.is_floating_point():
+        return []
+    if name.endswith("targets") and tensor.dtype == torch.int64:
+        return []
+    return [f"{name} is {tensor.dtype}, not a floating type"]
+
+
+def _check_shape(name: str, tensor: Tensor, sizes: dict[str, int]) -> list[str]:
+    shape = tuple(tensor.shape)
+    axes = "KS" if name.startswith(WEIGHTS) else {**AXES, **TEST_AXES}[name]
+    tail = "..." if name.startswith(WEIGHTS) else ""
+    if len(shape) == len(axes) or (tail and len(shape) > len(axes)):
+        for axis, size in zip(axes, shape, strict=False):
+            sizes.setdefault(axis, size)
+        if shape[: len(axes)] == tuple(sizes[axis] for axis in axes) and 0 not in shape[:2]:
+            return []
+    wanted = ", ".join([f"{axis}={sizes[axis]}" if axis in sizes else axis for axis in axes])
+    return [f"{name} has shape {shape}, not ({wanted}{', ' + tail if tail else ''})"]

@@ -1,0 +1,76 @@
+"""How a command ends: one line for an error, exit code 2 for wrong usage and 1 for other faults."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from shrinkage.errors import ShrinkageError
+
+PLAIN = {"±": "+/-", "×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "’": "'", "→": "->"}
+
+
+class Commands(TyperGroup):
+    """Ends with ``Error: ...`` on stderr, whatever the terminal can show."""
+
+    def main(self, *arguments: Any, **extra: Any) -> NoReturn:
+        """Run the command line and exit."""
+        codecs.register_error("shrinkage.plain", _in_plain_characters)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="shrinkage.plain")
+        try:
+            code = super().main(*arguments, **{**extra, "standalone_mode": False})
+        except typer.TyperException as error:
+            typer.echo(f"Error: {error.format_message()}", err=True)
+            context = getattr(error, "ctx", None)
+            if error.exit_code == 2 and context is not None:
+                typer.echo(f"Try '{context.command_path} --help'.", err=True)
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def one_line_errors(debug: bool) -> Iterator[None]:
+    """Turn faults into one line and exit code 1, an interrupt into 130, unless debugging."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. A run is saved only when it is whole.", err=True)
+        raise typer.Exit(130) from None
+    except (typer.TyperException, typer.Exit, BrokenPipeError):
+        raise
+    except ShrinkageError as error:
+        if debug:
+            raise
+        raise typer.TyperException(str(error)) from error
+    except Exception as error:
+        if debug:
+            raise
+        raise typer.TyperException(
+            f"{type(error).__name__}: {error}. This should not happen; run again with --debug to "
+            "see where, and report it."
+        ) from error
+
+
+@contextmanager
+def usage(option: str) -> Iterator[None]:
+    """Blame ``option`` for a `ShrinkageError`: exit code 2."""
+    try:
+        yield
+    except ShrinkageError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    unknown = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in unknown), error.end

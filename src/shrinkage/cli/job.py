@@ -1,0 +1,246 @@
+"""The job behind ``shrinkage path``: from options to a saved run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import platform
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import typer
+
+import shrinkage
+from shrinkage import _run_directory
+from shrinkage.choose import minimum, one_standard_error
+from shrinkage.cli import screens
+from shrinkage.cli.exits import usage
+from shrinkage.cli.inputs import Job, make_penalty, read_data, read_strengths
+from shrinkage.cli.summary import path_rows, summarize
+from shrinkage.data import Dataset
+from shrinkage.engine import fit_path
+from shrinkage.engine.plan import make_folds
+from shrinkage.errors import ShrinkageError
+from shrinkage.models import make_model
+from shrinkage.parameters import explain_selection, weights
+from shrinkage.plots import save_figures
+from shrinkage.result import PathResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": partial(torch.optim.AdamW, weight_decay=0.0),
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
+COMPILE: dict[str, Any] = {"auto": "auto", "on": True, "off": False}
+FILES = {
+    "path.png": "picture of the path",
+    "path.svg": "the same, to scale",
+    "results.csv": "losses of every epoch",
+    "weights.safetensors": "model at the minimum",
+    "path.safetensors": "every number, exact",
+    "manifest.json": "facts and checksums",
+}
+
+
+def run(job: Job, screen: Console, side: Console, *, as_json: bool, started: float) -> None:
+    """Check everything, train, save, show.
+
+    Args:
+        job: What to do.
+        screen: For results.
+        side: For progress and notes.
+        as_json: Whether to print the results as JSON.
+        started: When the command started, by `time.perf_counter`.
+    """
+    penalty, how = make_penalty(job)
+    strengths = read_strengths(job, side)
+    train, test, data_facts = read_data(job)
+    _check_free(job.out or _default_directory(job, train.name), job.overwrite)
+    with usage("--model"):
+        factory = make_model(job.model, train.X.shape[1], train.outputs)
+    with usage("--select"):
+        explained = explain_selection(factory(), job.select or weights)
+    with usage("--folds"):
+        folds = make_folds(job.folds, train.X, train.y)
+    names = [row.name for row in explained if row.selected]
+    size = sum(row.tensor.numel() for row in explained)
+    header = {
+        "Data": _data_line(data_facts),
+        "Network": f"{job.model}, {size:,} parameters",
+        "Penalty": f"{type(penalty).__name__} on {_listed(names)}, {how}",
+        "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
+        f"{job.epochs} epochs",
+        "Members": _members_line(job, strengths),
+    }
+    screens.show_facts(screen, header)
+    with screens.live_progress(side) as progress:
+        result = fit_path(
+            factory,
+            train.X,
+            train.y,
+            penalty,
+            test=(test.X, test.y),
+            strengths=strengths,
+            folds=folds.tolist(),
+            seeds=job.seeds,
+            epochs=job.epochs,
+            batch_size=job.batch_size,
+            optimizer=partial(OPTIMIZERS[job.optimizer], lr=job.lr),
+            select=job.select or weights,
+            how=how,
+            compile=COMPILE[job.compile],
+            progress=progress,
+        )
+    result = replace(result, about={**result.about, **_about(), "data": data_facts})
+    try:
+        choices = minimum(result), one_standard_error(result)
+    except ShrinkageError:
+        screen.print()
+        screens.show_path(screen, path_rows(result), {})
+        raise
+    summary = summarize(result, *choices)
+    directory = job.out or _default_directory(job, train.name)
+    with screens.busy(side, "Saving"):
+        result.save(directory, overwrite=job.overwrite, choice=choices[0])
+        fault = _draw(result, directory)
+    files = [name for name in FILES if (directory / name).exists()]
+    seconds = time.perf_counter() - started
+    if as_json:
+        run_facts = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
+        typer.echo(json.dumps(_without_nan({**run_facts, **result.about, **summary}), indent=2))
+    _show(screen, summary, test, directory, files, seconds, result.about.get("engine", ""))
+    if fault is not None:
+        raise fault
+
+
+def _draw(result: PathResult, directory: Path) -> Exception | None:
+    """Draw if matplotlib is there; a fault is handed back, for the results come first."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    try:
+        save_figures(result, directory)
+    except Exception as error:
+        return error
+    return None
+
+
+def _show(
+    screen: Console,
+    summary: dict[str, Any],
+    test: Dataset,
+    directory: Path,
+    files: list[str],
+    seconds: float,
+    engine: str,
+) -> None:
+    rows = summary["strengths"]
+    screens.show_title(screen, "Cross-validation", "mean and standard error (SE) over the folds")
+    screens.show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
+    for advice in _advice(summary):
+        screen.print(f"Note: {advice}", style="yellow")
+    kept = f"{len(test.y):,} rows that no choice has seen; mean and deviation over the seeds"
+    screens.show_title(screen, "Test", kept)
+    screens.show_test(screen, summary["test"])
+    screen.print()
+    screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
+    screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}; engine {engine}")
+    screens.show_files(screen, {str(directory / name): FILES[name] for name in files})
+
+
+def _data_line(facts: dict[str, Any]) -> str:
+    outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
+    standardized = ", standardized" if "standardized" in facts else ""
+    return (
+        f"{facts['name']}: {facts['rows']:,} training rows, {facts['test_rows']:,} test rows, "
+        f"{facts['features']} features{standardized}, {outputs}"
+    )
+
+
+def _members_line(job: Job, strengths: int | list[float]) -> str:
+    n = strengths + 1 if isinstance(strengths, int) else len(strengths)
+    return (
+        f"{n} strengths x {job.folds} folds x {job.seeds} seeds = {n * job.folds * job.seeds:,}, "
+        f"plus {n * job.seeds:,} refits on all rows"
+    )
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _advice(summary: dict[str, Any]) -> list[str]:
+    """What to do about a choice at the edge of the grid."""
+    last = len(summary["strengths"]) - 1
+    places = {choice["index"] for choice in summary["choices"].values() if choice["at_edge"]}
+    advice = []
+    for place, word, factors in ((1, "smallest", (0.01, 0.1)), (last, "largest", (10, 100))):
+        if place in places:
+            strength = summary["strengths"][place]["strength"]
+            tries = ",".join(f"{strength * factor:.0e}" for factor in sorted((*factors, 1)))
+            advice.append(
+                f"a chosen strength is the {word} of the grid; a better one may lie beyond. "
+                f"Try --strengths {tries}"
+            )
+    return advice
+
+
+def _check_free(directory: Path, overwrite: bool) -> None:
+    """Refuse an output directory that could not be written, before the training."""
+    ours = directory.is_dir() and not directory.is_symlink()
+    if ours and not overwrite and any(directory.iterdir()):
+        raise ShrinkageError(
+            f"{directory} is in use. Choose another --out, or pass --overwrite to replace the run "
+            "in it."
+        )
+    _run_directory._check_target(directory, overwrite)
+    parent = next(place for place in directory.absolute().parents if place.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise ShrinkageError(f"{parent} cannot be written to. Choose another --out.")
+
+
+def _default_directory(job: Job, data: str) -> Path:
+    base = re.sub(r"[^\w.-]+", "-", f"{data}-{job.penalty}")
+    names = (base if n == 1 else f"{base}-{n}" for n in count(1))
+    places = (Path("runs") / name for name in names)
+    return next(place for place in places if job.overwrite or not os.path.lexists(place))
+
+
+def _about() -> dict[str, Any]:
+    typed = shlex.join(["shrinkage", *sys.argv[1:]])
+    home = re.escape(str(Path.home()))
+    return {
+        "command": re.sub(rf"{home}(?![\w.-])", "~", typed) if len(home) > 1 else typed,
+        "versions": {
+            "shrinkage": shrinkage.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "numpy": version("numpy"),
+            "scikit-learn": version("scikit-learn"),
+        },
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace what JSON cannot say by null."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

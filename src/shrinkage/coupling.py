@@ -1,0 +1,48 @@
+"""How a penalty enters an update: pure functions that every optimizer path calls."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from torch import Tensor
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import Penalty
+
+Coupling: TypeAlias = Literal["coupled", "decoupled", "proximal"]
+
+
+def coupled(penalty: Penalty, w: Tensor, gradient: Tensor) -> Tensor:
+    """Add the penalty's gradient to the loss's, as if the penalty stood in the loss."""
+    return gradient + penalty.gradient(w)
+
+
+def decoupled(penalty: Penalty, w: Tensor, lr: float | Tensor) -> Tensor:
+    """Shrink ``w`` by a gradient step on the penalty alone, before the optimizer's step."""
+    return w - lr * penalty.gradient(w)
+
+
+def proximal(penalty: Penalty, w: Tensor, lr: float | Tensor) -> Tensor:
+    """Apply the prox with step ``lr`` after the optimizer's step; gives exact zeros.
+
+    With an adaptive optimizer the threshold is ``lr * strength`` for every weight: the plain
+    metric, not the optimizer's.
+    """
+    return penalty.prox(w, lr)
+
+
+def resolve_coupling(how: str | None, penalty: Penalty) -> Coupling:
+    """Return ``how``, or the default: coupled for smooth penalties, proximal for kinked ones.
+
+    Raises:
+        ShrinkageError: ``how`` is not a coupling.
+    """
+    if how is None:
+        return "coupled" if penalty.smooth else "proximal"
+    for word in get_args(Coupling):
+        if how == word:
+            return word  # type: ignore[no-any-return]
+    raise ShrinkageError(
+        f"how={how!r} is not a coupling; choose from {', '.join(get_args(Coupling))}. To put the "
+        "penalty into the loss yourself, add penalty(model) to it."
+    )

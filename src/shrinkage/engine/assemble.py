@@ -1,0 +1,90 @@
+"""From what training left behind to a result with named axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shrinkage.engine.outcome import Outcome
+from shrinkage.engine.plan import ALL_ROWS, Group, Plan
+from shrinkage.engine.problem import Problem
+from shrinkage.engine.train import mean_losses
+from shrinkage.errors import ShrinkageError
+from shrinkage.result import PathResult, Refit
+
+
+def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, Any]) -> PathResult:
+    """Return the result of a run.
+
+    Raises:
+        ShrinkageError: Every member diverged.
+    """
+    if bool((outcome.diverged >= 0).all()):
+        raise ShrinkageError(
+            f"all {outcome.diverged.numel()} members diverged (learning rate {float(problem.lrs[0]):g}, "
+            f"strengths 0 to {float(plan.strengths[-1]):g}); lower the learning rate or scale the data."
+        )
+    columns = {group: column for column, group in enumerate(plan.groups())}
+    n = len(plan.folds)
+
+    def by_fold(values: Tensor) -> Tensor:
+        taken = [[values[:, columns[Group(f, s)]] for s in plan.seeds] for f in range(plan.n_folds)]
+        return torch.stack([torch.stack(row, 1) for row in taken], 1)
+
+    return PathResult(
+        penalty=problem.penalty,
+        strengths=plan.strengths,
+        folds=plan.folds,
+        seeds=plan.seeds,
+        tensor_names=problem.selected,
+        targets=problem.y[:n],
+        predictions=_out_of_fold(plan, outcome),
+        train_loss=by_fold(outcome.train_loss),
+        valid_loss=by_fold(outcome.held_loss),
+        fit_loss=by_fold(outcome.fit_loss),
+        norms=by_fold(outcome.norms),
+        sparsity=by_fold(outcome.sparsity),
+        diverged=by_fold(outcome.diverged),
+        refit=_refit(problem, plan, outcome, columns) if plan.refit else None,
+        about=about,
+    )
+
+
+def _out_of_fold(plan: Plan, outcome: Outcome) -> Tensor:
+    first = outcome.outputs[plan.groups()[0]]
+    k, s, n = len(plan.strengths), len(plan.seeds), len(plan.folds)
+    predictions = torch.full((k, s, n, *first.shape[2:]), torch.nan)
+    for place, seed in enumerate(plan.seeds):
+        for fold in range(plan.n_folds):
+            group = Group(fold, seed)
+            predictions[:, place, plan.held_rows(group)] = outcome.outputs[group].float()
+    return predictions
+
+
+def _refit(
+    problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, int]
+) -> Refit:
+    groups = [Group(ALL_ROWS, seed) for seed in plan.seeds]
+
+    def by_seed(values: Tensor) -> Tensor:
+        return torch.stack([values[:, columns[group]] for group in groups], 1)
+
+    outputs = targets = losses = None
+    if plan.tests:
+        outputs = torch.stack([outcome.outputs[group] for group in groups], 1)
+        targets = problem.y[len(plan.folds) :]
+        losses = torch.stack([mean_losses(problem, outcome.outputs[g], targets) for g in groups], 1)
+    names = outcome.weights[groups[0]]
+    return Refit(
+        train_loss=by_seed(outcome.train_loss),
+        fit_loss=by_seed(outcome.fit_loss),
+        norms=by_seed(outcome.norms),
+        sparsity=by_seed(outcome.sparsity),
+        diverged=by_seed(outcome.diverged),
+        weights={name: torch.stack([outcome.weights[g][name] for g in groups], 1) for name in names},
+        test_predictions=outputs,
+        test_targets=targets,
+        test_loss=losses,
+    )

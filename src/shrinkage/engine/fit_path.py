@@ -1,0 +1,226 @@
+"""The main verb: a whole cross-validated regularization path in one call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from shrinkage.engine.assemble import assemble
+from shrinkage.engine.check import blamed_module, difference_together
+from shrinkage.engine.chunk import Chunk, make_chunks
+from shrinkage.engine.compiled import Stepper, cached_package, compiled_stepper, eager_stepper
+from shrinkage.engine.grid import automatic_strengths
+from shrinkage.engine.loop import train_one_by_one
+from shrinkage.engine.loss import Loss
+from shrinkage.engine.outcome import Outcome, Progress
+from shrinkage.engine.plan import Plan, make_folds, make_seeds, make_strengths
+from shrinkage.engine.problem import ModelSource, Problem, make_problem
+from shrinkage.engine.rows import as_rows, with_test_rows
+from shrinkage.engine.schedule import MakeScheduler
+from shrinkage.engine.stack import member_bytes, stacked_members
+from shrinkage.engine.train import step_inputs, train_chunks
+from shrinkage.engine.update import MakeOptimizer, Update, update_for
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import Selection, weights
+from shrinkage.penalties import Penalty
+from shrinkage.result import PathResult
+
+WORTH_COMPILING = 60_000
+"""Member-steps below which a run ends before a compiler would."""
+
+
+def fit_path(
+    model: ModelSource,
+    X: Any,
+    y: Any,
+    penalty: Penalty,
+    *,
+    test: tuple[Any, Any] | None = None,
+    strengths: int | Sequence[float] = 20,
+    folds: Any = 5,
+    seeds: int | Sequence[int] = 3,
+    epochs: int = 20,
+    batch_size: int = 32,
+    loss: Loss = "auto",
+    optimizer: MakeOptimizer = functools.partial(torch.optim.Adam, lr=1e-3),
+    scheduler: MakeScheduler | None = None,
+    select: Selection = weights,
+    how: str | None = None,
+    refit: bool = True,
+    compile: bool | Literal["auto"] = "auto",
+    progress: Callable[[Progress], None] | None = None,
+    chunk: int | None = None,
+    max_memory: int | None = None,
+) -> PathResult:
+    r"""Train a model at every strength, fold and seed, all at once, and cross-validate it.
+
+    Members that share a fold and a seed share initial weights, batches and random numbers, so
+    their differences show the strength alone. The same path is also fit on all training rows.
+
+    Args:
+        model: A module whose layers have ``reset_parameters`` (copied, never changed), or a
+            factory without arguments.
+        X: Training rows, (N, ...), tensor or array.
+        y: Targets: integer classes 0..C-1, or numbers.
+        penalty: The penalty; the grid's strengths replace its own.
+        test: Held-out ``(X, y)``, never used for the choice of a strength.
+        strengths: How many automatic strengths, or the strengths. Strength 0 is always added.
+        folds: A number of folds (stratified for classes), a scikit-learn splitter, or one fold
+            id per row.
+        seeds: How many seeds (0, 1, ...), or the seeds.
+        epochs: Passes over the training rows.
+        batch_size: Rows a step.
+        loss: "auto" (cross-entropy for integer targets, else mean squared error),
+            "cross_entropy", "mse", a torch loss module, or a function
+            ``(output, target) -> one value per row``. The data loss is a mean over rows.
+        optimizer: ``functools.partial(torch.optim.Adam, lr=1e-3)`` or the like. SGD, Adam,
+            AdamW and RMSprop train vectorized, any other one member at a time.
+        scheduler: ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)`` or the
+            like, stepped after each epoch.
+        select: Which tensors are penalized, as in :func:`shrinkage.regularize`.
+        how: The coupling; by default coupled for smooth penalties, proximal for the others.
+        refit: Whether to fit the path on all training rows too.
+        compile: "auto" compiles runs that are long enough for it to pay.
+        progress: Called with a :class:`Progress` as the run goes on.
+        chunk: Members trained at once; by default as many as caches and memory like.
+        max_memory: Bytes that the members trained at once may need; by default half of what
+            is free.
+
+    Returns:
+        The path: losses, outputs, norms by strength, fold and seed.
+
+    Raises:
+        ShrinkageError: Data, model, grid or settings cannot be trained as given.
+
+    Example:
+        >>> X, y = torch.randn(60, 4), torch.arange(60) % 2
+        >>> result = fit_path(nn.Linear(4, 2), X, y, L2(1.0), strengths=3, seeds=1, epochs=2)
+        >>> result.strengths.shape
+        torch.Size([4])
+    """
+    tell = progress or (lambda _: None)
+    for name, number in {"epochs": epochs, "batch_size": batch_size}.items():
+        if number < 1:
+            raise ShrinkageError(f"{name}={number} must be at least 1.")
+    rows, targets = as_rows(X, y)
+    fold_ids = make_folds(folds, rows, targets)
+    problem = make_problem(
+        model,
+        *with_test_rows(rows, targets, test),
+        penalty,
+        loss=loss,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        epochs=epochs,
+        select=select,
+        how=how,
+    )
+    if isinstance(strengths, int):
+        strengths = automatic_strengths(problem, len(rows), strengths).tolist()
+    tests = len(problem.X) - len(rows)
+    plan = Plan(
+        make_strengths(strengths), fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit
+    )
+    update = update_for(optimizer)
+    if update is None:
+        outcome, engine = _one_by_one(problem, plan, tell, f"no vectorized {_named(optimizer)}")
+    else:
+        outcome, engine = _together(problem, plan, update, compile, tell, chunk, max_memory)
+    return assemble(problem, plan, outcome, _facts(problem, plan, engine))
+
+
+def _together(
+    problem: Problem,
+    plan: Plan,
+    update: Update,
+    compile: bool | Literal["auto"],
+    tell: Callable[[Progress], None],
+    members: int | None,
+    max_memory: int | None,
+) -> tuple[Outcome, str]:
+    model = problem.initial(plan.groups()[0]).train()
+    size = member_bytes(problem, update, model, plan.batch_size)
+    chunks = make_chunks(plan, size, members=members, max_memory=max_memory)
+    reason = None
+    try:
+        stepper = _make_stepper(model, problem, plan, update, chunks, compile, tell)
+        tell(_at_start("check", plan))
+        reason = difference_together(problem, plan, update, chunks[0], stepper)
+        if reason and stepper.kind == "compiled":
+            stepper = _make_eager(model, problem, plan, update, chunks)
+            reason = difference_together(problem, plan, update, chunks[0], stepper)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        if isinstance(error, ShrinkageError):
+            raise
+        reason = blamed_module(model, problem.X[: plan.batch_size], error)
+    if reason:
+        return _one_by_one(problem, plan, tell, reason)
+    return train_chunks(problem, plan, update, chunks, stepper, tell), f"vectorized, {stepper.kind}"
+
+
+def _make_stepper(
+    model: nn.Module,
+    problem: Problem,
+    plan: Plan,
+    update: Update,
+    chunks: list[Chunk],
+    compile: bool | Literal["auto"],
+    tell: Callable[[Progress], None],
+) -> Stepper:
+    members = sum(chunk.members for chunk in chunks)
+    member_steps = members * plan.steps(chunks[0].groups[0]) * plan.epochs
+    stacked = stacked_members(problem, update, chunks[0])
+    inputs = next(step_inputs(problem, plan, chunks[0], stacked, 0))
+    if compile == "auto":
+        compile = member_steps >= WORTH_COMPILING
+    if not compile:
+        return eager_stepper(model, problem, update, stacked)
+    if cached_package(model, problem, update, inputs) is None:
+        tell(_at_start("compile", plan))
+    return compiled_stepper(model, problem, update, stacked, inputs)
+
+
+def _make_eager(
+    model: nn.Module, problem: Problem, plan: Plan, update: Update, chunks: list[Chunk]
+) -> Stepper:
+    return eager_stepper(model, problem, update, stacked_members(problem, update, chunks[0]))
+
+
+def _one_by_one(
+    problem: Problem, plan: Plan, tell: Callable[[Progress], None], reason: str
+) -> tuple[Outcome, str]:
+    engine = f"one by one: {reason}"
+    tell(_at_start("train", plan, f"members train one by one, slower: {reason}"))
+    return train_one_by_one(problem, plan, tell), engine
+
+
+def _at_start(stage: str, plan: Plan, note: str = "") -> Progress:
+    members = len(plan.groups()) * len(plan.strengths)
+    return Progress(stage, 0, members, 0, plan.epochs, 0, 0, note)
+
+
+def _facts(problem: Problem, plan: Plan, engine: str) -> dict[str, Any]:
+    return {
+        "engine": engine,
+        "plan": {
+            "model": str(problem.initial(plan.groups()[0])),
+            "optimizer": _named(problem.optimizer),
+            "scheduler": _named(problem.scheduler) if problem.scheduler else None,
+            "loss": problem.loss_name,
+            "how": problem.how,
+            "selected": list(problem.selected),
+            "epochs": plan.epochs,
+            "batch_size": plan.batch_size,
+        },
+        "versions": {"torch": torch.__version__},
+    }
+
+
+def _named(maker: Any) -> str:
+    name = getattr(getattr(maker, "func", maker), "__name__", type(maker).__name__)
+    keywords = getattr(maker, "keywords", {})
+    return f"{name}({', '.join(f'{k}={v}' for k, v in keywords.items())})"

@@ -1,0 +1,91 @@
+"""Automatic strengths: where the path starts and ends."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from shrinkage.engine.problem import Problem
+from shrinkage.errors import ShrinkageError
+
+DECADES = 4.0
+NULL_FIT_STEPS = 50
+
+
+def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
+    """Return ``count`` strengths, equally spaced in the logarithm.
+
+    The largest is :func:`largest_strength`; the smallest lies four decades below.
+
+    Args:
+        problem: Data, loss, penalty and selection.
+        rows: How many of the first rows are training rows.
+        count: How many strengths.
+
+    Raises:
+        ShrinkageError: ``count`` is not a number >= 2.
+    """
+    if count < 2:
+        raise ShrinkageError(f"strengths={count}: give at least 2, or the strengths themselves.")
+    top = largest_strength(problem, rows)
+    return top * torch.logspace(-DECADES, 0, count, dtype=torch.float64)
+
+
+def largest_strength(problem: Problem, rows: int) -> float:
+    r"""Return the strength where the path starts.
+
+    For penalties that zero weights, on models where that can be said: the smallest strength at
+    which all penalized weights are zero, by the optimality condition at the null fit, the fit
+    of the other parameters alone. A net of several layers has no such condition, its gradient
+    at zero weights vanishes; and no L2 strength gives exact zeros. There, the strength at which
+    the penalty outweighs the loss at the initial weights:
+    :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`.
+    """
+    x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0)
+    penalty = problem.penalty.at(1.0)
+    start = {name: dict(model.named_parameters())[name].detach() for name in problem.selected}
+    null = _null_gradients(problem, x, y)
+    exact = max(float(penalty.strength_max(g)) for g in null.values())
+    if all(bool(g.any()) for g in null.values()) and exact < float("inf"):
+        return exact
+    pull = _norm({name: penalty.gradient(w) for name, w in start.items()})
+    balance = _norm(_gradients(problem, model, x, y)) / pull
+    if not 0 < balance < float("inf"):
+        raise ShrinkageError(
+            "no automatic strengths: the loss or the penalty has no gradient at the initial weights; "
+            "give strengths=[...]."
+        )
+    return balance
+
+
+def _null_gradients(problem: Problem, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    null = problem.build(0)
+    own = dict(null.named_parameters())
+    with torch.no_grad():
+        for name in problem.selected:
+            own[name].zero_()
+    others = [p for name, p in own.items() if name not in problem.selected and p.requires_grad]
+    if others:
+        optimizer = torch.optim.LBFGS(
+            others, max_iter=NULL_FIT_STEPS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = problem.loss(null(x), y).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimizer.step(closure)  # type: ignore[arg-type]
+    return _gradients(problem, null, x, y)
+
+
+def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    own = dict(model.named_parameters())
+    tensors = [own[name] for name in problem.selected]
+    loss = problem.loss(model(x), y).mean()
+    return dict(zip(problem.selected, torch.autograd.grad(loss, tensors), strict=True))
+
+
+def _norm(tensors: dict[str, Tensor]) -> float:
+    return float(torch.stack([t.detach().double().norm() for t in tensors.values()]).norm())

@@ -1,0 +1,141 @@
+"""The fallback: one member at a time, with the real optimizer, for any model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from shrinkage.engine.outcome import Outcome, Progress, empty_outcome
+from shrinkage.engine.plan import ALL_ROWS, Group, Plan, key
+from shrinkage.engine.problem import Problem
+from shrinkage.regularize import regularize
+
+
+def train_one_by_one(
+    problem: Problem, plan: Plan, report: Callable[[Progress], None]
+) -> Outcome:
+    """Train every member alone, exactly as a user would by hand.
+
+    Members of a group share initial weights, batches and random numbers.
+
+    Args:
+        problem: What to train.
+        plan: The grid.
+        report: Told after every epoch.
+    """
+    outcome = empty_outcome(plan, len(problem.selected))
+    groups = plan.groups()
+    members_total = len(groups) * len(plan.strengths)
+    total = sum(plan.steps(group) for group in groups) * plan.epochs * len(plan.strengths)
+    members = steps = 0
+    for column, group in enumerate(groups):
+        for k, strength in enumerate(plan.strengths.tolist()):
+            model = problem.initial(group)
+
+            def epoch_done(epoch: int, steps: int = steps, members: int = members) -> None:
+                done = steps + epoch * plan.steps(group)  # noqa: B023 - called before the next group
+                report(Progress("train", members, members_total, epoch, plan.epochs, done, total))
+
+            _train(model, problem, plan, group, strength, outcome, (k, column), epoch_done)
+            _record_end(model, problem, plan, group, outcome, (k, column))
+            members += 1
+            steps += plan.epochs * plan.steps(group)
+    report(Progress("train", members, members_total, plan.epochs, plan.epochs, total, total))
+    return outcome
+
+
+def _train(
+    model: nn.Module,
+    problem: Problem,
+    plan: Plan,
+    group: Group,
+    strength: float,
+    outcome: Outcome,
+    place: tuple[int, int],
+    epoch_done: Callable[[int], None],
+) -> None:
+    optimizer = problem.optimizer(p for p in model.parameters() if p.requires_grad)
+    scheduler = problem.scheduler(optimizer) if problem.scheduler else None
+    regularize(
+        model,
+        optimizer,
+        problem.penalty.at(strength),
+        select=lambda name, _: name in problem.selected,
+        how=problem.how,
+    )
+    held, count = plan.held_rows(group), 0
+    with torch.random.fork_rng():
+        torch.manual_seed(key("training", group))
+        for epoch in range(plan.epochs):
+            model.train()
+            losses = 0.0
+            for rows, weight in zip(*plan.batches(group, epoch), strict=True):
+                count += 1
+                chosen = rows[weight > 0]
+                loss = _step(model, optimizer, problem, chosen)
+                if not loss.isfinite():
+                    outcome.diverged[place] = count
+                    return
+                losses += float(loss) * len(chosen)
+            if scheduler is not None:
+                scheduler.step()
+            outcome.train_loss[(*place, epoch)] = losses / len(plan.train_rows(group))
+            if len(held):
+                outcome.held_loss[(*place, epoch)] = _loss(problem, _outputs(model, problem, held), held)
+            epoch_done(epoch + 1)
+
+
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, problem: Problem, rows: Tensor
+) -> Tensor:
+    losses: list[Tensor] = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = problem.loss(model(problem.X[rows]), problem.y[rows]).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+        return loss
+
+    optimizer.step(closure)  # type: ignore[arg-type]
+    return losses[0]
+
+
+def _record_end(
+    model: nn.Module,
+    problem: Problem,
+    plan: Plan,
+    group: Group,
+    outcome: Outcome,
+    place: tuple[int, int],
+) -> None:
+    k, column = place
+    strengths = len(plan.strengths)
+    rows, held = plan.train_rows(group), plan.held_rows(group)
+    alive = outcome.diverged[place] < 0
+    if alive:
+        outcome.fit_loss[place] = _loss(problem, _outputs(model, problem, rows), rows)
+    if len(held):
+        outputs = _outputs(model, problem, held)
+        kept = outcome.outputs.setdefault(group, outputs.new_empty(strengths, *outputs.shape))
+        kept[k] = outputs if alive else torch.nan
+    tensors = {n: t.detach() for n, t in [*model.named_parameters(), *model.named_buffers()]}
+    for p, name in enumerate(problem.selected):
+        outcome.norms[k, column, p] = tensors[name].norm().float()
+        outcome.sparsity[k, column, p] = (tensors[name] == 0).float().mean()
+    if group.fold == ALL_ROWS:
+        weights = outcome.weights.setdefault(group, {})
+        for name, tensor in tensors.items():
+            weights.setdefault(name, tensor.new_empty(strengths, *tensor.shape))[k] = tensor
+
+
+def _outputs(model: nn.Module, problem: Problem, rows: Tensor) -> Tensor:
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(problem.X[part]) for part in rows.split(4096)])
+
+
+def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> float:
+    return float(problem.loss(outputs, problem.y[rows]).mean())

@@ -1,0 +1,217 @@
+"""Which runs: strengths x folds x seeds, and which rows each of them sees when."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from shrinkage.errors import ShrinkageError
+
+ALL_ROWS: Literal[-1] = -1
+
+
+@dataclass(frozen=True)
+class Group:
+    """The members that share a fold and a seed: same rows, same start, same batches.
+
+    Attributes:
+        fold: The held-out fold, or ``ALL_ROWS`` for the refit on every training row.
+        seed: The seed of initial weights and batch order.
+    """
+
+    fold: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The grid of members and the rows they train on, made once.
+
+    Attributes:
+        strengths: (K,) float64, increasing, the first one 0.
+        folds: (N,) int64, the fold each training row is held out in.
+        seeds: The seeds.
+        tests: Number of test rows; they follow the training rows in the data.
+        epochs: Passes over the training rows.
+        batch_size: Rows a step.
+        refit: Whether the path is also fit on all training rows.
+    """
+
+    strengths: Tensor
+    folds: Tensor
+    seeds: tuple[int, ...]
+    tests: int
+    epochs: int
+    batch_size: int
+    refit: bool = True
+
+    @property
+    def n_folds(self) -> int:
+        return int(self.folds.max()) + 1
+
+    def groups(self) -> list[Group]:
+        """Return every (fold, seed), the refits last."""
+        folds = [*range(self.n_folds), *([ALL_ROWS] if self.refit else [])]
+        return [Group(fold, seed) for fold in folds for seed in self.seeds]
+
+    def train_rows(self, group: Group) -> Tensor:
+        if group.fold == ALL_ROWS:
+            return torch.arange(len(self.folds))
+        return (self.folds != group.fold).nonzero().flatten()
+
+    def held_rows(self, group: Group) -> Tensor:
+        """Return the rows the group never trains on: its fold, or the test rows for a refit."""
+        if group.fold == ALL_ROWS:
+            return torch.arange(len(self.folds), len(self.folds) + self.tests)
+        return (self.folds == group.fold).nonzero().flatten()
+
+    def steps(self, group: Group) -> int:
+        """Return the number of steps an epoch."""
+        return math.ceil(len(self.train_rows(group)) / self.batch_size)
+
+    def batches(self, group: Group, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the row of each place in each batch of one epoch, and its weight in the mean.
+
+        The last, short batch is padded with rows of weight zero, so every batch has one shape
+        and an epoch still equals a DataLoader's with ``drop_last=False``.
+
+        Shape:
+            both: (steps, batch_size).
+        """
+        rows = self.train_rows(group)
+        order = torch.randperm(len(rows), generator=generator("order", group, epoch))
+        places = torch.full((self.steps(group) * self.batch_size,), -1)
+        places[: len(rows)] = rows[order]
+        batches = places.view(-1, self.batch_size)
+        real = batches >= 0
+        return batches.clamp_min(0), real / real.sum(dim=1, keepdim=True)
+
+
+def key(*parts: object) -> int:
+    """Return a 63-bit number that depends on ``parts`` alone: the seed of one random stream."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(*parts: object) -> torch.Generator:
+    """Return a random generator seeded by :func:`key`."""
+    return torch.Generator().manual_seed(key(*parts))
+
+
+def make_strengths(strengths: Iterable[float]) -> Tensor:
+    """Return the strengths sorted, with 0 in front.
+
+    Raises:
+        ShrinkageError: One is negative, not finite, not a number or given twice, or none is given.
+
+    Example:
+        >>> make_strengths([1e-2, 1e-3])
+        tensor([0.0000, 0.0010, 0.0100], dtype=torch.float64)
+    """
+    try:
+        values = [float(s) for s in strengths]
+    except (TypeError, ValueError) as error:
+        raise ShrinkageError(f"strengths={strengths!r} are not numbers >= 0.") from error
+    bad = [s for s in values if not (math.isfinite(s) and s >= 0)]
+    if bad:
+        raise ShrinkageError(f"strengths must be finite and >= 0; got {', '.join(map(str, bad))}.")
+    twice = sorted({s for s in values if values.count(s) > 1})
+    if twice:
+        raise ShrinkageError(f"strengths given twice: {', '.join(f'{s:g}' for s in twice)}.")
+    if not any(values):
+        raise ShrinkageError("no strength above 0 is given; a path needs at least one.")
+    return torch.tensor(sorted({0.0, *values}), dtype=torch.float64)
+
+
+def make_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds; a number S stands for 0..S-1."""
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ShrinkageError(f"seeds={seeds!r}: give a number >= 1 or distinct integers.")
+    return chosen
+
+
+def make_folds(folds: Any, X: Tensor, y: Tensor) -> Tensor:
+    """Return the fold of each row.
+
+    Args:
+        folds: A number (stratified and shuffled for classes, shuffled for numbers), a
+            scikit-learn splitter, or one fold id per row.
+        X: Training rows.
+        y: Their targets.
+
+    Raises:
+        ShrinkageError: Fewer than two folds, more folds than rows of a class, a row held out
+            not exactly once, or a training part that misses a class.
+    """
+    classes = not y.is_floating_point()
+    if isinstance(folds, int):
+        ids = _split(_splitter(folds, y), X, y)
+    elif hasattr(folds, "split"):
+        ids = _split(folds, X, y)
+    else:
+        ids = _given(folds, len(y))
+    if classes:
+        _check_classes(ids, y)
+    return ids
+
+
+def _splitter(folds: int, y: Tensor) -> Any:
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    if not 2 <= folds <= len(y):
+        raise ShrinkageError(f"folds={folds} with {len(y)} rows: give 2 to {len(y)} folds.")
+    if y.is_floating_point():
+        return KFold(folds, shuffle=True, random_state=0)
+    values, counts = torch.unique(y, return_counts=True)
+    if counts.min() < folds:
+        rare = values[counts.argmin()].item()
+        raise ShrinkageError(
+            f"class {rare} has {int(counts.min())} rows, fewer than folds={folds}; "
+            "give fewer folds or drop the class."
+        )
+    return StratifiedKFold(folds, shuffle=True, random_state=0)
+
+
+def _split(splitter: Any, X: Tensor, y: Tensor) -> Tensor:
+    ids = torch.full((len(y),), -1)
+    for fold, (_, held) in enumerate(splitter.split(X.numpy(), y.numpy())):
+        held_rows = torch.as_tensor(held)
+        if (ids[held_rows] >= 0).any():
+            raise ShrinkageError(f"{splitter!r} holds a row out twice; every row must be held out once.")
+        ids[held_rows] = fold
+    if (ids < 0).any():
+        raise ShrinkageError(
+            f"{splitter!r} never holds out {int((ids < 0).sum())} rows; every row must be held out once."
+        )
+    return ids
+
+
+def _given(folds: Any, n: int) -> Tensor:
+    given = torch.as_tensor(folds)
+    if given.shape != (n,) or given.is_floating_point():
+        raise ShrinkageError(
+            f"folds has shape {tuple(given.shape)} and type {given.dtype}; "
+            f"give a number, a splitter, or {n} integer fold ids, one per row."
+        )
+    values, ids = torch.unique(given, return_inverse=True)
+    if len(values) < 2:
+        raise ShrinkageError("folds names a single fold; give at least 2.")
+    return ids
+
+
+def _check_classes(ids: Tensor, y: Tensor) -> None:
+    present = set(y.unique().tolist())
+    for fold in range(int(ids.max()) + 1):
+        missing = present - set(y[ids != fold].unique().tolist())
+        if missing:
+            raise ShrinkageError(
+                f"without fold {fold} no row of class {sorted(missing)[0]} is left to train on; "
+                "use stratified folds or fewer of them."
+            )

@@ -1,0 +1,162 @@
+"""What every member trains, whatever its strength, fold and seed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from shrinkage.coupling import Coupling, resolve_coupling
+from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
+from shrinkage.engine.plan import Group, key
+from shrinkage.engine.schedule import MakeScheduler, learning_rates
+from shrinkage.engine.update import MakeOptimizer
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import Selection, selected_parameters
+from shrinkage.penalties import Penalty
+
+ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The data, the model and the update, without the grid.
+
+    Attributes:
+        build: Makes a freshly initialized model from a random key.
+        X: Rows to train on, then the test rows.
+        y: Their targets.
+        loss: The data loss of each row.
+        loss_name: What to call it.
+        penalty: The penalty; the plan's strengths replace its own.
+        selected: Names of the penalized tensors.
+        how: The coupling.
+        optimizer: Makes the optimizer from parameters.
+        scheduler: Makes the scheduler from the optimizer, or None.
+        lrs: (epochs,) the learning rates that the scheduler yields.
+    """
+
+    build: Callable[[int], nn.Module]
+    X: Tensor
+    y: Tensor
+    loss: RowLoss
+    loss_name: str
+    penalty: Penalty
+    selected: tuple[str, ...]
+    how: Coupling
+    optimizer: MakeOptimizer
+    scheduler: MakeScheduler | None
+    lrs: Tensor
+
+    def initial(self, group: Group) -> nn.Module:
+        """Return the model all members of ``group`` start from."""
+        return self.build(key("initial weights", group))
+
+
+def make_problem(
+    model: ModelSource,
+    X: Tensor,
+    y: Tensor,
+    penalty: Penalty,
+    *,
+    loss: Loss,
+    optimizer: MakeOptimizer,
+    scheduler: MakeScheduler | None,
+    epochs: int,
+    select: Selection,
+    how: str | None,
+) -> Problem:
+    """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
+    if not isinstance(penalty, Penalty):
+        raise ShrinkageError(f"penalty={penalty!r} is not a penalty; give L2(1.0) or the like.")
+    build = make_builder(model)
+    fresh = build(0)
+    dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
+    X, y = (t.to(dtype) if t.is_floating_point() else t for t in (X, y))
+    loss_name, each = row_loss(loss, y)
+    check_fit(each, loss_name, _first_output(fresh, X), y)
+    penalized = selected_parameters(fresh, select)
+    for tensor in penalized.values():
+        penalty.value(tensor.detach())
+    return Problem(
+        build=build,
+        X=X,
+        y=y,
+        loss=each,
+        loss_name=loss_name,
+        penalty=penalty,
+        selected=tuple(name for name, tensor in penalized.items() if tensor.requires_grad),
+        how=resolve_coupling(how, penalty),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        lrs=learning_rates(optimizer, scheduler, epochs),
+    )
+
+
+def _first_output(model: nn.Module, X: Tensor) -> Tensor:
+    try:
+        with torch.no_grad():
+            output = model(X[:2])
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise ShrinkageError(
+            f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: {error}."
+        ) from error
+    if not isinstance(output, Tensor):
+        raise ShrinkageError(f"the model returned {type(output).__name__}; it must return one tensor.")
+    return output
+
+
+def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
+    """Return a function from a random key to a freshly initialized model.
+
+    The caller's random state is left as it was.
+
+    Args:
+        model: A module whose layers have ``reset_parameters`` (it is copied, never changed), or
+            a factory without arguments.
+
+    Raises:
+        ShrinkageError: A parameter of the module belongs to no layer that can reset it, or the
+            factory does not return a module.
+    """
+    if isinstance(model, nn.Module):
+        _check_resettable(model)
+        make: Callable[[], nn.Module] = lambda: _reset(copy.deepcopy(model))  # noqa: E731
+    elif callable(model):
+        make = model
+    else:
+        raise ShrinkageError(f"model={model!r} is neither a module nor a factory () -> module.")
+
+    def build(seed: int) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            built = make()
+        if not isinstance(built, nn.Module):
+            raise ShrinkageError(f"the model factory returned {type(built).__name__}, not a module.")
+        return built
+
+    return build
+
+
+def _reset(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+        if reset is not None:
+            reset()
+    return model
+
+
+def _check_resettable(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        resettable = hasattr(module, "reset_parameters") or hasattr(module, "_reset_parameters")
+        own = [n for n, _ in module.named_parameters(recurse=False)]
+        if own and not resettable:
+            where = f"{name}.{own[0]}" if name else own[0]
+            raise ShrinkageError(
+                f"{where} belongs to a {type(module).__name__} without reset_parameters(), so a fresh "
+                "start per seed is impossible; give the model as a factory: lambda: MyModel()."
+            )

@@ -1,0 +1,55 @@
+"""The caller's data as tensors of rows, checked once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shrinkage.errors import ShrinkageError
+
+
+def as_rows(X: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
+    """Return rows and targets as tensors.
+
+    Args:
+        X: (N, ...) numbers.
+        y: (N, ...) integer classes or numbers; a single trailing axis of size 1 is kept.
+        prefix: What to say before the names in an error.
+
+    Raises:
+        ShrinkageError: Not numbers, no rows, of different length, or not finite.
+    """
+    rows, targets = _numbers(X, f"{prefix}X"), _numbers(y, f"{prefix}y")
+    if len(rows) != len(targets):
+        raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")
+    return rows, targets if targets.is_floating_point() else targets.long()
+
+
+def with_test_rows(X: Tensor, y: Tensor, test: tuple[Any, Any] | None) -> tuple[Tensor, Tensor]:
+    """Return the training rows with the test rows, if any, behind them."""
+    if test is None:
+        return X, y
+    rows, targets = as_rows(*test, "test ")
+    if rows.shape[1:] != X.shape[1:] or targets.shape[1:] != y.shape[1:]:
+        raise ShrinkageError(
+            f"test rows have shape {tuple(rows.shape[1:])} and training rows {tuple(X.shape[1:])}."
+        )
+    return torch.cat([X, rows.to(X.dtype)]), torch.cat([y, targets.to(y.dtype)])
+
+
+def _numbers(values: Any, name: str) -> Tensor:
+    try:
+        rows = torch.as_tensor(values).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShrinkageError(f"{name} is not an array of numbers: {error}.") from error
+    if rows.dim() == 0 or rows.numel() == 0:
+        raise ShrinkageError(f"{name} has shape {tuple(rows.shape)}: it holds no rows.")
+    bad = ~rows.reshape(len(rows), -1).isfinite().all(1)
+    if bad.any():
+        raise ShrinkageError(
+            f"{name} holds NaN or infinite numbers in {int(bad.sum())} of {len(rows)} rows, "
+            f"first in row {int(bad.nonzero()[0])}; remove or impute them first."
+        )
+    return rows

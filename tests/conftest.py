@@ -1,0 +1,36 @@
+"""Every test starts from one seed, on one thread, away from the user's home and caches."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("shrinkage", deadline=None, derandomize=True)
+settings.load_profile("shrinkage")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Parallel workers inherit the moved HOME, so the real one is remembered only once.
+    os.environ.setdefault("SHRINKAGE_TESTS_USER_HOME", str(Path.home()))
+    place = tempfile.TemporaryDirectory(prefix="shrinkage-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(place.cleanup)
+    home = Path(place.name)
+    os.environ.update(
+        HOME=str(home),
+        XDG_CACHE_HOME=str(home / "cache"),
+        SHRINKAGE_CACHE=str(home / "cache" / "shrinkage"),
+        TORCHINDUCTOR_CACHE_DIR=str(home / "cache" / "torchinductor"),
+        MPLBACKEND="Agg",
+        OMP_NUM_THREADS="1",
+    )
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
