@@ -36,7 +36,7 @@ MODULES = {
     "tutorial": "tutorial",
 }
 REFERENCE = "tuned"
-MEDIAN_TOLERANCE, WORST_TOLERANCE = 0.04, 0.12
+MEDIAN_TOLERANCE, WORST_TOLERANCE = 0.06, 0.12
 
 
 @dataclass

@@ -19,7 +19,7 @@ from shrinkage.penalties import catalogue
 from shrinkage.result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "7", "--seeds", "2"]
-TINY = [*SMALL, "--folds", "2", "--epochs", "1", "--compile", "off"]
+TINY = ["--model", "linear", "--n-strengths", "2", "--folds", "2", "--seeds", "1", "--epochs", "1"]
 
 
 class FakeEngine:
@@ -187,7 +187,7 @@ def test_manifest_tells_command_data_and_versions(
         (["--strengths", "inf"], "finite and >= 0"),
         (["--strengths", "0"], "no strength above 0"),
         (["--strengths", "1", "--n-strengths", "3"], "not both"),
-        (["--n-strengths", "0"], "--n-strengths"),
+        (["--n-strengths", "1"], "--n-strengths"),
         (["--folds", "1"], "--folds"),
         (["--folds", "1000"], "--folds"),
         (["--seeds", "0"], "--seeds"),
@@ -405,7 +405,7 @@ def test_command_line_loads_nothing_heavy() -> None:
 
 
 def test_real_run_whose_reader_leaves_is_quiet_and_complete(tmp_path: Path) -> None:
-    with python("-m", "shrinkage", "path", *TINY, cwd=tmp_path) as command:
+    with python("-m", "shrinkage", "path", "--data", "iris", *TINY, cwd=tmp_path) as command:
         assert command.stdout is not None
         assert command.stderr is not None
         assert command.stdout.readline().startswith("Data")

@@ -57,12 +57,25 @@ def test_given_axes_are_used() -> None:
 def test_labels_of_the_chosen_strengths_never_overlap() -> None:
     result = make_result(14, 3, 1)
     grid, display = result.strengths.tolist(), PathDisplay.from_result(result)
-    for low, high in [(0, 0), (0, 1), (0, 4), (0, 13), (1, 9), (3, 4), (4, 12), (7, 8), (12, 13)]:
+    for low, high in [
+        (0, 0),
+        (0, 1),
+        (0, 4),
+        (0, 13),
+        (1, 9),
+        (3, 4),
+        (4, 12),
+        (7, 8),
+        (8, 9),
+        (9, 10),
+        (12, 13),
+    ]:
         display.marks = {"minimum": grid[low], "one standard error": grid[high]}
         display.plot()
         boxes = [label.get_window_extent() for label in display.mark_labels_]
         assert len(boxes) == len({low, high})
-        assert all(0 < box.x0 < box.x1 < display.figure_.bbox.x1 for box in boxes)
+        frame = display.ax_.bbox
+        assert all(frame.x0 < box.x0 < box.x1 < frame.x1 for box in boxes)
         assert not boxes[0].overlaps(boxes[-1]) or len(boxes) == 1
 
 

@@ -1,8 +1,8 @@
 """The tutorial's loop: DataLoader, penalty in the loss, one member after another.
 
 The whole takes minutes, so a sample of strengths is trained, over all folds, and the time is
-extrapolated by the number of members; ``--strengths 32`` trains them all. One thread, which is
-faster than torch's default here (``--threads 4``), and does not collapse on a busy machine.
+extrapolated by the number of members; ``--strengths 32`` trains them all. One thread:
+torch's default (``--threads 4``) was slower on a quiet machine and collapses on a busy one.
 """
 
 from __future__ import annotations

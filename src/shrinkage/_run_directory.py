@@ -179,7 +179,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         seen.add(storage)
     try:
         save_file(separate, path)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ShrinkageError(f"cannot write {path.name}: {error}. Nothing was saved.") from error
     path.chmod(0o644)
     with path.open("rb") as stream:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from shrinkage.errors import ShrinkageError
 
@@ -44,12 +45,20 @@ class Row:
     shared: tuple[str, ...] = ()
 
 
-@dataclass
-class _Place:
-    names: list[str]
+class _Use(NamedTuple):
+    name: str
     module: nn.Module
     local_name: str
+
+
+@dataclass
+class _Place:
     tensor: Tensor
+    uses: list[_Use]
+
+    @property
+    def names(self) -> list[str]:
+        return [use.name for use in self.uses]
 
 
 def weights(name: str, tensor: Tensor) -> bool:
@@ -101,19 +110,13 @@ def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[s
 
 def _places(model: nn.Module) -> list[_Place]:
     places: dict[int, _Place] = {}
-    for name, module, local_name, tensor in _walk(model):
-        place = places.setdefault(id(tensor), _Place([], module, local_name, tensor))
-        place.names.append(name)
-        if _is_weight(module, local_name) and not _is_weight(place.module, place.local_name):
-            place.module, place.local_name = module, local_name
-    return list(places.values())
-
-
-def _walk(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     for prefix, module in model.named_modules(remove_duplicate=False):
         for local_name, tensor in module._parameters.items():
             if tensor is not None:
-                yield f"{prefix}.{local_name}" if prefix else local_name, module, local_name, tensor
+                name = f"{prefix}.{local_name}" if prefix else local_name
+                place = places.setdefault(id(tensor), _Place(tensor, []))
+                place.uses.append(_Use(name, module, local_name))
+    return list(places.values())
 
 
 def _decide(place: _Place, select: Selection) -> Row:
@@ -123,7 +126,7 @@ def _decide(place: _Place, select: Selection) -> Row:
 
 def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
     tensor = place.tensor
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(tensor):
         return False, "not initialized yet (lazy module)"
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return False, f"not a floating-point tensor ({tensor.dtype})"
@@ -136,9 +139,9 @@ def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
     if isinstance(select, re.Pattern):
         return any(map(select.search, place.names)), f"regular expression {select.pattern!r}"
     if isinstance(select, type) and issubclass(select, nn.Module):
-        chosen = isinstance(place.module, select) and "bias" not in place.local_name
-        return chosen, f"weights of {select.__name__}"
-    if callable(select):
+        users = (use.module for use in place.uses if "bias" not in use.local_name)
+        return any(isinstance(user, select) for user in users), f"weights of {select.__name__}"
+    if callable(select) and not isinstance(select, type):
         label = getattr(select, "__name__", type(select).__name__)
         return any(bool(select(name, tensor)) for name in place.names), label
     raise ShrinkageError(
@@ -148,20 +151,18 @@ def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
 
 
 def _judge_by_role(place: _Place) -> tuple[bool, str]:
-    kind = type(place.module).__name__
     if getattr(place.tensor, "_no_weight_decay", False):
         return False, "marked _no_weight_decay"
-    if _is_weight(place.module, place.local_name):
-        return True, f"weight of {kind}"
-    if isinstance(place.module, nn.utils.parametrize.ParametrizationList):
+    for use in place.uses:
+        if isinstance(use.module, WEIGHTED_MODULES) and "bias" not in use.local_name:
+            return True, f"weight of {type(use.module).__name__}"
+    _, module, local_name = place.uses[0]
+    kind = type(module).__name__
+    if isinstance(module, nn.utils.parametrize.ParametrizationList):
         return False, "parametrized: the effective weight is another tensor; select it by name"
-    if "bias" in place.local_name:
+    if "bias" in local_name:
         return False, f"bias of {kind}"
-    return False, f"{place.local_name} of {kind}: not a weight by role; select it by name"
-
-
-def _is_weight(module: nn.Module, local_name: str) -> bool:
-    return isinstance(module, WEIGHTED_MODULES) and "bias" not in local_name
+    return False, f"{local_name} of {kind}: not a weight by role; select it by name"
 
 
 def _nothing_selected(select: Selection, rows: list[Row]) -> str:

@@ -158,9 +158,7 @@ class PathResult:
         """Yield the tidy table: one row per strength, fold, seed and epoch (from 1).
 
         The refit comes as fold ``"all"``, where the held-out loss does not exist (``None``).
-
-        Example:
-            >>> table = pandas.DataFrame(result.rows())  # doctest: +SKIP
+        ``pandas.DataFrame(result.rows())`` makes a frame of it.
         """
         folds: list[int | str] = [*range(self.n_folds), "all"]
         train = torch.cat([self.train_loss, self.refit.train_loss.unsqueeze(1)], dim=1).tolist()

@@ -121,7 +121,7 @@ def path(
     ] = None,
     n_strengths: Annotated[
         int | None,
-        Grid(min=1, metavar="N", show_default="20", help="How many strengths, if automatic."),
+        Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
     ] = None,
     folds: Annotated[
         int,

@@ -174,8 +174,9 @@ def _data_line(facts: dict[str, Any]) -> str:
 
 def _members_line(job: Job, strengths: int | list[float]) -> str:
     n = strengths + 1 if isinstance(strengths, int) else len(strengths)
+    seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
     return (
-        f"{n} strengths x {job.folds} folds x {job.seeds} seeds = {n * job.folds * job.seeds:,}, "
+        f"{n} strengths x {job.folds} folds x {seeds} = {n * job.folds * job.seeds:,}, "
         f"plus {n * job.seeds:,} refits on all rows"
     )
 

@@ -21,6 +21,7 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
     Raises:
         ShrinkageError: Every member diverged.
     """
+    _mark_late(plan, outcome)
     if bool((outcome.diverged >= 0).all()):
         raise ShrinkageError(
             f"all {outcome.diverged.numel()} members diverged (learning rate {float(problem.lrs[0]):g}, "
@@ -39,7 +40,7 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         folds=plan.folds,
         seeds=plan.seeds,
         tensor_names=problem.selected,
-        targets=problem.y[:n],
+        targets=problem.y[:n].flatten(),
         predictions=_out_of_fold(plan, outcome),
         train_loss=by_fold(outcome.train_loss),
         valid_loss=by_fold(outcome.held_loss),
@@ -52,20 +53,31 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
     )
 
 
+def _mark_late(plan: Plan, outcome: Outcome) -> None:
+    """Mark members that the last step of all made useless: no later loss could tell."""
+    late = (outcome.diverged < 0) & ~outcome.fit_loss.isfinite()
+    for column, group in enumerate(plan.groups()):
+        strengths = late[:, column]
+        outcome.diverged[strengths, column] = plan.steps(group) * plan.epochs
+        outcome.fit_loss[strengths, column] = torch.nan
+        outcome.held_loss[strengths, column, -1] = torch.nan
+        if group in outcome.outputs:
+            outcome.outputs[group][strengths] = torch.nan
+
+
 def _out_of_fold(plan: Plan, outcome: Outcome) -> Tensor:
-    first = outcome.outputs[plan.groups()[0]]
+    c = outcome.outputs[plan.groups()[0]].shape[2:].numel()
     k, s, n = len(plan.strengths), len(plan.seeds), len(plan.folds)
-    predictions = torch.full((k, s, n, *first.shape[2:]), torch.nan)
+    predictions = torch.full((k, s, n, c), torch.nan)
     for place, seed in enumerate(plan.seeds):
         for fold in range(plan.n_folds):
             group = Group(fold, seed)
-            predictions[:, place, plan.held_rows(group)] = outcome.outputs[group].float()
+            outputs = outcome.outputs[group].float().view(k, -1, c)
+            predictions[:, place, plan.held_rows(group)] = outputs
     return predictions
 
 
-def _refit(
-    problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, int]
-) -> Refit:
+def _refit(problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, int]) -> Refit:
     groups = [Group(ALL_ROWS, seed) for seed in plan.seeds]
 
     def by_seed(values: Tensor) -> Tensor:
@@ -74,8 +86,10 @@ def _refit(
     outputs = targets = losses = None
     if plan.tests:
         outputs = torch.stack([outcome.outputs[group] for group in groups], 1)
-        targets = problem.y[len(plan.folds) :]
-        losses = torch.stack([mean_losses(problem, outcome.outputs[g], targets) for g in groups], 1)
+        outputs = outputs.view(*outputs.shape[:3], -1)
+        tested = problem.y[len(plan.folds) :]
+        losses = torch.stack([mean_losses(problem, outcome.outputs[g], tested) for g in groups], 1)
+        targets = tested.flatten()
     names = outcome.weights[groups[0]]
     return Refit(
         train_loss=by_seed(outcome.train_loss),
@@ -83,7 +97,9 @@ def _refit(
         norms=by_seed(outcome.norms),
         sparsity=by_seed(outcome.sparsity),
         diverged=by_seed(outcome.diverged),
-        weights={name: torch.stack([outcome.weights[g][name] for g in groups], 1) for name in names},
+        weights={
+            name: torch.stack([outcome.weights[g][name] for g in groups], 1) for name in names
+        },
         test_predictions=outputs,
         test_targets=targets,
         test_loss=losses,

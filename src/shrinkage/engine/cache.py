@@ -40,7 +40,9 @@ def is_private(path: Path) -> bool:
     return status.st_uid == os.getuid() and not others_write and not stat.S_ISLNK(status.st_mode)
 
 
-def step_key(model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]) -> str | None:
+def step_key(
+    model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]
+) -> str | None:
     """Return a name for the compiled step, or None if its code cannot be identified.
 
     It depends on everything the step is made of: versions, processor, threads, the source of
@@ -48,7 +50,9 @@ def step_key(model: nn.Module, problem: Problem, update: Update, inputs: list[Te
     """
     package = Path(shrinkage.__file__).parent
     sources = [package / "coupling.py", *(package / "penalties").glob("*.py")]
-    sources += [package / "engine" / name for name in ("step.py", "update.py", "loss.py", "compiled.py")]
+    sources += [
+        package / "engine" / name for name in ("step.py", "update.py", "loss.py", "compiled.py")
+    ]
     objects: list[object] = [problem.loss, type(problem.penalty)]
     objects += {type(module) for module in model.modules() if not _is_torch(module)}
     try:
@@ -59,7 +63,6 @@ def step_key(model: nn.Module, problem: Problem, update: Update, inputs: list[Te
     facts = [
         torch.__version__,
         torch.backends.cpu.get_cpu_capability(),
-        torch.get_num_threads(),
         repr(model),
         [(name, _plain_attributes(module)) for name, module in model.named_modules()],
         [(name, p.requires_grad) for name, p in model.named_parameters()],
@@ -67,7 +70,6 @@ def step_key(model: nn.Module, problem: Problem, update: Update, inputs: list[Te
         problem.selected,
         problem.how,
         getattr(problem.loss, "__qualname__", repr(problem.loss)),
-        update.slots,
         sorted((k, v) for k, v in update.settings.items() if k != "lr"),
         [(tuple(t.shape), t.dtype, t.stride(), t.device) for t in inputs],
     ]

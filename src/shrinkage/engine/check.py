@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +14,14 @@ from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
-from shrinkage.engine.stack import stacked_members
+from shrinkage.engine.stack import model_tensors, stacked_members
 from shrinkage.engine.step import Member, Tensors, trained_names
-from shrinkage.engine.train import step_inputs
+from shrinkage.engine.train import outputs_of, step_inputs
 from shrinkage.engine.update import Update
 
 TOLERANCE = 1e-2
 STEPS_FROM_EACH_END = 2
+ROWS = 256
 
 
 def difference_together(
@@ -27,32 +30,47 @@ def difference_together(
     """Train a few steps of two members together and alone; return what differs, or None.
 
     The steps are the first and the last two of an epoch, the short batch among them. The two
-    members are those of the smallest and the largest strength. Compared is the distance between
-    the two results against the distance either moved from its start: rounding is far below
-    the tolerance, a batch statistic or a random number out of step far above it.
+    members are those of the chunk's smallest and largest strength. Compared are their outputs:
+    the gap between the two results against the way that either has gone. Rounding lies far
+    below the tolerance; a batch statistic or a random number out of step far above it. Weights
+    are not compared, since Adam makes whole steps of gradients that are rounding.
+
+    Args:
+        problem: What to train.
+        plan: The grid.
+        update: The optimizer.
+        chunk: The members to try.
+        stepper: The mapped step under test.
     """
-    group = chunk.groups[0]
-    together = stacked_members(problem, update, chunk)
-    every = list(step_inputs(problem, plan, chunk, together, 0))
-    last = plan.steps(group)
-    chosen = sorted({*range(min(STEPS_FROM_EACH_END, last)), *range(max(0, last - STEPS_FROM_EACH_END), last)})
-    for step in chosen:
-        stepper.run(every[step])
-    lr = float(problem.lrs[0])
-    for place in {0, chunk.real_strengths - 1}:
+    together = stacked_members(problem.initial(chunk.group), update, len(chunk.strengths))
+    chosen = _run_some(problem, plan, update, chunk, together, stepper)
+    x = problem.X[plan.train_rows(chunk.group)[:ROWS]]
+    for place in {0, chunk.members - 1}:
+        model = problem.initial(chunk.group)
+        before = _outputs(model, x)
         strength = float(plan.strengths[chunk.strengths[place]])
-        model = problem.initial(group)
-        start = {name: p.detach().clone() for name, p in model.named_parameters()}
-        batches = list(_real_batches(plan, chunk, chosen))
-        _train_alone(model, problem, update, strength, lr, batches)
-        worst = _worst_difference(model, start, together, place)
-        if worst is not None:
-            return worst
+        _train_alone(model.train(), problem, plan, update, chunk, strength, chosen)
+        alone = _outputs(model, x)
+        tensors = {**together.params, **together.fixed}
+        stacked = outputs_of(model.eval(), {n: t[place : place + 1] for n, t in tensors.items()}, x)[0]
+        way, gap = (alone - before).norm(), (alone - stacked).norm()
+        if way.isfinite() and not gap <= TOLERANCE * way + 1e-5 * alone.norm():
+            return (
+                f"{_suspect(model)}trained together, outputs differ by {gap / way:.1%} of their way"
+            )
     return None
 
 
+@contextmanager
+def slow_mapping_refused() -> Iterator[None]:
+    """Turn torch's warning that an operation is mapped one by one, slowly, into an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "There is a performance drop", UserWarning)
+        yield
+
+
 def blamed_module(model: nn.Module, x: Tensor, error: Exception) -> str:
-    """Return the module in which a batched forward pass fails, with the reason.
+    """Return the module in which a mapped forward pass fails, with the reason.
 
     Args:
         model: The module in training mode.
@@ -64,72 +82,88 @@ def blamed_module(model: nn.Module, x: Tensor, error: Exception) -> str:
     entered: list[str] = []
     names = {module: name or "the model" for name, module in model.named_modules()}
     hooks = [
-        module.register_forward_pre_hook(lambda m, _: entered.append(f"{type(m).__name__} {names[m]!r}"))
+        module.register_forward_pre_hook(
+            lambda m, _: entered.append(f"{type(m).__name__} {names[m]!r}")
+        )
         for module in names
-    ]
-    tensors = {n: t.detach().expand(2, *t.shape).clone() for n, t in
-               [*model.named_parameters(), *model.named_buffers()]}  # fmt: skip
-    reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    ] + [module.register_forward_hook(lambda *_: entered.pop() and None) for module in names]
+    stacked = {n: t.expand(2, *t.shape).clone() for n, t in model_tensors(model).items()}
+    reason = _first_line(error)
     try:
-        vmap(lambda own: functional_call(model, own, (x,)))(tensors)
-    except (RuntimeError, ValueError, NotImplementedError, TypeError) as failure:
-        reason = f"{entered[-1]}: {str(failure).splitlines()[0][:160]}" if entered else reason
+        vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, x.expand(2, *x.shape))
+    except (RuntimeError, ValueError, TypeError, UserWarning) as failure:
+        reason = f"{entered[-1]}: {_first_line(failure)}" if entered else reason
     finally:
         for hook in hooks:
             hook.remove()
     return reason
 
 
-def _real_batches(plan: Plan, chunk: Chunk, steps: list[int]) -> Iterator[Tensor]:
-    rows, weight = plan.batches(chunk.groups[0], 0)
-    for step in steps:
-        yield rows[step][weight[step] > 0]
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def _suspect(model: nn.Module) -> str:
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    found = [f"{type(m).__name__} {n!r}" for n, m in model.named_modules() if isinstance(m, kinds)]
+    return f"{found[0]}: " if found else ""
+
+
+def _run_some(
+    problem: Problem,
+    plan: Plan,
+    update: Update,
+    chunk: Chunk,
+    members: Member,
+    stepper: Stepper,
+) -> list[int]:
+    every = list(step_inputs(problem, plan, update, chunk, members, 0))
+    last, some = len(every), STEPS_FROM_EACH_END
+    chosen = sorted({*range(min(some, last)), *range(max(0, last - some), last)})
+    for step in chosen:
+        stepper.run(every[step])
+    return chosen
+
+
+def _outputs(model: nn.Module, x: Tensor) -> Tensor:
+    training = model.training
+    with torch.no_grad():
+        outputs: Tensor = model.eval()(x)
+    model.train(training)
+    return outputs
 
 
 def _train_alone(
     model: nn.Module,
     problem: Problem,
+    plan: Plan,
     update: Update,
+    chunk: Chunk,
     strength: float,
-    lr: float,
-    batches: list[Tensor],
+    steps: list[int],
 ) -> None:
     penalty = problem.penalty.at(strength)
     own = dict(model.named_parameters())
     trained: Tensors = {name: own[name] for name in trained_names(model)}
     slots = {n: tuple(torch.zeros_like(p) for _ in range(update.slots)) for n, p in trained.items()}
-    rate = torch.tensor(lr, dtype=next(iter(trained.values())).dtype)
-    for count, rows in enumerate(batches, start=1):
-        loss = problem.loss(model(problem.X[rows]), problem.y[rows]).mean()
+    dtype = next(iter(trained.values())).dtype
+    lr = problem.lrs[0].to(dtype)
+    rows, weight = plan.batches(chunk.group, 0)
+    for step in steps:
+        factors = torch.tensor(update.factors(step + 1), dtype=dtype)
+        batch = rows[step][weight[step] > 0]
+        loss = problem.loss(model(problem.X[batch]), problem.y[batch]).mean()
         gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         with torch.no_grad():
             for (name, w), g in zip(trained.items(), gradients, strict=True):
                 if g is None:
                     continue
-                chosen, start = name in problem.selected, w
-                if chosen and problem.how == "coupled":
+                how, start = problem.how if name in problem.selected else None, w
+                if how == "coupled":
                     g = coupling.coupled(penalty, w, g)
-                if chosen and problem.how == "decoupled":
-                    start = coupling.decoupled(penalty, w, rate)
-                steps = torch.tensor(count, dtype=torch.float64)
-                moved, slots[name] = update.apply(start, g, slots[name], steps, rate)
-                if chosen and problem.how == "proximal":
-                    moved = coupling.proximal(penalty, moved, rate)
+                if how == "decoupled":
+                    start = coupling.decoupled(penalty, w, lr)
+                moved, slots[name] = update.apply(start, g, slots[name], factors, lr)
+                if how == "proximal":
+                    moved = coupling.proximal(penalty, moved, lr)
                 w.copy_(moved)
-
-
-def _worst_difference(
-    alone: nn.Module, start: Tensors, together: Member, place: int
-) -> str | None:
-    for name, tensor in [*alone.named_parameters(), *alone.named_buffers()]:
-        if not tensor.is_floating_point():
-            continue
-        stacked = {**together.params, **together.fixed}[name][0, place]
-        tensor = tensor.detach()
-        if not (tensor.isfinite().all() and stacked.isfinite().all()):
-            continue
-        scale = (tensor - start[name]).norm() if name in start else tensor.norm()
-        gap = (tensor - stacked).norm()
-        if gap > TOLERANCE * scale + 1e-6 * tensor.norm():
-            return f"{name} differs by {gap / scale.clamp_min(1e-30):.1%} of its way"
-    return None

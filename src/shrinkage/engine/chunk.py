@@ -1,4 +1,4 @@
-"""Which members train together: as many as memory and caches like, all chunks of one shape."""
+"""Which members train together: as many as a core's cache likes and memory holds."""
 
 from __future__ import annotations
 
@@ -9,84 +9,74 @@ from dataclasses import dataclass
 from shrinkage.engine.plan import Group, Plan
 from shrinkage.errors import ShrinkageError
 
-FAVORED_MEMBERS = 80
+CACHE_BYTES = 1_500_000
+"""Bytes of parameters and optimizer state that one core trains fast."""
+
+FEWEST_MEMBERS = 2
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Members that are one stacked run.
+    """Members that are one stacked run: one (fold, seed) and some of its strengths.
 
     Attributes:
-        groups: The (fold, seed) pairs; the last one is repeated to fill the common shape.
-        real_groups: How many of them are not repeats.
+        group: The fold and seed.
         strengths: Indices of the strengths; the last one is repeated to fill the common shape.
-        real_strengths: How many of them are not repeats.
+        members: How many of them are not repeats.
     """
 
-    groups: tuple[Group, ...]
-    real_groups: int
+    group: Group
     strengths: tuple[int, ...]
-    real_strengths: int
+    members: int
 
     @property
-    def members(self) -> int:
-        return self.real_groups * self.real_strengths
+    def own_strengths(self) -> list[int]:
+        """Return the indices without repeats."""
+        return list(self.strengths[: self.members])
 
 
 def make_chunks(
-    plan: Plan, bytes_per_member: int, *, members: int | None = None, max_memory: int | None = None
+    plan: Plan,
+    state_bytes: int,
+    step_bytes: int,
+    *,
+    workers: int,
+    members: int | None = None,
+    max_memory: int | None = None,
 ) -> list[Chunk]:
-    """Cut the plan into chunks of one shape.
-
-    Groups with as many steps an epoch come together, so that no chunk waits for its longest.
+    """Cut the plan into chunks of one shape, the longest first.
 
     Args:
         plan: The grid.
-        bytes_per_member: What one member needs while it trains.
+        state_bytes: Parameters and optimizer state of one member.
+        step_bytes: All that one member needs while it trains.
+        workers: How many chunks train at once.
         members: Members a chunk, or None to choose.
-        max_memory: Bytes that all members of a chunk may need, or None for half of what is free.
+        max_memory: Bytes for all that trains at once, or None for half of what is free.
 
     Raises:
-        ShrinkageError: Not even one member fits.
+        ShrinkageError: Not even one member a worker fits.
     """
     allowed = free_memory() // 2 if max_memory is None else max_memory
-    fitting = allowed // bytes_per_member
+    fitting = allowed // (step_bytes * workers)
     if fitting < 1:
         raise ShrinkageError(
-            f"one member needs {bytes_per_member / 1e6:.0f} MB and {allowed / 1e6:.0f} MB are allowed; "
-            "raise max_memory or use a smaller model."
+            f"one member needs {step_bytes / 1e6:.0f} MB, {workers} train at once, and "
+            f"{allowed / 1e6:.0f} MB are allowed; raise max_memory or use a smaller model."
         )
-    wanted = max(1, min(members or FAVORED_MEMBERS, fitting))
-    by_steps: dict[int, list[Group]] = {}
-    for group in plan.groups():
-        by_steps.setdefault(plan.steps(group), []).append(group)
-    strengths = len(plan.strengths)
-    wide = min(strengths, wanted)
-    wide = math.ceil(strengths / math.ceil(strengths / wide))
-    tall = _least_waste([len(g) for g in by_steps.values()], max(1, wanted // wide))
+    favored = max(FEWEST_MEMBERS, CACHE_BYTES // state_bytes) if members is None else members
+    strengths = list(range(len(plan.strengths)))
+    most = max(1, min(favored, fitting, len(strengths)))
+    wide = math.ceil(len(strengths) / math.ceil(len(strengths) / most))
+    blocks = [strengths[i : i + wide] for i in range(0, len(strengths), wide)]
+    groups = sorted(plan.groups(), key=plan.steps, reverse=True)
     return [
-        Chunk(_filled(groups[i : i + tall], tall), len(groups[i : i + tall]),
-              _filled(indices[j : j + wide], wide), len(indices[j : j + wide]))
-        for groups in by_steps.values()
-        for i in range(0, len(groups), tall)
-        for indices in [list(range(strengths))]
-        for j in range(0, strengths, wide)
-    ]  # fmt: skip
+        Chunk(group, tuple(block + block[-1:] * (wide - len(block))), len(block))
+        for group in groups
+        for block in blocks
+    ]
 
 
 def free_memory() -> int:
     """Return the bytes of memory that are free now."""
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _least_waste(sizes: list[int], most: int) -> int:
-    """Return the number of groups a chunk, near ``most``, that repeats the fewest groups."""
-
-    def repeats(tall: int) -> int:
-        return sum(-size % tall for size in sizes)
-
-    return min(range(max(1, most // 2), most + 1), key=lambda tall: (repeats(tall), -tall))
-
-
-def _filled(items: list, size: int) -> tuple:  # type: ignore[type-arg]
-    return tuple(items + items[-1:] * (size - len(items)))

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from shrinkage.engine.assemble import assemble
-from shrinkage.engine.check import blamed_module, difference_together
-from shrinkage.engine.chunk import Chunk, make_chunks
-from shrinkage.engine.compiled import Stepper, cached_package, compiled_stepper, eager_stepper
 from shrinkage.engine.grid import automatic_strengths
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
-from shrinkage.engine.outcome import Outcome, Progress
+from shrinkage.engine.outcome import Progress
 from shrinkage.engine.plan import Plan, make_folds, make_seeds, make_strengths
 from shrinkage.engine.problem import ModelSource, Problem, make_problem
 from shrinkage.engine.rows import as_rows, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
-from shrinkage.engine.stack import member_bytes, stacked_members
-from shrinkage.engine.train import step_inputs, train_chunks
-from shrinkage.engine.update import MakeOptimizer, Update, update_for
+from shrinkage.engine.together import Together, at_start, train_together
+from shrinkage.engine.update import MakeOptimizer, update_for
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result import PathResult
 
-WORTH_COMPILING = 60_000
-"""Member-steps below which a run ends before a compiler would."""
+
+@contextmanager
+def _own_random_numbers() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
+@_own_random_numbers()
 def fit_path(
     model: ModelSource,
     X: Any,
@@ -122,85 +124,30 @@ def fit_path(
     if isinstance(strengths, int):
         strengths = automatic_strengths(problem, len(rows), strengths).tolist()
     tests = len(problem.X) - len(rows)
+    batch_size = min(batch_size, len(rows))
     plan = Plan(
         make_strengths(strengths), fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit
     )
     update = update_for(optimizer)
-    if update is None:
-        outcome, engine = _one_by_one(problem, plan, tell, f"no vectorized {_named(optimizer)}")
-    else:
-        outcome, engine = _together(problem, plan, update, compile, tell, chunk, max_memory)
+    made = (
+        Together(None, f"no vectorized {_named(optimizer)}")
+        if update is None
+        else train_together(
+            problem,
+            plan,
+            update,
+            compile=compile,
+            report=tell,
+            members=chunk,
+            max_memory=max_memory,
+        )
+    )
+    outcome, engine = made.outcome, f"vectorized, {made.note}"
+    if outcome is None:
+        engine = f"one by one: {made.note}"
+        tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
+        outcome = train_one_by_one(problem, plan, tell)
     return assemble(problem, plan, outcome, _facts(problem, plan, engine))
-
-
-def _together(
-    problem: Problem,
-    plan: Plan,
-    update: Update,
-    compile: bool | Literal["auto"],
-    tell: Callable[[Progress], None],
-    members: int | None,
-    max_memory: int | None,
-) -> tuple[Outcome, str]:
-    model = problem.initial(plan.groups()[0]).train()
-    size = member_bytes(problem, update, model, plan.batch_size)
-    chunks = make_chunks(plan, size, members=members, max_memory=max_memory)
-    reason = None
-    try:
-        stepper = _make_stepper(model, problem, plan, update, chunks, compile, tell)
-        tell(_at_start("check", plan))
-        reason = difference_together(problem, plan, update, chunks[0], stepper)
-        if reason and stepper.kind == "compiled":
-            stepper = _make_eager(model, problem, plan, update, chunks)
-            reason = difference_together(problem, plan, update, chunks[0], stepper)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        if isinstance(error, ShrinkageError):
-            raise
-        reason = blamed_module(model, problem.X[: plan.batch_size], error)
-    if reason:
-        return _one_by_one(problem, plan, tell, reason)
-    return train_chunks(problem, plan, update, chunks, stepper, tell), f"vectorized, {stepper.kind}"
-
-
-def _make_stepper(
-    model: nn.Module,
-    problem: Problem,
-    plan: Plan,
-    update: Update,
-    chunks: list[Chunk],
-    compile: bool | Literal["auto"],
-    tell: Callable[[Progress], None],
-) -> Stepper:
-    members = sum(chunk.members for chunk in chunks)
-    member_steps = members * plan.steps(chunks[0].groups[0]) * plan.epochs
-    stacked = stacked_members(problem, update, chunks[0])
-    inputs = next(step_inputs(problem, plan, chunks[0], stacked, 0))
-    if compile == "auto":
-        compile = member_steps >= WORTH_COMPILING
-    if not compile:
-        return eager_stepper(model, problem, update, stacked)
-    if cached_package(model, problem, update, inputs) is None:
-        tell(_at_start("compile", plan))
-    return compiled_stepper(model, problem, update, stacked, inputs)
-
-
-def _make_eager(
-    model: nn.Module, problem: Problem, plan: Plan, update: Update, chunks: list[Chunk]
-) -> Stepper:
-    return eager_stepper(model, problem, update, stacked_members(problem, update, chunks[0]))
-
-
-def _one_by_one(
-    problem: Problem, plan: Plan, tell: Callable[[Progress], None], reason: str
-) -> tuple[Outcome, str]:
-    engine = f"one by one: {reason}"
-    tell(_at_start("train", plan, f"members train one by one, slower: {reason}"))
-    return train_one_by_one(problem, plan, tell), engine
-
-
-def _at_start(stage: str, plan: Plan, note: str = "") -> Progress:
-    members = len(plan.groups()) * len(plan.strengths)
-    return Progress(stage, 0, members, 0, plan.epochs, 0, 0, note)
 
 
 def _facts(problem: Problem, plan: Plan, engine: str) -> dict[str, Any]:

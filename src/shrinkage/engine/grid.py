@@ -43,28 +43,28 @@ def largest_strength(problem: Problem, rows: int) -> float:
     """
     x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0)
     penalty = problem.penalty.at(1.0)
-    start = {name: dict(model.named_parameters())[name].detach() for name in problem.selected}
-    null = _null_gradients(problem, x, y)
-    exact = max(float(penalty.strength_max(g)) for g in null.values())
-    if all(bool(g.any()) for g in null.values()) and exact < float("inf"):
-        return exact
+    start = {name: p.detach().clone() for name, p in _penalized(problem, model).items()}
     pull = _norm({name: penalty.gradient(w) for name, w in start.items()})
     balance = _norm(_gradients(problem, model, x, y)) / pull
+    with torch.no_grad():
+        for tensor in _penalized(problem, model).values():
+            tensor.zero_()
+    if all(bool(g.any()) for g in _gradients(problem, model, x, y).values()):
+        null = _null_gradients(problem, model, x, y)
+        exact = max(float(penalty.strength_max(g)) for g in null.values())
+        if 0 < exact < float("inf"):
+            return exact
     if not 0 < balance < float("inf"):
         raise ShrinkageError(
-            "no automatic strengths: the loss or the penalty has no gradient at the initial weights; "
-            "give strengths=[...]."
+            "no automatic strengths: the loss or the penalty has no gradient at the initial "
+            "weights; give strengths=[...]."
         )
     return balance
 
 
-def _null_gradients(problem: Problem, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    null = problem.build(0)
-    own = dict(null.named_parameters())
-    with torch.no_grad():
-        for name in problem.selected:
-            own[name].zero_()
-    others = [p for name, p in own.items() if name not in problem.selected and p.requires_grad]
+def _null_gradients(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    own = null.named_parameters()
+    others = [p for name, p in own if name not in problem.selected and p.requires_grad]
     if others:
         optimizer = torch.optim.LBFGS(
             others, max_iter=NULL_FIT_STEPS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
@@ -81,10 +81,14 @@ def _null_gradients(problem: Problem, x: Tensor, y: Tensor) -> dict[str, Tensor]
 
 
 def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    own = dict(model.named_parameters())
-    tensors = [own[name] for name in problem.selected]
+    tensors = _penalized(problem, model)
     loss = problem.loss(model(x), y).mean()
-    return dict(zip(problem.selected, torch.autograd.grad(loss, tensors), strict=True))
+    return dict(zip(tensors, torch.autograd.grad(loss, list(tensors.values())), strict=True))
+
+
+def _penalized(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
+    own = dict(model.named_parameters())
+    return {name: own[name] for name in problem.selected}
 
 
 def _norm(tensors: dict[str, Tensor]) -> float:

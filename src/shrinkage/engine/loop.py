@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 from shrinkage.engine.outcome import Outcome, Progress, empty_outcome
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan, key
 from shrinkage.engine.problem import Problem
+from shrinkage.engine.stack import model_tensors
+from shrinkage.engine.train import progress
+from shrinkage.engine.workers import run_in_workers, worker_count
 from shrinkage.regularize import regularize
 
 
-def train_one_by_one(
-    problem: Problem, plan: Plan, report: Callable[[Progress], None]
-) -> Outcome:
+def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> Outcome:
     """Train every member alone, exactly as a user would by hand.
 
     Members of a group share initial weights, batches and random numbers.
@@ -25,24 +27,29 @@ def train_one_by_one(
         plan: The grid.
         report: Told after every epoch.
     """
-    outcome = empty_outcome(plan, len(problem.selected))
-    groups = plan.groups()
-    members_total = len(groups) * len(plan.strengths)
-    total = sum(plan.steps(group) for group in groups) * plan.epochs * len(plan.strengths)
-    members = steps = 0
-    for column, group in enumerate(groups):
-        for k, strength in enumerate(plan.strengths.tolist()):
-            model = problem.initial(group)
+    outcome = empty_outcome(problem, plan)
+    groups, strengths = plan.groups(), plan.strengths.tolist()
+    workers = worker_count()
 
-            def epoch_done(epoch: int, steps: int = steps, members: int = members) -> None:
-                done = steps + epoch * plan.steps(group)  # noqa: B023 - called before the next group
-                report(Progress("train", members, members_total, epoch, plan.epochs, done, total))
+    def look() -> None:
+        report(progress(plan, outcome))
 
-            _train(model, problem, plan, group, strength, outcome, (k, column), epoch_done)
-            _record_end(model, problem, plan, group, outcome, (k, column))
-            members += 1
-            steps += plan.epochs * plan.steps(group)
-    report(Progress("train", members, members_total, plan.epochs, plan.epochs, total, total))
+    def work(job: int) -> None:
+        group, k = groups[job // len(strengths)], job % len(strengths)
+        place, model = (k, outcome.columns[group]), problem.initial(group)
+
+        def epoch_done() -> None:
+            outcome.done[0] += plan.steps(group)
+            if workers == 1:
+                look()
+
+        _train(model, problem, plan, group, strengths[k], outcome, place, epoch_done)
+        _record_end(model, problem, plan, group, outcome, place)
+        outcome.done[1] += 1
+
+    look()
+    run_in_workers(len(groups) * len(strengths), work, look, workers)
+    look()
     return outcome
 
 
@@ -54,17 +61,19 @@ def _train(
     strength: float,
     outcome: Outcome,
     place: tuple[int, int],
-    epoch_done: Callable[[int], None],
+    epoch_done: Callable[[], None],
 ) -> None:
     optimizer = problem.optimizer(p for p in model.parameters() if p.requires_grad)
     scheduler = problem.scheduler(optimizer) if problem.scheduler else None
-    regularize(
-        model,
-        optimizer,
-        problem.penalty.at(strength),
-        select=lambda name, _: name in problem.selected,
-        how=problem.how,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the optimizer already has weight_decay")
+        regularize(
+            model,
+            optimizer,
+            problem.penalty.at(strength),
+            select=lambda name, _: name in problem.selected,
+            how=problem.how,
+        )
     held, count = plan.held_rows(group), 0
     with torch.random.fork_rng():
         torch.manual_seed(key("training", group))
@@ -81,10 +90,13 @@ def _train(
                 losses += float(loss) * len(chosen)
             if scheduler is not None:
                 scheduler.step()
-            outcome.train_loss[(*place, epoch)] = losses / len(plan.train_rows(group))
+            mean = torch.tensor(losses, dtype=torch.float64) / len(plan.train_rows(group))
+            outcome.train_loss[(*place, epoch)] = mean.float()
             if len(held):
-                outcome.held_loss[(*place, epoch)] = _loss(problem, _outputs(model, problem, held), held)
-            epoch_done(epoch + 1)
+                outcome.held_loss[(*place, epoch)] = _loss(
+                    problem, _outputs(model, problem, held), held
+                )
+            epoch_done()
 
 
 def _step(
@@ -112,23 +124,20 @@ def _record_end(
     place: tuple[int, int],
 ) -> None:
     k, column = place
-    strengths = len(plan.strengths)
     rows, held = plan.train_rows(group), plan.held_rows(group)
     alive = outcome.diverged[place] < 0
     if alive:
         outcome.fit_loss[place] = _loss(problem, _outputs(model, problem, rows), rows)
     if len(held):
         outputs = _outputs(model, problem, held)
-        kept = outcome.outputs.setdefault(group, outputs.new_empty(strengths, *outputs.shape))
-        kept[k] = outputs if alive else torch.nan
-    tensors = {n: t.detach() for n, t in [*model.named_parameters(), *model.named_buffers()]}
+        outcome.outputs[group][k] = outputs if alive else torch.nan
+    tensors = model_tensors(model)
     for p, name in enumerate(problem.selected):
         outcome.norms[k, column, p] = tensors[name].norm().float()
         outcome.sparsity[k, column, p] = (tensors[name] == 0).float().mean()
     if group.fold == ALL_ROWS:
-        weights = outcome.weights.setdefault(group, {})
         for name, tensor in tensors.items():
-            weights.setdefault(name, tensor.new_empty(strengths, *tensor.shape))[k] = tensor
+            outcome.weights[group][name][k] = tensor
 
 
 def _outputs(model: nn.Module, problem: Problem, rows: Tensor) -> Tensor:
@@ -137,5 +146,5 @@ def _outputs(model: nn.Module, problem: Problem, rows: Tensor) -> Tensor:
         return torch.cat([model(problem.X[part]) for part in rows.split(4096)])
 
 
-def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> float:
-    return float(problem.loss(outputs, problem.y[rows]).mean())
+def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> Tensor:
+    return problem.loss(outputs, problem.y[rows]).mean().float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -54,10 +55,12 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss]:
 
 
 def _unreduced(module: nn.Module) -> RowLoss:
-    if getattr(module, "reduction", None) != "mean" or getattr(module, "weight", None) is not None:
+    plain = getattr(module, "reduction", None) == "mean"
+    plain = plain and getattr(module, "weight", None) is None
+    if not (plain and getattr(module, "ignore_index", -100) < 0):
         raise ShrinkageError(
-            f"{module!r}: give a torch loss with reduction='mean' and without weight=, or a "
-            "function (output, target) -> one value per row."
+            f"{module!r}: give a torch loss with reduction='mean' and without weight= or "
+            "ignore_index=, or a function (output, target) -> one value per row."
         )
     each = copy.deepcopy(module)
     each.reduction = "none"  # type: ignore[assignment]
@@ -95,8 +98,10 @@ def check_fit(loss: RowLoss, name: str, output: Tensor, targets: Tensor) -> None
     elif name == "mse" and output.numel() != target.numel():
         raise ShrinkageError(f"{misfit}; mse needs one output per target.")
     try:
-        values = loss(output, target)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # torch warns where it broadcasts
+            values = loss(output, target)
+    except (RuntimeError, ValueError, IndexError, TypeError, UserWarning) as error:
         raise ShrinkageError(f"the loss {name} refuses {shapes}: {error}.") from error
     if values.shape != (len(target),):
         raise ShrinkageError(

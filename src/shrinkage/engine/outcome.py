@@ -1,51 +1,17 @@
-"""What training leaves behind, by strength and group."""
+"""What training leaves behind, by strength and group, in memory that workers share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+import mmap
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from shrinkage.engine.plan import Group, Plan
-
-
-@dataclass(eq=False)
-class Outcome:
-    """Curves, norms and outputs of every member; NaN until a member is done.
-
-    Attributes:
-        train_loss: (K, G, E) running mean loss of each epoch.
-        held_loss: (K, G, E) loss on the held-out rows after each epoch.
-        fit_loss: (K, G) loss on the member's own training rows at the end.
-        norms: (K, G, P) norm of each penalized tensor.
-        sparsity: (K, G, P) fraction of exact zeros in it.
-        diverged: (K, G) step whose loss was not finite, or -1.
-        outputs: Per group (K, held rows, ...) outputs on the held-out rows.
-        weights: Per refit group the stacked model (K, ...) by name.
-    """
-
-    train_loss: Tensor
-    held_loss: Tensor
-    fit_loss: Tensor
-    norms: Tensor
-    sparsity: Tensor
-    diverged: Tensor
-    outputs: dict[Group, Tensor] = field(default_factory=dict)
-    weights: dict[Group, dict[str, Tensor]] = field(default_factory=dict)
-
-
-def empty_outcome(plan: Plan, penalized: int) -> Outcome:
-    """Return an outcome with room for every member of ``plan``."""
-    k, g = len(plan.strengths), len(plan.groups())
-    return Outcome(
-        train_loss=torch.full((k, g, plan.epochs), torch.nan),
-        held_loss=torch.full((k, g, plan.epochs), torch.nan),
-        fit_loss=torch.full((k, g), torch.nan),
-        norms=torch.full((k, g, penalized), torch.nan),
-        sparsity=torch.full((k, g, penalized), torch.nan),
-        diverged=torch.full((k, g), -1),
-    )
+from shrinkage.engine.plan import ALL_ROWS, Group, Plan
+from shrinkage.engine.problem import Problem
+from shrinkage.engine.stack import model_tensors
 
 
 @dataclass(frozen=True)
@@ -56,8 +22,8 @@ class Progress:
         stage: "check", "compile" or "train".
         members_done: Members that are finished.
         members_total: All members.
-        epoch: Epochs the present chunk has done.
-        epochs: Epochs of a chunk.
+        epoch: Epochs done, on average over the members.
+        epochs: Epochs of every member.
         steps_done: Member-steps done in the whole run, for an estimate of the time left.
         steps_total: All member-steps.
         note: A line to say once, or "".
@@ -71,3 +37,72 @@ class Progress:
     steps_done: int
     steps_total: int
     note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Curves, norms and outputs of every member; NaN until a member is done.
+
+    Attributes:
+        columns: The place of each group on the axis G.
+        train_loss: (K, G, E) running mean loss of each epoch.
+        held_loss: (K, G, E) loss on the held-out rows after each epoch.
+        fit_loss: (K, G) loss on the member's own training rows at the end.
+        norms: (K, G, P) norm of each penalized tensor.
+        sparsity: (K, G, P) fraction of exact zeros in it.
+        diverged: (K, G) step whose loss was not finite, or -1.
+        outputs: Per group (K, held rows, ...) outputs on the held-out rows.
+        weights: Per refit group the stacked model (K, ...) by name.
+        done: Member-steps and members done.
+    """
+
+    columns: dict[Group, int]
+    train_loss: Tensor
+    held_loss: Tensor
+    fit_loss: Tensor
+    norms: Tensor
+    sparsity: Tensor
+    diverged: Tensor
+    outputs: dict[Group, Tensor]
+    weights: dict[Group, dict[str, Tensor]]
+    done: Tensor
+
+
+def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
+    """Return an outcome with room for every member of ``plan``."""
+    groups = plan.groups()
+    k, g, p = len(plan.strengths), len(groups), len(problem.selected)
+    model = problem.build(0)
+    with torch.no_grad():
+        output = model(problem.X[:2])
+    return Outcome(
+        columns={group: column for column, group in enumerate(groups)},
+        train_loss=shared((k, g, plan.epochs)),
+        held_loss=shared((k, g, plan.epochs)),
+        fit_loss=shared((k, g)),
+        norms=shared((k, g, p)),
+        sparsity=shared((k, g, p)),
+        diverged=shared((k, g), torch.int64),
+        outputs={
+            group: shared((k, len(plan.held_rows(group)), *output.shape[1:]), output.dtype)
+            for group in groups
+        },
+        weights={
+            group: {
+                name: shared((k, *tensor.shape), tensor.dtype)
+                for name, tensor in model_tensors(model).items()
+            }
+            for group in groups
+            if group.fold == ALL_ROWS
+        },
+        done=shared((2,), torch.int64).zero_(),
+    )
+
+
+def shared(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a tensor that forked processes write into together, filled with NaN or -1."""
+    size = math.prod(shape) * torch.empty((), dtype=dtype).element_size()
+    memory = mmap.mmap(-1, max(size, 1))
+    tensor = torch.frombuffer(memory, dtype=dtype, count=math.prod(shape)) if size else None
+    whole = torch.empty(shape, dtype=dtype) if tensor is None else tensor.view(shape)
+    return whole.fill_(torch.nan if dtype.is_floating_point else -1)

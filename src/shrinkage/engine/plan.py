@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -75,11 +76,15 @@ class Plan:
         """Return the number of steps an epoch."""
         return math.ceil(len(self.train_rows(group)) / self.batch_size)
 
+    def padding(self, group: Group) -> int:
+        """Return how many places of the last batch hold no row of their own."""
+        return -len(self.train_rows(group)) % self.batch_size
+
     def batches(self, group: Group, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the row of each place in each batch of one epoch, and its weight in the mean.
 
-        The last, short batch is padded with rows of weight zero, so every batch has one shape
-        and an epoch still equals a DataLoader's with ``drop_last=False``.
+        The last, short batch is padded with its own first row at weight zero, so every batch has
+        one shape and an epoch still equals a DataLoader's with ``drop_last=False``.
 
         Shape:
             both: (steps, batch_size).
@@ -90,7 +95,7 @@ class Plan:
         places[: len(rows)] = rows[order]
         batches = places.view(-1, self.batch_size)
         real = batches >= 0
-        return batches.clamp_min(0), real / real.sum(dim=1, keepdim=True)
+        return torch.where(real, batches, batches[:, :1]), real / real.double().sum(1, keepdim=True)
 
 
 def key(*parts: object) -> int:
@@ -131,7 +136,12 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
 
 def make_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Return the seeds; a number S stands for 0..S-1."""
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
+    try:
+        chosen = (
+            tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
+        )
+    except TypeError as error:
+        raise ShrinkageError(f"seeds={seeds!r}: give a number or distinct integers.") from error
     if not chosen or len(set(chosen)) < len(chosen):
         raise ShrinkageError(f"seeds={seeds!r}: give a number >= 1 or distinct integers.")
     return chosen
@@ -153,7 +163,7 @@ def make_folds(folds: Any, X: Tensor, y: Tensor) -> Tensor:
     classes = not y.is_floating_point()
     if isinstance(folds, int):
         ids = _split(_splitter(folds, y), X, y)
-    elif hasattr(folds, "split"):
+    elif hasattr(folds, "split") and not isinstance(folds, str | Tensor):
         ids = _split(folds, X, y)
     else:
         ids = _given(folds, len(y))
@@ -181,10 +191,21 @@ def _splitter(folds: int, y: Tensor) -> Any:
 
 def _split(splitter: Any, X: Tensor, y: Tensor) -> Tensor:
     ids = torch.full((len(y),), -1)
-    for fold, (_, held) in enumerate(splitter.split(X.numpy(), y.numpy())):
+    try:
+        parts = list(splitter.split(X.numpy(), y.numpy()))
+    except (TypeError, ValueError) as error:
+        raise ShrinkageError(f"folds={splitter!r} does not split these rows: {error}") from error
+    for fold, (trained, held) in enumerate(parts):
         held_rows = torch.as_tensor(held)
         if (ids[held_rows] >= 0).any():
-            raise ShrinkageError(f"{splitter!r} holds a row out twice; every row must be held out once.")
+            raise ShrinkageError(
+                f"{splitter!r} holds a row out twice; every row must be held out once."
+            )
+        if sorted([*trained, *held]) != list(range(len(y))):
+            raise ShrinkageError(
+                f"{splitter!r} does not train on every row that it does not hold out; that is not "
+                "supported."
+            )
         ids[held_rows] = fold
     if (ids < 0).any():
         raise ShrinkageError(
@@ -194,7 +215,12 @@ def _split(splitter: Any, X: Tensor, y: Tensor) -> Tensor:
 
 
 def _given(folds: Any, n: int) -> Tensor:
-    given = torch.as_tensor(folds)
+    try:
+        given = torch.as_tensor(folds)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShrinkageError(
+            f"folds are not fold ids: {error}; give a number, a splitter, or {n} integers."
+        ) from error
     if given.shape != (n,) or given.is_floating_point():
         raise ShrinkageError(
             f"folds has shape {tuple(given.shape)} and type {given.dtype}; "

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from shrinkage.coupling import Coupling, resolve_coupling
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
+from shrinkage.engine.rows import check_finite
 from shrinkage.engine.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.update import MakeOptimizer
 from shrinkage.errors import ShrinkageError
@@ -77,6 +80,8 @@ def make_problem(
     fresh = build(0)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
     X, y = (t.to(dtype) if t.is_floating_point() else t for t in (X, y))
+    for name, rows in {"X": X, "y": y}.items():
+        check_finite(rows, f"{name} as {rows.dtype}, the model's type,")
     loss_name, each = row_loss(loss, y)
     check_fit(each, loss_name, _first_output(fresh, X), y)
     penalized = selected_parameters(fresh, select)
@@ -106,7 +111,14 @@ def _first_output(model: nn.Module, X: Tensor) -> Tensor:
             f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: {error}."
         ) from error
     if not isinstance(output, Tensor):
-        raise ShrinkageError(f"the model returned {type(output).__name__}; it must return one tensor.")
+        raise ShrinkageError(
+            f"the model returned {type(output).__name__}; it must return one tensor."
+        )
+    if not 1 <= output.dim() <= 2 or len(output) != len(X[:2]):
+        raise ShrinkageError(
+            f"the model returned shape {tuple(output.shape)} for {len(X[:2])} rows; it must return "
+            "one row of outputs for each."
+        )
     return output
 
 
@@ -131,20 +143,34 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
     else:
         raise ShrinkageError(f"model={model!r} is neither a module nor a factory () -> module.")
 
+    before: weakref.ref[nn.Module] | None = None
+
     def build(seed: int) -> nn.Module:
+        nonlocal before
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             built = make()
         if not isinstance(built, nn.Module):
-            raise ShrinkageError(f"the model factory returned {type(built).__name__}, not a module.")
+            raise ShrinkageError(
+                f"the model factory returned {type(built).__name__}, not a module."
+            )
+        if before is not None and before() is built:
+            raise ShrinkageError(
+                "the model factory returned the same module twice; it must make a new one each time."
+            )
+        if any(isinstance(p, UninitializedParameter) for p in built.parameters()):
+            raise ShrinkageError("the model has lazy layers; give their input sizes.")
+        before = weakref.ref(built)
         return built
 
     return build
 
 
 def _reset(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+    for module in reversed(list(model.modules())):  # a parent may set its children once more
+        reset = getattr(module, "reset_parameters", None) or getattr(
+            module, "_reset_parameters", None
+        )
         if reset is not None:
             reset()
     return model

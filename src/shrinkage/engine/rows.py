@@ -15,7 +15,7 @@ def as_rows(X: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
 
     Args:
         X: (N, ...) numbers.
-        y: (N, ...) integer classes or numbers; a single trailing axis of size 1 is kept.
+        y: (N,) integer classes or numbers; (N, 1) is kept as it is.
         prefix: What to say before the names in an error.
 
     Raises:
@@ -24,6 +24,10 @@ def as_rows(X: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
     rows, targets = _numbers(X, f"{prefix}X"), _numbers(y, f"{prefix}y")
     if len(rows) != len(targets):
         raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")
+    if targets.numel() != len(targets):
+        raise ShrinkageError(
+            f"{prefix}y has shape {tuple(targets.shape)}; give one target per row, {len(targets)} in all."
+        )
     return rows, targets if targets.is_floating_point() else targets.long()
 
 
@@ -36,6 +40,10 @@ def with_test_rows(X: Tensor, y: Tensor, test: tuple[Any, Any] | None) -> tuple[
         raise ShrinkageError(
             f"test rows have shape {tuple(rows.shape[1:])} and training rows {tuple(X.shape[1:])}."
         )
+    if targets.is_floating_point() and not y.is_floating_point():
+        raise ShrinkageError(
+            f"test y is {targets.dtype} and y holds integer classes; give classes too."
+        )
     return torch.cat([X, rows.to(X.dtype)]), torch.cat([y, targets.to(y.dtype)])
 
 
@@ -46,10 +54,15 @@ def _numbers(values: Any, name: str) -> Tensor:
         raise ShrinkageError(f"{name} is not an array of numbers: {error}.") from error
     if rows.dim() == 0 or rows.numel() == 0:
         raise ShrinkageError(f"{name} has shape {tuple(rows.shape)}: it holds no rows.")
+    check_finite(rows, name)
+    return rows
+
+
+def check_finite(rows: Tensor, name: str) -> None:
+    """Refuse rows that hold NaN or infinite numbers; the message counts them."""
     bad = ~rows.reshape(len(rows), -1).isfinite().all(1)
     if bad.any():
         raise ShrinkageError(
             f"{name} holds NaN or infinite numbers in {int(bad.sum())} of {len(rows)} rows, "
             f"first in row {int(bad.nonzero()[0])}; remove or impute them first."
         )
-    return rows

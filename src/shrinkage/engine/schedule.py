@@ -10,23 +10,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from shrinkage.engine.update import MakeOptimizer, settings_of
+from shrinkage.engine.update import MakeOptimizer, unmoving
 from shrinkage.errors import ShrinkageError
 
 MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
 
 
-class _Unmoving(Optimizer):
-    """An optimizer with real settings that never moves anything."""
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        self.param_groups.append({**self.defaults, **param_group})
-
-    def step(self, closure: Any = None) -> None:
-        return None
-
-
-def learning_rates(optimizer: MakeOptimizer, scheduler: MakeScheduler | None, epochs: int) -> Tensor:
+def learning_rates(
+    optimizer: MakeOptimizer, scheduler: MakeScheduler | None, epochs: int
+) -> Tensor:
     """Run the real scheduler once, stepped after each epoch, and return the rates.
 
     Args:
@@ -47,25 +39,21 @@ def learning_rates(optimizer: MakeOptimizer, scheduler: MakeScheduler | None, ep
         >>> learning_rates(partial(torch.optim.SGD, lr=0.1), half, 4)
         tensor([0.1000, 0.1000, 0.0500, 0.0500], dtype=torch.float64)
     """
-    settings = settings_of(optimizer)
-    if settings is not None and scheduler is None:
-        return torch.full((epochs,), float(settings["lr"]), dtype=torch.float64)
-    dummy = [torch.nn.Parameter(torch.zeros(1))]
-    unmoving = optimizer(dummy) if settings is None else _Unmoving(dummy, settings)
+    dummy = unmoving(optimizer)
     rates = []
-    schedule = scheduler(unmoving) if scheduler else None
+    before = _other_settings(dummy)
+    schedule = scheduler(dummy) if scheduler else None
     if isinstance(schedule, ReduceLROnPlateau):
         raise ShrinkageError(
             "ReduceLROnPlateau follows a metric, so every member would have another rate; "
             "use a schedule of the epoch, such as StepLR or CosineAnnealingLR."
         )
-    before = _other_settings(unmoving)
     for _ in range(epochs):
-        rates.append(float(unmoving.param_groups[0]["lr"]))
-        unmoving.step()
+        rates.append(float(dummy.param_groups[0]["lr"]))
+        dummy.step()
         if schedule is not None:
             schedule.step()
-        if _other_settings(unmoving) != before:
+        if _other_settings(dummy) != before:
             raise ShrinkageError(
                 f"{type(schedule).__name__} changes more than the learning rate; "
                 "pass cycle_momentum=False."

@@ -1,86 +1,53 @@
-"""Many members as one: their tensors stacked along (group, strength)."""
+"""Many members as one: their tensors stacked along the strength."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
-from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.step import Member, Tensors, trained_names
 from shrinkage.engine.update import Update
 
 
-def stacked_members(problem: Problem, update: Update, chunk: Chunk) -> Member:
-    """Return the members of a chunk before their first step, axes (G, K, ...).
-
-    Members of one group start from the same weights, whatever their strength.
-    """
-    models = [problem.initial(group) for group in chunk.groups]
-    k = len(chunk.strengths)
-    trained = trained_names(models[0])
+def stacked_members(model: nn.Module, update: Update, members: int) -> Member:
+    """Return ``members`` copies of ``model`` before their first step, axes (K, ...)."""
     stacked = {
-        name: torch.stack([dict(_tensors(model))[name] for model in models])
-        .unsqueeze(1)
-        .repeat(1, k, *[1] * tensor.dim())
-        for name, tensor in _tensors(models[0])
+        name: tensor.unsqueeze(0).repeat(members, *[1] * tensor.dim())
+        for name, tensor in model_tensors(model).items()
     }
-    params = {name: stacked.pop(name) for name in trained}
+    params = {name: stacked.pop(name) for name in trained_names(model)}
     slots = {
         name: tuple(torch.zeros_like(p) for _ in range(update.slots)) for name, p in params.items()
     }
-    shape, dtype = (len(models), k), next(iter(params.values())).dtype
+    dtype = next(iter(params.values())).dtype
     return Member(
-        params,
-        stacked,
-        slots,
-        torch.zeros(shape, dtype=torch.float64),
-        torch.full(shape, -1),
-        torch.zeros(shape, dtype=dtype),
+        params, stacked, slots, torch.full((members,), -1), torch.zeros(members, dtype=dtype)
     )
 
 
-def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+def model_tensors(model: nn.Module) -> Tensors:
+    """Return the parameters and buffers of a model by name, detached."""
     named = [*model.named_parameters(), *model.named_buffers()]
-    return [(name, tensor.detach()) for name, tensor in named]
+    return {name: tensor.detach() for name, tensor in named}
 
 
-def member_bytes(problem: Problem, update: Update, model: nn.Module, batch_size: int) -> int:
-    """Return about how many bytes one member needs while it trains."""
-    tensors = sum(t.numel() * t.element_size() for _, t in _tensors(model))
-    sizes: list[int] = []
+def member_bytes(problem: Problem, update: Update, batch_size: int) -> tuple[int, int]:
+    """Return about how many bytes a member's state takes, and how many it needs while training."""
+    model = problem.build(0)
+    sizes = [_bytes(problem.X[:1])]
     hooks = [
-        module.register_forward_hook(lambda _m, _i, out: sizes.append(_bytes(out)))
+        module.register_forward_hook(lambda _m, _i, out: sizes.append(_bytes(out[:1])))
         for module in model.modules()
     ]
     with torch.no_grad():
         model(problem.X[:2])
     for hook in hooks:
         hook.remove()
-    activations = batch_size * (sum(sizes) + _bytes(problem.X[:2])) // 2
-    return tensors * (3 + update.slots) + 3 * activations
+    tensors = sum(_bytes(tensor) for tensor in model_tensors(model).values())
+    state = tensors * (1 + update.slots)
+    return state, state + 2 * tensors + 3 * batch_size * sum(sizes)
 
 
 def _bytes(output: object) -> int:
     return output.numel() * output.element_size() if isinstance(output, Tensor) else 0
-
-
-def stacked_outputs(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
-    """Return the outputs of members that share the rows ``x``.
-
-    Args:
-        model: The module in evaluation mode; only its code is used.
-        tensors: Stacked parameters and buffers, axes (K, ...).
-        x: Rows.
-
-    Shape:
-        (K, rows, ...).
-    """
-
-    def outputs(own: Tensors) -> Tensor:
-        result: Tensor = functional_call(model, own, (x,))
-        return result
-
-    with torch.no_grad():
-        return vmap(outputs)(tensors)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage import coupling
 from shrinkage.engine.problem import Problem
@@ -23,7 +24,6 @@ class Member(NamedTuple):
         params: Trained tensors by name.
         fixed: Buffers and frozen parameters by name.
         slots: The optimizer's state of each trained tensor.
-        count: 0-d float64, steps taken.
         diverged: 0-d int64, the step whose loss was not finite, or -1.
         total: 0-d, sum of the row losses seen since it was last set to zero.
     """
@@ -31,12 +31,31 @@ class Member(NamedTuple):
     params: Tensors
     fixed: Tensors
     slots: dict[str, State]
-    count: Tensor
     diverged: Tensor
     total: Tensor
 
 
-Step: TypeAlias = Callable[[Member, Tensor, Tensor, Tensor, Tensor, Tensor], Member]
+class Batch(NamedTuple):
+    """What one step sees, the same for all members of a group.
+
+    Attributes:
+        lr: 0-d learning rate.
+        factors: Numbers of the optimizer that depend on the step alone.
+        count: 0-d int64, 1 at the first step.
+        x: (B, ...) rows.
+        y: (B, ...) targets.
+        weight: (B,) share of each row in the mean; 0 for padding.
+    """
+
+    lr: Tensor
+    factors: Tensor
+    count: Tensor
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+
+
+Step: TypeAlias = Callable[[Member, Tensor, Batch], Member]
 
 
 def trained_names(model: nn.Module) -> tuple[str, ...]:
@@ -45,10 +64,9 @@ def trained_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
-    """Return the step ``(member, strength, lr, x, y, weight) -> member``.
+    """Return the step ``(member, strength, batch) -> member``.
 
-    A member whose loss was not finite stays as it is from the next step on. So does one whose
-    batch weighs nothing: its epoch has fewer steps than its neighbors'.
+    A member whose loss was not finite stays as it is from the next step on.
 
     Args:
         model: The module in training mode; only its code is used.
@@ -56,48 +74,41 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         update: The optimizer.
     """
 
-    def objective_gradient(
-        params: Tensors, fixed: Tensors, x: Tensor, y: Tensor, weight: Tensor
-    ) -> tuple[Tensors, tuple[Tensor, Tensors]]:
-        def mean_loss(params: Tensors) -> tuple[Tensor, Tensors]:
-            after = {name: tensor.clone() for name, tensor in fixed.items()}
-            output = functional_call(model, {**params, **after}, (x,))
-            return (problem.loss(output, y) * weight).sum(), after
+    def mean_loss(params: Tensors, fixed: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
+        after = {name: tensor.clone() for name, tensor in fixed.items()}
+        with sdpa_kernel(SDPBackend.MATH):  # the other attention kernels cannot be mapped
+            output = functional_call(model, {**params, **after}, (batch.x,))
+        return (problem.loss(output, batch.y) * batch.weight).sum(), after
 
-        gradient, (loss, after) = grad_and_value(mean_loss, has_aux=True)(params)
-        return gradient, (loss, after)
-
-    def step(
-        member: Member, strength: Tensor, lr: Tensor, x: Tensor, y: Tensor, weight: Tensor
-    ) -> Member:
-        gradient, (loss, fixed) = objective_gradient(member.params, member.fixed, x, y, weight)
-        rows = (weight > 0).sum()
-        moving = (member.diverged < 0) & (rows > 0)
-        count = member.count + (rows > 0)
+    def step(member: Member, strength: Tensor, batch: Batch) -> Member:
+        gradient, (loss, fixed) = grad_and_value(mean_loss, has_aux=True)(
+            member.params, member.fixed, batch
+        )
+        moving = member.diverged < 0
         penalty = problem.penalty.at(strength)
         params, slots = {}, {}
         for name, w in member.params.items():
-            g, start = gradient[name], w
-            chosen = name in problem.selected
-            if chosen and problem.how == "coupled":
+            how = problem.how if name in problem.selected else None
+            g, start, lr = gradient[name], w, batch.lr
+            if how == "coupled":
                 g = coupling.coupled(penalty, w, g)
-            if chosen and problem.how == "decoupled":
+            if how == "decoupled":
                 start = coupling.decoupled(penalty, w, lr)
-            moved, state = update.apply(start, g, member.slots[name], count, lr)
-            if chosen and problem.how == "proximal":
+            moved, state = update.apply(start, g, member.slots[name], batch.factors, lr)
+            if how == "proximal":
                 moved = coupling.proximal(penalty, moved, lr)
             params[name] = torch.where(moving, moved, w)
             slots[name] = tuple(
                 torch.where(moving, new, old)
                 for new, old in zip(state, member.slots[name], strict=True)
             )
+        rows = (batch.weight > 0).sum()
         return Member(
             params,
             {name: torch.where(moving, fixed[name], old) for name, old in member.fixed.items()},
             slots,
-            count,
-            torch.where(moving & ~loss.isfinite(), count.long(), member.diverged),
-            member.total + torch.where(moving, loss * rows, 0),
+            torch.where(moving & ~loss.isfinite(), batch.count, member.diverged),
+            member.total + loss * rows,
         )
 
     return step

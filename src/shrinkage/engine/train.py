@@ -6,35 +6,36 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper, leaves
 from shrinkage.engine.outcome import Outcome, Progress, empty_outcome
 from shrinkage.engine.plan import ALL_ROWS, Plan
 from shrinkage.engine.problem import Problem
-from shrinkage.engine.stack import stacked_members, stacked_outputs
+from shrinkage.engine.stack import stacked_members
 from shrinkage.engine.step import Member, Tensors
 from shrinkage.engine.update import Update
+from shrinkage.engine.workers import run_in_workers
 
 EVALUATED_NUMBERS = 4_000_000
 
 
 def step_inputs(
-    problem: Problem, plan: Plan, chunk: Chunk, members: Member, epoch: int
+    problem: Problem, plan: Plan, update: Update, chunk: Chunk, members: Member, epoch: int
 ) -> Iterator[list[Tensor]]:
-    """Yield the arguments of every step of one epoch.
-
-    A group with fewer batches than the others ends with batches of weight zero.
-    """
-    batches = [plan.batches(group, epoch) for group in chunk.groups]
-    dtype = members.total.dtype
-    strength = plan.strengths[list(chunk.strengths)].to(dtype)
-    lr = problem.lrs[epoch].to(dtype)
-    own = leaves(members)
-    for step in range(max(len(rows) for rows, _ in batches)):
-        rows = torch.stack([r[min(step, len(r) - 1)] for r, _ in batches])
-        weight = torch.stack([w[step] if step < len(w) else torch.zeros_like(w[0]) for _, w in batches])
-        yield [*own, strength, lr, problem.X, problem.y, rows, weight.to(dtype)]
+    """Yield the arguments of every step of one epoch."""
+    rows, weights = plan.batches(chunk.group, epoch)
+    steps, dtype = len(rows), members.total.dtype
+    counts = range(epoch * steps + 1, (epoch + 1) * steps + 1)
+    factors = torch.tensor([update.factors(count) for count in counts], dtype=dtype)
+    count = torch.tensor(counts)
+    shared = [*leaves(members), plan.strengths[list(chunk.strengths)].to(dtype)]
+    lr, weights = problem.lrs[epoch].to(dtype), weights.to(dtype)
+    for step in range(steps):
+        batch = [lr, factors[step], count[step], problem.X, problem.y, rows[step], weights[step]]
+        yield [*shared, *batch]
 
 
 def train_chunks(
@@ -44,6 +45,7 @@ def train_chunks(
     chunks: list[Chunk],
     stepper: Stepper,
     report: Callable[[Progress], None],
+    workers: int,
 ) -> Outcome:
     """Train every chunk and return what all members left behind.
 
@@ -53,101 +55,122 @@ def train_chunks(
         update: The optimizer.
         chunks: The plan, cut.
         stepper: The mapped step.
-        report: Told after every epoch.
+        report: Told how far the run is, again and again.
+        workers: How many chunks train at once.
     """
-    outcome = empty_outcome(plan, len(problem.selected))
-    model = problem.initial(chunks[0].groups[0]).eval()
-    total = sum(chunk.members * plan.steps(chunk.groups[0]) for chunk in chunks) * plan.epochs
-    members_total = sum(chunk.members for chunk in chunks)
-    steps = members = 0
-    for chunk in chunks:
-        stacked = stacked_members(problem, update, chunk)
+    outcome = empty_outcome(problem, plan)
+    model = problem.build(0).eval()
+
+    def look() -> None:
+        report(progress(plan, outcome))
+
+    def work(job: int) -> None:
+        chunk = chunks[job]
+        members = stacked_members(problem.initial(chunk.group), update, len(chunk.strengths))
         for epoch in range(plan.epochs):
-            for inputs in step_inputs(problem, plan, chunk, stacked, epoch):
+            for inputs in step_inputs(problem, plan, update, chunk, members, epoch):
                 stepper.run(inputs)
-            _record_epoch(problem, plan, chunk, stacked, model, outcome, epoch)
-            steps += chunk.members * plan.steps(chunk.groups[0])
-            report(Progress("train", members, members_total, epoch + 1, plan.epochs, steps, total))
-        _record_end(problem, plan, chunk, stacked, model, outcome)
-        members += chunk.members
-    report(Progress("train", members, members_total, plan.epochs, plan.epochs, total, total))
+            _record_epoch(problem, plan, chunk, members, model, outcome, epoch)
+            outcome.done[0] += chunk.members * plan.steps(chunk.group)
+            if workers == 1:
+                look()
+        _record_end(problem, plan, chunk, members, model, outcome)
+        outcome.done[1] += chunk.members
+
+    look()
+    run_in_workers(len(chunks), work, look, workers)
+    look()
     return outcome
+
+
+def progress(plan: Plan, outcome: Outcome) -> Progress:
+    """Return how far a run is."""
+    steps, members = outcome.done.tolist()
+    strengths, groups = len(plan.strengths), plan.groups()
+    total = sum(plan.steps(group) for group in groups) * strengths * plan.epochs
+    epoch = steps * plan.epochs // total
+    return Progress("train", members, strengths * len(groups), epoch, plan.epochs, steps, total)
 
 
 def _record_epoch(
     problem: Problem,
     plan: Plan,
     chunk: Chunk,
-    stacked: Member,
+    members: Member,
     model: nn.Module,
     outcome: Outcome,
     epoch: int,
 ) -> None:
-    for place, column, group, strengths in _places(plan, chunk):
-        alive = stacked.diverged[place, : len(strengths)] < 0
-        mean = stacked.total[place, : len(strengths)] / len(plan.train_rows(group))
-        outcome.train_loss[strengths, column, epoch] = mean.where(alive, torch.nan).float()
-        held = plan.held_rows(group)
-        if len(held):
-            outputs = group_outputs(model, _slice(stacked, place, len(strengths)), problem.X[held])
-            losses = mean_losses(problem, outputs, problem.y[held])
-            outcome.held_loss[strengths, column, epoch] = losses.where(alive, torch.nan).float()
-            if epoch == plan.epochs - 1:
-                nan = torch.full_like(outputs, torch.nan)
-                alive_like = alive.view(-1, *[1] * (outputs.dim() - 1))
-                kept = outcome.outputs.setdefault(group, outputs.new_empty(len(plan.strengths), *outputs.shape[1:]))
-                kept[strengths] = torch.where(alive_like, outputs, nan)
-    stacked.total.zero_()
+    own, column = chunk.own_strengths, outcome.columns[chunk.group]
+    alive = members.diverged[: chunk.members] < 0
+    mean = members.total[: chunk.members] / len(plan.train_rows(chunk.group))
+    outcome.train_loss[own, column, epoch] = mean.where(alive, torch.nan).float()
+    members.total.zero_()
+    held = plan.held_rows(chunk.group)
+    if len(held):
+        outputs = outputs_of(model, _tensors(members, chunk), problem.X[held])
+        losses = mean_losses(problem, outputs, problem.y[held])
+        outcome.held_loss[own, column, epoch] = losses.where(alive, torch.nan).float()
+        if epoch == plan.epochs - 1:
+            outputs[~alive] = torch.nan
+            outcome.outputs[chunk.group][own] = outputs
 
 
 def _record_end(
     problem: Problem,
     plan: Plan,
     chunk: Chunk,
-    stacked: Member,
+    members: Member,
     model: nn.Module,
     outcome: Outcome,
 ) -> None:
-    for place, column, group, strengths in _places(plan, chunk):
-        tensors = _slice(stacked, place, len(strengths))
-        rows = plan.train_rows(group)
-        outputs = group_outputs(model, tensors, problem.X[rows])
-        alive = stacked.diverged[place, : len(strengths)] < 0
-        losses = mean_losses(problem, outputs, problem.y[rows])
-        outcome.fit_loss[strengths, column] = losses.where(alive, torch.nan).float()
-        outcome.diverged[strengths, column] = stacked.diverged[place, : len(strengths)]
-        for p, name in enumerate(problem.selected):
-            flat = tensors[name].flatten(1)
-            outcome.norms[strengths, column, p] = torch.linalg.vector_norm(flat, dim=1).float()
-            outcome.sparsity[strengths, column, p] = (flat == 0).float().mean(1)
-        if group.fold == ALL_ROWS:
-            weights = outcome.weights.setdefault(group, {})
-            for name, tensor in tensors.items():
-                kept = weights.setdefault(name, tensor.new_empty(len(plan.strengths), *tensor.shape[1:]))
-                kept[strengths] = tensor
+    own, column = chunk.own_strengths, outcome.columns[chunk.group]
+    tensors = _tensors(members, chunk)
+    rows = plan.train_rows(chunk.group)
+    outputs = outputs_of(model, tensors, problem.X[rows])
+    alive = members.diverged[: chunk.members] < 0
+    losses = mean_losses(problem, outputs, problem.y[rows])
+    outcome.fit_loss[own, column] = losses.where(alive, torch.nan).float()
+    outcome.diverged[own, column] = members.diverged[: chunk.members]
+    for p, name in enumerate(problem.selected):
+        flat = tensors[name].flatten(1)
+        outcome.norms[own, column, p] = torch.linalg.vector_norm(flat, dim=1).float()
+        outcome.sparsity[own, column, p] = (flat == 0).float().mean(1)
+    if chunk.group.fold == ALL_ROWS:
+        for name, tensor in tensors.items():
+            outcome.weights[chunk.group][name][own] = tensor
 
 
-def _places(plan: Plan, chunk: Chunk) -> Iterator[tuple[int, int, object, list[int]]]:
-    columns = {group: column for column, group in enumerate(plan.groups())}
-    strengths = list(chunk.strengths[: chunk.real_strengths])
-    for place, group in enumerate(chunk.groups[: chunk.real_groups]):
-        yield place, columns[group], group, strengths
+def _tensors(members: Member, chunk: Chunk) -> Tensors:
+    everything = {**members.params, **members.fixed}
+    return {name: tensor[: chunk.members] for name, tensor in everything.items()}
 
 
-def _slice(stacked: Member, place: int, strengths: int) -> Tensors:
-    everything = {**stacked.params, **stacked.fixed}
-    return {name: tensor[place, :strengths] for name, tensor in everything.items()}
+def outputs_of(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+    """Return the outputs of stacked members on the same rows, in blocks that bound the memory.
 
+    Args:
+        model: The module in evaluation mode; only its code is used.
+        tensors: Stacked parameters and buffers, axes (K, ...).
+        x: Rows.
 
-def group_outputs(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
-    """Return the outputs of a group's members on ``x``, in blocks that bound the memory."""
-    k = len(next(iter(tensors.values())))
-    block = max(1, EVALUATED_NUMBERS // (k * max(1, x[0].numel())))
-    return torch.cat([stacked_outputs(model, tensors, part) for part in x.split(block)], dim=1)
+    Shape:
+        (K, rows, ...).
+    """
+
+    def outputs(own: Tensors, part: Tensor) -> Tensor:
+        result: Tensor = functional_call(model, own, (part,))
+        return result
+
+    members = len(next(iter(tensors.values())))
+    block = max(1, EVALUATED_NUMBERS // (members * max(1, x[0].numel())))
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        parts = [vmap(outputs, in_dims=(0, None))(tensors, part) for part in x.split(block)]
+    return torch.cat(parts, dim=1)
 
 
 def mean_losses(problem: Problem, outputs: Tensor, y: Tensor) -> Tensor:
     """Return the mean loss of each member's outputs, shape (K,)."""
-    k, rows = outputs.shape[:2]
-    targets = y.repeat(k, *[1] * (y.dim() - 1))
-    return problem.loss(outputs.flatten(0, 1), targets).view(k, rows).mean(1)
+    members, rows = outputs.shape[:2]
+    targets = y.repeat(members, *[1] * (y.dim() - 1))
+    return problem.loss(outputs.flatten(0, 1), targets).view(members, rows).mean(1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -23,11 +23,13 @@ class Update(NamedTuple):
 
     Attributes:
         slots: How many state tensors of the parameter's shape it keeps, zeros at the start.
-        apply: ``(w, gradient, state, count, lr) -> (w, state)``; ``count`` is 1 at the first step.
-        settings: The optimizer's own settings, without the learning rate.
+        factors: ``count -> numbers`` that depend on the step alone; ``count`` is 1 at the first.
+        apply: ``(w, gradient, state, factors, lr) -> (w, state)``.
+        settings: The optimizer's own settings.
     """
 
     slots: int
+    factors: Callable[[int], tuple[float, ...]]
     apply: Apply
     settings: dict[str, Any]
 
@@ -38,34 +40,52 @@ def update_for(optimizer: MakeOptimizer) -> Update | None:
     Args:
         optimizer: ``torch.optim.Adam`` or another class, or a ``functools.partial`` of it.
 
+    Raises:
+        ShrinkageError: The class does not take these settings.
+
     Example:
         >>> update_for(functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)).slots
         1
     """
-    settings = settings_of(optimizer)
-    if settings is None or settings.get("amsgrad") or settings.get("differentiable"):
-        return None
-    build = {SGD: _sgd, Adam: _adam, AdamW: _adam, RMSprop: _rmsprop}[_class_of(optimizer)]
-    return build(settings)
-
-
-def settings_of(optimizer: MakeOptimizer) -> dict[str, Any] | None:
-    """Return the settings of a mapped optimizer, its defaults included, else None."""
     kind = _class_of(optimizer)
-    if kind not in (SGD, Adam, AdamW, RMSprop):
+    builders = {SGD: _sgd, Adam: _adam, AdamW: _adam, RMSprop: _rmsprop}
+    if kind not in builders:
         return None
+    settings = unmoving(optimizer).defaults
+    if settings.get("amsgrad") or settings.get("differentiable"):
+        return None
+    return builders[kind]({**settings, "class": kind.__name__})
+
+
+def unmoving(optimizer: MakeOptimizer) -> Optimizer:
+    """Return the optimizer on one dummy parameter, without the power to move it.
+
+    Its settings and groups are real, so it can be read and scheduled. Where the class is known,
+    it costs no import of torch's compiler, as the real one does (seconds).
+
+    Raises:
+        ShrinkageError: The class does not take these settings.
+    """
+    kind = _class_of(optimizer)
     given = optimizer.keywords if isinstance(optimizer, functools.partial) else {}
+    dummy = [torch.nn.Parameter(torch.zeros(1))]
     try:
-        bound = inspect.signature(kind).bind((), **given)
-    except TypeError as error:
-        raise ShrinkageError(f"{kind.__name__} does not take these arguments: {error}.") from error
-    bound.apply_defaults()
-    settings = dict(bound.arguments)
-    del settings["params"]
-    if kind is AdamW:
-        settings["decoupled_weight_decay"] = True
-    settings["class"] = kind.__name__
-    return settings
+        if isinstance(kind, type) and issubclass(kind, Optimizer):
+            return type(kind.__name__, (_Unmoving, kind), {})(dummy, **given)  # type: ignore[no-any-return]
+        real = optimizer(dummy)
+    except (TypeError, ValueError) as error:
+        name = getattr(kind, "__name__", repr(optimizer))
+        raise ShrinkageError(f"{name} does not take these settings: {error}.") from error
+    real.step = MethodType(_Unmoving.step, real)  # type: ignore[method-assign]
+    return real
+
+
+class _Unmoving(Optimizer):
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **param_group})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        return None
 
 
 def _class_of(optimizer: MakeOptimizer) -> Any:
@@ -83,39 +103,48 @@ def _directed(w: Tensor, gradient: Tensor, settings: dict[str, Any]) -> Tensor:
 def _sgd(settings: dict[str, Any]) -> Update:
     momentum, dampening = settings["momentum"], settings["dampening"]
 
-    def apply(w: Tensor, g: Tensor, state: State, count: Tensor, lr: Tensor) -> tuple[Tensor, State]:
+    def factors(count: int) -> tuple[float, ...]:
+        return (1 - dampening if count > 1 else 1.0,)
+
+    def apply(
+        w: Tensor, g: Tensor, state: State, factors: Tensor, lr: Tensor
+    ) -> tuple[Tensor, State]:
         g = _directed(w, g, settings)
         if not momentum:
             return w - lr * g, ()
-        fresh = torch.where(count > 1, 1 - dampening, 1.0).to(w.dtype) if dampening else 1
-        velocity = momentum * state[0] + fresh * g
+        velocity = momentum * state[0] + factors[0] * g
         direction = g + momentum * velocity if settings["nesterov"] else velocity
         return w - lr * direction, (velocity,)
 
-    return Update(1 if momentum else 0, apply, settings)
+    return Update(1 if momentum else 0, factors, apply, settings)
 
 
 def _adam(settings: dict[str, Any]) -> Update:
     beta1, beta2 = settings["betas"]
     decay = settings["weight_decay"] if settings["decoupled_weight_decay"] else 0
 
-    def apply(w: Tensor, g: Tensor, state: State, count: Tensor, lr: Tensor) -> tuple[Tensor, State]:
+    def factors(count: int) -> tuple[float, ...]:
+        return 1 / (1 - beta1**count), (1 - beta2**count) ** -0.5
+
+    def apply(
+        w: Tensor, g: Tensor, state: State, factors: Tensor, lr: Tensor
+    ) -> tuple[Tensor, State]:
         g = _directed(w, g, settings)
         mean = torch.lerp(state[0], g, 1 - beta1)
         square = beta2 * state[1] + (1 - beta2) * g * g
-        correction1 = (1 - beta1**count).to(w.dtype)
-        correction2 = (1 - beta2**count).sqrt().to(w.dtype)
         start = w * (1 - lr * decay) if decay else w
-        denominator = square.sqrt() / correction2 + settings["eps"]
-        return start - lr / correction1 * mean / denominator, (mean, square)
+        denominator = square.sqrt() * factors[1] + settings["eps"]
+        return start - lr * factors[0] * mean / denominator, (mean, square)
 
-    return Update(2, apply, settings)
+    return Update(2, factors, apply, settings)
 
 
 def _rmsprop(settings: dict[str, Any]) -> Update:
     alpha, momentum, centered = settings["alpha"], settings["momentum"], settings["centered"]
 
-    def apply(w: Tensor, g: Tensor, state: State, count: Tensor, lr: Tensor) -> tuple[Tensor, State]:
+    def apply(
+        w: Tensor, g: Tensor, state: State, factors: Tensor, lr: Tensor
+    ) -> tuple[Tensor, State]:
         g = _directed(w, g, settings)
         slots = list(state)
         slots[0] = alpha * slots[0] + (1 - alpha) * g * g
@@ -129,4 +158,4 @@ def _rmsprop(settings: dict[str, Any]) -> Update:
             direction = slots[-1]
         return w - lr * direction, tuple(slots)
 
-    return Update(1 + bool(centered) + bool(momentum), apply, settings)
+    return Update(1 + bool(centered) + bool(momentum), lambda _: (1.0,), apply, settings)

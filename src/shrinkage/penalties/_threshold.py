@@ -28,5 +28,5 @@ def block_soft_threshold(w: Tensor, norm: Tensor, threshold: float | Tensor) -> 
         norm: Norm of the group each entry belongs to, broadcastable to ``w``.
         threshold: :math:`t \ge 0`, a number or broadcastable to ``norm``.
     """
-    scale = (norm - threshold).clamp_min(0) / torch.where(norm > 0, norm, 1)
-    return w * scale
+    kept = (norm - threshold).clamp_min(0) / torch.where(norm > 0, norm, 1)
+    return w * torch.where(norm > 0, kept, norm >= threshold)

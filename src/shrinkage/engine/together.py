@@ -1,0 +1,149 @@
+"""Members side by side: choose the step, check it on the user's own model, train."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from shrinkage.engine.check import blamed_module, difference_together, slow_mapping_refused
+from shrinkage.engine.chunk import Chunk, make_chunks
+from shrinkage.engine.compiled import (
+    Stepper,
+    compiled_stepper,
+    eager_stepper,
+    forget_compiled,
+    is_compiled,
+)
+from shrinkage.engine.outcome import Outcome, Progress
+from shrinkage.engine.plan import Plan
+from shrinkage.engine.problem import Problem
+from shrinkage.engine.stack import member_bytes, stacked_members
+from shrinkage.engine.step import Member
+from shrinkage.engine.train import step_inputs, train_chunks
+from shrinkage.engine.update import Update
+from shrinkage.engine.workers import worker_count
+from shrinkage.errors import ShrinkageError
+
+Report = Callable[[Progress], None]
+
+WORTH_COMPILING = 150_000
+"""Member-steps below which a run ends before a compiler would."""
+
+WORTH_FORKING = 2_000
+"""Member-steps below which one process is done before others have started."""
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """What came of training members side by side.
+
+    Attributes:
+        outcome: What they left behind, or None where they cannot be trained so.
+        note: The kind of step, or the reason why not.
+    """
+
+    outcome: Outcome | None
+    note: str
+
+
+def train_together(
+    problem: Problem,
+    plan: Plan,
+    update: Update,
+    *,
+    compile: bool | Literal["auto"],
+    report: Report,
+    members: int | None,
+    max_memory: int | None,
+) -> Together:
+    """Train the plan with members stacked, if that gives what training them alone does.
+
+    Args:
+        problem: What to train.
+        plan: The grid.
+        update: The optimizer.
+        compile: Whether to compile the step; "auto" where it pays.
+        report: Told how far the run is.
+        members: Members a chunk, or None to choose.
+        max_memory: Bytes for all that trains at once, or None for half of what is free.
+    """
+    work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
+    workers = worker_count() if work >= WORTH_FORKING else 1
+    state, needed = member_bytes(problem, update, plan.batch_size)
+    chunks = make_chunks(
+        plan, state, needed, workers=workers, members=members, max_memory=max_memory
+    )
+    attempt = _Attempt(problem, plan, update, chunks)
+    report(at_start("check", plan))
+    wanted = work >= WORTH_COMPILING if compile == "auto" else compile
+    stepper = attempt.earlier() if wanted else None
+    if stepper is None:
+        stepper, reason = attempt.eager()
+        if reason is not None:
+            return Together(None, reason)
+        if wanted:
+            report(at_start("compile", plan))
+            stepper = attempt.compiled() or stepper
+    outcome = train_chunks(problem, plan, update, chunks, stepper, report, workers)
+    return Together(outcome, stepper.kind)
+
+
+class _Attempt:
+    """The ways to step the chunks of one plan, each tried before it is used."""
+
+    def __init__(self, problem: Problem, plan: Plan, update: Update, chunks: list[Chunk]) -> None:
+        self.problem, self.plan, self.update = problem, plan, update
+        self.chunk = max(chunks, key=lambda chunk: plan.padding(chunk.group))
+        self.model = problem.initial(self.chunk.group).train()
+
+    def earlier(self) -> Stepper | None:
+        """Return the compiled step of an earlier run, unless there is none or it is stale."""
+        problem, update, (members, inputs) = self.problem, self.update, self._example()
+        if not is_compiled(self.model, problem, update, inputs):
+            return None
+        stepper = compiled_stepper(self.model, problem, update, members, inputs)
+        if self._difference(stepper) is None:
+            return stepper
+        forget_compiled(self.model, problem, update, inputs)
+        return None
+
+    def eager(self) -> tuple[Stepper, str | None]:
+        """Return the plain step and what is wrong with it, if anything."""
+        stepper = eager_stepper(self.model, self.problem, self.update, self._example()[0])
+        try:
+            with slow_mapping_refused():
+                return stepper, self._difference(stepper)
+        except ShrinkageError:
+            raise
+        except (RuntimeError, TypeError, ValueError, UserWarning) as error:
+            rows = self.problem.X[: self.plan.batch_size]
+            return stepper, blamed_module(self.model, rows, error)
+
+    def compiled(self) -> Stepper | None:
+        """Return the step compiled now, unless it cannot be or gives other numbers."""
+        members, inputs = self._example()
+        stepper = compiled_stepper(self.model, self.problem, self.update, members, inputs)
+        difference = self._difference(stepper)
+        if difference is None:
+            return stepper
+        forget_compiled(self.model, self.problem, self.update, inputs)
+        warnings.warn(f"the compiled step is not used: {difference}.", stacklevel=2)
+        return None
+
+    def _difference(self, stepper: Stepper) -> str | None:
+        return difference_together(self.problem, self.plan, self.update, self.chunk, stepper)
+
+    def _example(self) -> tuple[Member, list[Tensor]]:
+        members = stacked_members(self.model, self.update, len(self.chunk.strengths))
+        inputs = step_inputs(self.problem, self.plan, self.update, self.chunk, members, 0)
+        return members, next(inputs)
+
+
+def at_start(stage: str, plan: Plan, note: str = "") -> Progress:
+    """Return the progress of a run whose training has not begun."""
+    members = len(plan.groups()) * len(plan.strengths)
+    return Progress(stage, 0, members, 0, plan.epochs, 0, 0, note)

@@ -1,0 +1,278 @@
+"""The laws every penalty obeys, as one check: for the penalties here and for your own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, fields
+from functools import partial
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from shrinkage.penalties import Penalty
+
+STEPS = (0.1, 1.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """The float64 tensors a law is tried on, the same for one seed.
+
+    Attributes:
+        shape: Their shape.
+        seed: Their seed.
+    """
+
+    shape: tuple[int, ...]
+    seed: int
+
+    def draw(self, count: int, scale: float = 1.0) -> list[Tensor]:
+        """Return ``count`` normal tensors without zeros."""
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.randn(count, *self.shape, generator=generator, dtype=torch.float64)
+        return list(scale * torch.where(drawn == 0, 1.0, drawn))
+
+    def zero(self) -> Tensor:
+        """Return zeros."""
+        return torch.zeros(self.shape, dtype=torch.float64)
+
+    def smooth(self) -> list[Tensor]:
+        """Return tensors away from kinks, small to large."""
+        return [self.draw(3)[i] * scale for i, scale in enumerate((0.1, 1.0, 10.0))]
+
+    def kinked(self) -> list[Tensor]:
+        """Return tensors with zeros: everywhere, in some entries, in one slice of each axis."""
+        w = self.draw(1)[0]
+        some = torch.where(torch.arange(w.numel()).reshape(self.shape) % 2 == 0, 0.0, w)
+        slices = (w.index_fill(axis, torch.tensor(0), 0.0) for axis in range(w.dim()))
+        return [self.zero(), some, *slices]
+
+
+def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (4, 3)) -> None:
+    """Check that ``penalty`` obeys the laws; run it on a penalty of your own.
+
+    Its formulas are compared with autograd and with a search for the minimizer of its value, in
+    float64, at zeros too.
+
+    Args:
+        penalty: The penalty, with a strength above 0.
+        seed: Seed of the tensors it is tried on.
+        shape: Shape of these tensors.
+
+    Raises:
+        AssertionError: A law does not hold; the first line names the law and the penalty.
+
+    Example:
+        >>> from shrinkage.penalties import L2
+        >>> check_penalty(L2(0.1))
+    """
+    for law in LAWS:
+        try:
+            law(penalty, Tensors(shape, seed))
+        except Exception as error:
+            name = law.__name__.replace("_", " ")
+            raise AssertionError(
+                f"law '{name}' does not hold for {_name(penalty)}\n{type(error).__name__}: {error}"
+            ) from error
+
+
+def value_is_zero_at_zero_and_never_negative(penalty: Penalty, tensors: Tensors) -> None:
+    """The value is a 0-d tensor, 0 at zero and nowhere below."""
+    assert_close(penalty.value(tensors.zero()), torch.tensor(0.0, dtype=torch.float64))
+    for w in tensors.smooth() + tensors.kinked():
+        value = penalty.value(w)
+        assert value.shape == (), f"value has shape {tuple(value.shape)}, not ()"
+        assert value >= 0, f"value {value.item()} at {w}"
+
+
+def gradient_is_the_derivative_of_value(penalty: Penalty, tensors: Tensors) -> None:
+    """Away from kinks the gradient is autograd's."""
+    for w in tensors.smooth():
+        assert_close(penalty.gradient(w), _autograd(penalty, w))
+
+
+def gradient_at_a_kink_is_a_subgradient(penalty: Penalty, tensors: Tensors) -> None:
+    """At zeros the gradient is finite, of smallest norm at zero itself, and a subgradient."""
+    assert_close(penalty.gradient(tensors.zero()), tensors.zero())
+    for w in tensors.kinked():
+        gradient = penalty.gradient(w)
+        assert gradient.isfinite().all(), f"gradient {gradient} at {w}"
+        others = [w + gradient, w - gradient, *tensors.draw(5)]
+        for u in others if penalty.convex else []:
+            rise, bound = penalty.value(u) - penalty.value(w), (gradient * (u - w)).sum()
+            assert rise >= bound - 1e-9, f"gradient {gradient} at {w} is no subgradient"
+
+
+def autograd_of_value_is_finite_at_zeros(penalty: Penalty, tensors: Tensors) -> None:
+    """The penalty in the loss gives no NaN at zeros."""
+    for w in tensors.kinked():
+        derivative = _autograd(penalty, w)
+        assert derivative.isfinite().all(), f"autograd of value gives {derivative} at {w}"
+
+
+def prox_is_the_minimizer(penalty: Penalty, tensors: Tensors) -> None:
+    """Nothing found by search beats the prox, for several steps and at zeros."""
+    for w in tensors.smooth() + tensors.kinked():
+        for step in STEPS:
+            found = penalty.prox(w, step)
+            others = _candidates(found, w, tensors, convex=penalty.convex)
+            objective = partial(_objective, penalty, w, step)
+            best, values = objective(found), torch.func.vmap(objective)(others)
+            assert best.isfinite(), f"prox({w}, {step}) is {found}"
+            assert values.min() >= best - 1e-10 * (1 + best), (
+                f"prox({w}, {step}) is {found} with objective {best.item()}, but "
+                f"{others[values.argmin()]} has {values.min().item()}"
+            )
+
+
+def prox_of_step_or_strength_zero_changes_nothing(penalty: Penalty, tensors: Tensors) -> None:
+    """The prox of no penalty is the identity, bit for bit."""
+    tiny = [w * 1e-200 for w in tensors.smooth()]
+    for w in tensors.smooth() + tensors.kinked() + tiny:
+        for wide in (w, w.float()):
+            for prox in (penalty.prox(wide, 0.0), penalty.at(0.0).prox(wide, 1.0)):
+                assert torch.equal(prox, wide), f"{prox} is not {wide}"
+
+
+def prox_of_a_convex_penalty_is_non_expansive(penalty: Penalty, tensors: Tensors) -> None:
+    """Two tensors are never further apart after the prox of a convex penalty."""
+    if not penalty.convex:
+        return
+    points = [w for scale in (0.1, 0.5, 1.0, 3.0) for w in tensors.draw(6, scale)]
+    for a, b in combinations([tensors.zero(), *points], 2):
+        for step in STEPS:
+            before = (a - b).norm()
+            after = (penalty.prox(a, step) - penalty.prox(b, step)).norm()
+            assert after <= before * (1 + 1e-12), (
+                f"{a} and {b} are {before.item()} apart, their proxes {after.item()}"
+            )
+
+
+def strength_max_is_where_zero_becomes_the_minimizer(penalty: Penalty, tensors: Tensors) -> None:
+    """A proximal gradient step stays at zero just above it, and leaves just below."""
+    step = STEPS[0]
+    for gradient in tensors.smooth():
+        limit = penalty.strength_max(gradient)
+        assert limit.shape == (), f"strength_max has shape {tuple(limit.shape)}, not ()"
+        below = 0.999 * limit.item() if limit.isfinite() else 1e6
+        assert penalty.at(below).prox(-step * gradient, step).any(), (
+            f"zero is a fixed point at strength {below}, below strength_max {limit.item()}"
+        )
+        if limit.isfinite():
+            above = penalty.at(1.001 * limit.item()).prox(-step * gradient, step)
+            assert not above.any(), f"{above} is not zero above strength_max {limit.item()}"
+    assert penalty.strength_max(tensors.zero()) == 0, "strength_max of a zero gradient is not 0"
+
+
+def vmap_over_strengths_and_weights_is_a_loop(penalty: Penalty, tensors: Tensors) -> None:
+    """Mapped over strengths and weights, the operations are what they are one by one."""
+    members = torch.stack(tensors.draw(3))
+    strengths = torch.tensor([0.0, 0.1, 1.0], dtype=torch.float64)
+
+    def all_operations(w: Tensor, strength: Tensor) -> tuple[Tensor, ...]:
+        one = penalty.at(strength)
+        return one.value(w), one.gradient(w), one.prox(w, 0.5), one.strength_max(w)
+
+    mapped = torch.func.vmap(all_operations)(members, strengths)
+    looped = map(all_operations, members, strengths)
+    assert_close(mapped, tuple(map(torch.stack, zip(*looped, strict=True))))
+
+
+def type_shape_and_input_are_kept(penalty: Penalty, tensors: Tensors) -> None:
+    """Gradient and prox have the type, shape and device of the weights, which stay untouched."""
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        w = tensors.kinked()[1].to(dtype)
+        before = w.clone()
+        penalty.value(w)
+        for result in (penalty.gradient(w), penalty.prox(w, 0.5)):
+            kept = (result.dtype, result.shape, result.device) == (w.dtype, w.shape, w.device)
+            assert kept, f"from {w.dtype} {tuple(w.shape)} to {result.dtype} {tuple(result.shape)}"
+            assert torch.equal(w, before), "the input was changed"
+
+
+def half_precision_is_summed_in_float32(penalty: Penalty, tensors: Tensors) -> None:
+    """The value of many float16 weights is summed in float32: no overflow, no drift."""
+    tall, wide = ([70_000], [700, 100]) if len(tensors.shape) > 1 else ([70_000], [70_000])
+    for shape in (tall, wide):
+        ones = torch.ones(shape + [1] * (len(tensors.shape) - len(shape)), dtype=torch.float16)
+        value = penalty.value(ones)
+        assert value.dtype == torch.float32, f"the value of float16 weights is {value.dtype}"
+        assert_close(value.double(), penalty.value(ones.double()), rtol=1e-3, atol=0.0)
+
+
+def at_returns_a_copy(penalty: Penalty, tensors: Tensors) -> None:
+    """Another strength makes another penalty; the first one is frozen."""
+    own = penalty.strength
+    other = penalty.at(2.0)
+    assert type(other) is type(penalty), f"at returns a {type(other).__name__}"
+    assert (other.strength, penalty.strength) == (2.0, own), "at changed the penalty itself"
+    for field in fields(penalty):
+        if field.name != "strength":
+            assert getattr(other, field.name) == getattr(penalty, field.name), field.name
+    try:
+        penalty.strength = own  # type: ignore[misc]
+    except FrozenInstanceError:
+        return
+    raise AssertionError("the penalty is not frozen: a strength can be assigned")
+
+
+def repr_is_the_call_that_makes_it(penalty: Penalty, tensors: Tensors) -> None:
+    """The text names the class, the strength and the other fields."""
+    call, _, _ = repr(penalty).partition("  #")
+    shown = (f"{f.name}={getattr(penalty, f.name)!r}" for f in fields(penalty))
+    wanted = [text for text in shown if not text.startswith("strength=")]
+    assert call.startswith(f"{type(penalty).__name__}({float(penalty.strength):g}"), call
+    assert all(text in call for text in wanted), f"{call} does not show {wanted}"
+
+
+LAWS: tuple[Callable[[Penalty, Tensors], None], ...] = (
+    at_returns_a_copy,
+    type_shape_and_input_are_kept,
+    vmap_over_strengths_and_weights_is_a_loop,
+    value_is_zero_at_zero_and_never_negative,
+    gradient_is_the_derivative_of_value,
+    gradient_at_a_kink_is_a_subgradient,
+    autograd_of_value_is_finite_at_zeros,
+    prox_is_the_minimizer,
+    prox_of_step_or_strength_zero_changes_nothing,
+    prox_of_a_convex_penalty_is_non_expansive,
+    strength_max_is_where_zero_becomes_the_minimizer,
+    half_precision_is_summed_in_float32,
+    repr_is_the_call_that_makes_it,
+)
+
+
+def _autograd(penalty: Penalty, w: Tensor) -> Tensor:
+    leaf = w.clone().requires_grad_()
+    (derivative,) = torch.autograd.grad(penalty.value(leaf), leaf)
+    return derivative
+
+
+def _objective(penalty: Penalty, w: Tensor, step: float, u: Tensor) -> Tensor:
+    return (u - w).square().sum() / 2 + step * penalty.value(u)
+
+
+def _candidates(found: Tensor, w: Tensor, tensors: Tensors, *, convex: bool) -> Tensor:
+    """Return what may beat ``found``: tensors around it, sparser and, if not convex, far away."""
+    units = torch.eye(found.numel(), dtype=found.dtype).reshape(-1, *found.shape)
+    others = torch.stack([*tensors.draw(20), w, found, w - found, torch.zeros_like(w)])
+    directions = torch.cat([units, others])
+    candidates = [found + length * directions for length in (1e-4, -1e-4, 1e-2, -1e-2, 0.3, -0.3)]
+    candidates += [others, found * (1 - units)]
+    for axis, size in enumerate(found.shape):
+        without = [found.index_fill(axis, torch.tensor(i), 0.0) for i in range(size)]
+        candidates.append(torch.stack(without))
+    if not convex:
+        levels = torch.linspace(-1.5, 1.5, 61, dtype=w.dtype) * w.abs().max()
+        candidates += [found * (1 - units) + level * units for level in levels]
+        candidates += [torch.stack(tensors.draw(100, scale)) for scale in (0.1, 1.0, 10.0)]
+    return torch.cat(candidates)
+
+
+def _name(penalty: Penalty) -> str:
+    try:
+        return repr(penalty)
+    except Exception:
+        return type(penalty).__name__

@@ -1,0 +1,156 @@
+"""The automatic grid starts where the optimality condition says, or at a sane balance."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from _problems import classes, fit, numbers, perceptron, problem_of
+from shrinkage.engine.grid import automatic_strengths, largest_strength
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import everything
+from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
+
+X, Y = classes(n=60)
+_, T = numbers(n=60)
+X_NUMBERS, T = numbers(n=60)
+
+
+def null_gradient_of_classes() -> Tensor:
+    """Gradient at zero weights of the mean cross-entropy, the intercepts at the class shares."""
+    one_hot = F.one_hot(Y, 3).double()
+    return (one_hot.mean(0) - one_hot).T @ X / len(X)
+
+
+def null_gradient_of_numbers() -> Tensor:
+    return (2 * (T.mean() - T) @ X_NUMBERS / len(T)).unsqueeze(0)
+
+
+def top_l1(g: Tensor) -> float:
+    return g.abs().max().item()
+
+
+def top_rows(g: Tensor) -> float:
+    return (g.norm(dim=1).max() / 2).item()  # 4 features: square root of the group size 2
+
+
+def top_columns(g: Tensor) -> float:
+    return (g.norm(dim=0).max() / g.shape[0] ** 0.5).item()
+
+
+CASES: dict[str, tuple[Penalty, Any]] = {
+    "l1": (L1(1.0), top_l1),
+    "elastic net": (ElasticNet(1.0, l1_ratio=0.4), lambda g: top_l1(g) / 0.4),
+    "rows": (GroupLasso(1.0), top_rows),
+    "columns": (GroupLasso(1.0, dim=1), top_columns),
+}
+
+
+@pytest.mark.parametrize("task", ["classes", "numbers"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_largest_strength_is_the_optimality_condition_at_zero(case: str, task: str) -> None:
+    penalty, top = CASES[case]
+    if task == "classes":
+        problem = problem_of(nn.Linear(4, 3).double(), X, Y, penalty)
+        expected = top(null_gradient_of_classes())
+    else:
+        problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, penalty)
+        expected = top(null_gradient_of_numbers())
+    assert largest_strength(problem, 60) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_weights_are_zero_there_and_some_are_not_just_below(case: str) -> None:
+    penalty, _ = CASES[case]
+    top = largest_strength(problem_of(nn.Linear(4, 3).double(), X, Y, penalty), 60)
+    result = fit(
+        nn.Linear(4, 3).double(), X, Y, penalty, strengths=[top * 0.95, top * (1 + 1e-6)],
+        seeds=1, folds=2, epochs=250, batch_size=60,
+        optimizer=functools.partial(torch.optim.SGD, lr=1.5),
+    )  # fmt: skip
+    weight = result.refit.weights["weight"][:, 0]
+    assert weight[1].any()
+    assert not weight[2].any()
+
+
+def test_test_rows_do_not_move_the_grid() -> None:
+    problem = problem_of(nn.Linear(4, 3).double(), torch.cat([X, X * 50]), torch.cat([Y, Y]), L1(1.0))
+    alone = problem_of(nn.Linear(4, 3).double(), X, Y, L1(1.0))
+    assert largest_strength(problem, 60) == largest_strength(alone, 60)
+
+
+@pytest.mark.parametrize("penalty", [L2(1.0), L1(1.0), GroupLasso(1.0), ElasticNet(1.0, l1_ratio=0.0)])
+@pytest.mark.parametrize("model", ["linear", "perceptron", "deep"])
+def test_every_grid_is_finite_positive_and_rising(penalty: Penalty, model: str) -> None:
+    make = {
+        "linear": lambda: nn.Linear(4, 3),
+        "perceptron": lambda: perceptron().float(),
+        "deep": lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(),
+                                      nn.BatchNorm1d(6), nn.Linear(6, 3)),
+    }[model]  # fmt: skip
+    grid = automatic_strengths(problem_of(make, X.float(), Y, penalty), 60, 7)
+    assert grid.shape == (7,)
+    assert grid.dtype == torch.float64
+    assert grid.isfinite().all()
+    assert (grid > 0).all()
+    ratios = grid[1:] / grid[:-1]
+    torch.testing.assert_close(ratios, torch.full_like(ratios, 10 ** (4 / 6)))
+    assert 1e-4 < grid[-1] < 100
+
+
+def test_l2_balances_loss_and_penalty_at_the_initial_weights() -> None:
+    problem = problem_of(perceptron(), X, Y, L2(1.0))
+    model = problem.build(0)
+    weights = [model[0].weight, model[2].weight]
+    gradients = torch.autograd.grad(F.cross_entropy(model(X), Y), weights)
+    size = torch.cat([g.flatten() for g in gradients]).norm()
+    pull = torch.cat([2 * w.flatten() for w in weights]).norm()
+    assert largest_strength(problem, 60) == pytest.approx((size / pull).item(), rel=1e-9)
+
+
+def test_the_intercept_may_be_penalized_too() -> None:
+    problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, L1(1.0), select=everything)
+    weight = (-2 * T @ X_NUMBERS / 60).abs().max()
+    bias = (-2 * T.mean()).abs()
+    assert largest_strength(problem, 60) == pytest.approx(float(max(weight, bias)), rel=1e-9)
+
+
+class Unused(nn.Module):
+    """Selected, and no output depends on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.spare = nn.Linear(4, 3).double(), nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+def test_an_unused_weight_does_not_stop_the_grid() -> None:
+    assert 0 < largest_strength(problem_of(Unused, X, Y, L1(1.0)), 60) < 10
+
+
+@pytest.mark.parametrize("y", [torch.zeros(60, dtype=torch.long), torch.full((60,), 2.0)])
+def test_a_constant_target_gives_a_finite_grid(y: Tensor) -> None:
+    outputs = 1 if y.is_floating_point() else 3
+    problem = problem_of(nn.Linear(4, outputs).double(), X, y, L1(1.0))
+    grid = automatic_strengths(problem, 60, 3)
+    assert grid.isfinite().all()
+    assert (grid > 0).all()
+
+
+def test_rows_of_zeros_have_no_grid() -> None:
+    problem = problem_of(nn.Linear(4, 3).double(), torch.zeros(60, 4), Y, L1(1.0))
+    with pytest.raises(ShrinkageError, match="no automatic strengths"):
+        automatic_strengths(problem, 60, 5)
+
+
+@pytest.mark.parametrize("count", [1, 0, -4])
+def test_a_grid_of_one_is_refused(count: int) -> None:
+    with pytest.raises(ShrinkageError, match="at least 2"):
+        automatic_strengths(problem_of(nn.Linear(4, 3).double(), X, Y, L1(1.0)), 60, count)

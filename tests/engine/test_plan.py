@@ -1,0 +1,249 @@
+"""Which rows a member sees, and when; and every grid, seed and fold that is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneOut,
+    RepeatedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
+from torch import Tensor
+
+from shrinkage.engine.plan import (
+    ALL_ROWS,
+    Group,
+    Plan,
+    key,
+    make_folds,
+    make_seeds,
+    make_strengths,
+)
+from shrinkage.errors import ShrinkageError
+
+FOLDS = torch.arange(23) % 4
+
+
+def plan_of(folds: Tensor = FOLDS, **changes: Any) -> Plan:
+    settings = {"seeds": (0, 7), "tests": 5, "epochs": 2, "batch_size": 5, **changes}
+    return Plan(torch.tensor([0.0, 1.0], dtype=torch.float64), folds, **settings)
+
+
+def test_groups_are_folds_times_seeds_with_the_refits_last() -> None:
+    groups = plan_of().groups()
+    assert len(groups) == len(set(groups)) == (4 + 1) * 2
+    assert [g.fold for g in groups[-2:]] == [ALL_ROWS] * 2
+    assert len(plan_of(refit=False).groups()) == 4 * 2
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_a_fold_never_trains_on_the_rows_it_holds(fold: int) -> None:
+    plan, group = plan_of(), Group(fold, 0)
+    train, held = plan.train_rows(group).tolist(), plan.held_rows(group).tolist()
+    assert sorted(train + held) == list(range(23))
+    assert (FOLDS[held] == fold).all()
+
+
+def test_the_refit_trains_on_every_training_row_and_holds_the_test_rows() -> None:
+    plan, group = plan_of(), Group(ALL_ROWS, 0)
+    assert plan.train_rows(group).tolist() == list(range(23))
+    assert plan.held_rows(group).tolist() == list(range(23, 28))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 17, 18, 23, 100])
+@pytest.mark.parametrize("fold", [ALL_ROWS, 0, 3])
+def test_an_epoch_visits_every_row_once(fold: int, batch_size: int) -> None:
+    plan, group = plan_of(batch_size=batch_size), Group(fold, 0)
+    rows, weight = plan.batches(group, epoch=1)
+    real = weight > 0
+    n = len(plan.train_rows(group))
+    assert rows.shape == weight.shape == (plan.steps(group), batch_size)
+    assert plan.padding(group) == rows.numel() - n
+    assert sorted(rows[real].tolist()) == plan.train_rows(group).tolist()
+    counts = real.sum(1)
+    assert counts.tolist() == [len(part) for part in torch.arange(n).split(batch_size)]
+    exact = (1.0 / counts.double()).unsqueeze(1).expand_as(weight)
+    torch.testing.assert_close(weight[real].double(), exact[real], rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_padding_repeats_a_row_of_the_same_batch(fold: int) -> None:
+    plan = plan_of(batch_size=7)
+    rows, weight = plan.batches(Group(fold, 0), epoch=0)
+    assert (weight == 0).any()
+    for batch, real in zip(rows, weight > 0, strict=True):
+        assert set(batch.tolist()) == set(batch[real].tolist())
+
+
+def test_batch_order_depends_on_fold_seed_and_epoch_alone() -> None:
+    orders = {
+        (fold, seed, epoch): tuple(plan_of().batches(Group(fold, seed), epoch)[0].flatten().tolist())
+        for fold in (ALL_ROWS, 0, 1)
+        for seed in (0, 7)
+        for epoch in (0, 1)
+    }
+    assert len(set(orders.values())) == len(orders)
+    torch.manual_seed(99)
+    again = plan_of(epochs=9, seeds=(7,)).batches(Group(1, 7), 1)[0]
+    assert tuple(again.flatten().tolist()) == orders[1, 7, 1]
+
+
+def test_keys_differ_and_never_change() -> None:
+    assert key("initial weights", Group(0, 1)) != key("initial weights", Group(1, 0))
+    assert key("order", Group(0, 1), 2) != key("training", Group(0, 1), 2)
+    assert key("order", Group(0, 1), 2) == 7850826676731975555
+
+
+# strengths
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[0.1, 0.01], [0.0, 0.1, 0.01], (0.01, 0.1), np.array([0.1, 0.01]), torch.tensor([0.01, 0.1]),
+     {0.1, 0.01}],
+)  # fmt: skip
+def test_strengths_are_sorted_with_zero_in_front(given: Any) -> None:
+    strengths = make_strengths(given)
+    assert strengths.dtype == torch.float64
+    torch.testing.assert_close(strengths, torch.tensor([0, 0.01, 0.1], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([-0.1, 1.0], "-0.1"),
+        ([float("nan"), 1.0], "nan"),
+        ([float("inf")], "inf"),
+        ([0.1, 0.2, 0.1], "twice: 0.1"),
+        ([0.0, 0.0, 1.0], "twice: 0"),
+        ([], "no strength above 0"),
+        ([0.0], "no strength above 0"),
+        ("ab", "not numbers"),
+        (["a"], "not numbers"),
+        (None, "not numbers"),
+        (0.5, "not numbers"),
+        (torch.ones(2, 2), "not numbers"),
+    ],
+)
+def test_bad_strengths_are_refused(given: Any, words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        make_strengths(given)
+
+
+# seeds
+
+
+def test_seeds() -> None:
+    assert make_seeds(3) == (0, 1, 2)
+    assert make_seeds([5, 2]) == (5, 2)
+    assert make_seeds(np.array([5, 2])) == (5, 2)
+
+
+@pytest.mark.parametrize("given", [0, -1, [], [1, 1], [0.5], "a", 2.0, None])
+def test_bad_seeds_are_refused(given: Any) -> None:
+    with pytest.raises(ShrinkageError, match="seeds="):
+        make_seeds(given)
+
+
+# folds
+
+X = torch.randn(24, 2, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.tensor([0] * 12 + [1] * 8 + [2] * 4)
+NUMBERS = X[:, 0] * 2
+
+
+def test_a_number_of_folds_is_stratified_for_classes() -> None:
+    folds = make_folds(4, X, CLASSES)
+    for fold in range(4):
+        assert torch.bincount(CLASSES[folds == fold]).tolist() == [3, 2, 1]
+    assert torch.equal(folds, make_folds(4, X, CLASSES))
+
+
+def test_a_number_of_folds_is_shuffled_for_numbers() -> None:
+    folds = make_folds(5, X, NUMBERS)
+    assert sorted(torch.bincount(folds).tolist()) == [4, 5, 5, 5, 5]
+    assert folds.tolist() != folds.sort().values.tolist()
+
+
+@pytest.mark.parametrize(
+    "splitter", [KFold(3, shuffle=True, random_state=1), StratifiedKFold(4, shuffle=True, random_state=2), LeaveOneOut()]
+)
+def test_a_splitter_is_followed(splitter: Any) -> None:
+    folds = make_folds(splitter, X, CLASSES)
+    for fold, (_, held) in enumerate(splitter.split(X.numpy(), CLASSES.numpy())):
+        assert (folds == fold).nonzero().flatten().tolist() == sorted(held)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [5, -2, 9] * 8,
+        np.repeat([5, -2, 9], 8),
+        torch.arange(24) % 3,
+        (torch.arange(24) % 2).bool(),
+        np.arange(24, dtype=np.uint8) % 2,
+    ],
+)
+def test_ids_keep_their_groups_together(ids: Any) -> None:
+    folds = make_folds(ids, X, NUMBERS)
+    given = torch.as_tensor(ids)
+    same = given.unsqueeze(0) == given.unsqueeze(1)
+    assert torch.equal(folds.unsqueeze(0) == folds.unsqueeze(1), same)
+    assert sorted(set(folds.tolist())) == list(range(len(given.unique())))
+
+
+class Purged:
+    """Leaves out one row beside every held-out row, as splitters of time series do."""
+
+    def split(self, X: Any, y: Any) -> Any:
+        for train, held in KFold(4).split(X):
+            yield train[1:], held
+
+
+@pytest.mark.parametrize(
+    ("folds", "words"),
+    [
+        (1, "give 2 to 24 folds"),
+        (0, "give 2 to 24 folds"),
+        (-3, "give 2 to 24 folds"),
+        (25, "give 2 to 24 folds"),
+        (True, "give 2 to 24 folds"),
+        (5, "class 2 has 4 rows, fewer than folds=5"),
+        (ShuffleSplit(4, test_size=0.2, random_state=0), "never holds out|twice"),
+        (RepeatedKFold(n_splits=3, n_repeats=2), "twice"),
+        (TimeSeriesSplit(3), "does not train|never holds out"),
+        (Purged(), "does not train on every row"),
+        (GroupKFold(3), "does not split these rows"),
+        (KFold(30), "does not split these rows"),
+        ("5", "give a number, a splitter"),
+        (None, "give a number, a splitter"),
+        (["a", "b"] * 12, "give a number, a splitter"),
+        (2.5, "give a number, a splitter"),
+        ([0, 1] * 11, "one per row"),
+        ([0.0, 1.0] * 12, "one per row"),
+        ([[0, 1]] * 24, "one per row"),
+        ([3] * 24, "single fold"),
+        ([0, 1] * 10 + [0] * 4, "no row of class 2"),
+        (KFold(2), "no row of class"),
+    ],
+)
+def test_bad_folds_are_refused(folds: Any, words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        make_folds(folds, X, CLASSES)
+
+
+def test_a_class_of_one_row_is_refused_whatever_the_splitter() -> None:
+    alone = torch.zeros(24, dtype=torch.long)
+    alone[5] = 1
+    with pytest.raises(ShrinkageError, match="class 1"):
+        make_folds(KFold(4), X, alone)
+    with pytest.raises(ShrinkageError, match="class 1 has 1 rows"):
+        make_folds(2, X, alone)

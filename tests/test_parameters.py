@@ -1,0 +1,191 @@
+"""Which tensors are penalized; numbers are pitfalls."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import everything, explain_selection, selected_parameters, weights
+
+
+def names(model: nn.Module, select: Any = weights) -> set[str]:
+    return set(selected_parameters(model, select))
+
+
+MODULES: list[tuple[nn.Module, set[str]]] = [
+    (nn.Linear(2, 2), {"weight"}),
+    (nn.Bilinear(2, 2, 2), {"weight"}),
+    (nn.Conv1d(1, 1, 2), {"weight"}),
+    (nn.Conv2d(1, 1, 2), {"weight"}),
+    (nn.ConvTranspose3d(1, 1, 2), {"weight"}),
+    (nn.LSTM(2, 2), {"weight_ih_l0", "weight_hh_l0"}),
+    (nn.LSTM(2, 2, proj_size=1), {"weight_ih_l0", "weight_hh_l0", "weight_hr_l0"}),
+    (nn.GRUCell(2, 2), {"weight_ih", "weight_hh"}),
+    (nn.MultiheadAttention(2, 1, add_bias_kv=True), {"in_proj_weight", "out_proj.weight"}),
+    (
+        nn.MultiheadAttention(2, 1, kdim=3, vdim=3),
+        {"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"},
+    ),
+    (
+        nn.TransformerEncoderLayer(2, 1, 4),
+        {
+            "self_attn.in_proj_weight",
+            "self_attn.out_proj.weight",
+            "linear1.weight",
+            "linear2.weight",
+        },
+    ),
+    (nn.Embedding(3, 2), set()),
+    (nn.EmbeddingBag(3, 2), set()),
+    (nn.PReLU(), set()),
+    (nn.LayerNorm(2), set()),
+    (nn.RMSNorm(2), set()),
+    (nn.GroupNorm(1, 2), set()),
+    (nn.BatchNorm1d(2), set()),
+    (nn.InstanceNorm2d(2, affine=True), set()),
+]
+
+
+@pytest.mark.parametrize(("module", "expected"), MODULES, ids=lambda m: type(m).__name__)
+def test_a2_default_selection_by_type_of_module(module: nn.Module, expected: set[str]) -> None:
+    model = nn.ModuleDict({"tested": module, "other": nn.Linear(1, 1)})
+    assert names(model) == {f"tested.{name}" for name in expected} | {"other.weight"}
+
+
+def test_a2_own_parameters_scalars_and_marked_tensors_are_left_alone() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+            self.kernel = nn.Parameter(torch.ones(2, 2))
+            self.marked = nn.Linear(2, 2)
+            self.marked.weight._no_weight_decay = True  # type: ignore[assignment]
+            self.plain = nn.Linear(2, 2)
+
+    reasons = {row.name: row.reason for row in explain_selection(Block())}
+    assert names(Block()) == {"plain.weight"}
+    assert reasons["marked.weight"] == "marked _no_weight_decay"
+    assert reasons["plain.bias"] == "bias of Linear"
+    assert "not a weight by role" in reasons["kernel"]
+
+
+@pytest.mark.parametrize("name", ["bn1", "ln_f", "norm", "attn", "bias_free", "weight"])
+def test_a3_names_decide_nothing(name: str) -> None:
+    model = nn.ModuleDict({name: nn.Linear(2, 2), "other": nn.ModuleDict({name: nn.LayerNorm(2)})})
+    assert names(model) == {f"{name}.weight"}
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(4, 2)
+        self.head = nn.Linear(2, 4, bias=False)
+        self.head.weight = self.embed.weight
+        self.again = self.head
+
+
+def test_a4_tied_weights_are_listed_once_with_all_their_names() -> None:
+    (row,) = explain_selection(Tied())
+    assert (row.name, row.shared) == ("embed.weight", ("head.weight", "again.weight"))
+    assert row.reason == "weight of Linear"
+    for select in (weights, everything, "head.*", re.compile("again"), nn.Linear, nn.Embedding):
+        assert names(Tied(), select) == {"embed.weight"}
+
+
+def test_a5_a_selection_can_be_used_again() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    assert names(model) == names(model) == {"0.weight", "1.weight"}
+
+
+def test_a7_a_parametrized_weight_is_not_taken_for_the_weight() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    nn.utils.parametrizations.weight_norm(model[0])
+    reasons = {row.name: row.reason for row in explain_selection(model)}
+    assert names(model) == {"1.weight"}
+    assert "effective weight" in reasons["0.parametrizations.weight.original1"]
+
+
+MODEL = nn.ModuleDict(
+    {"features": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "head": nn.Linear(2, 2)}
+)
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        (weights, {"features.0.weight", "head.weight"}),
+        (everything, set(dict(MODEL.named_parameters()))),
+        ("head.*", {"head.weight", "head.bias"}),
+        ("*.weight", {"features.0.weight", "features.1.weight", "head.weight"}),
+        ("head.weight", {"head.weight"}),
+        (re.compile(r"^features\.0"), {"features.0.weight", "features.0.bias"}),
+        (re.compile("bias"), {"features.0.bias", "features.1.bias", "head.bias"}),
+        (nn.LayerNorm, {"features.1.weight"}),
+        (nn.Linear, {"features.0.weight", "head.weight"}),
+        (lambda name, tensor: tensor.dim() == 2, {"features.0.weight", "head.weight"}),
+        (lambda name, tensor: name.startswith("head"), {"head.weight", "head.bias"}),
+    ],
+)
+def test_ways_to_select(select: Any, expected: set[str]) -> None:
+    assert names(MODEL, select) == expected
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ("heed.weight", r"'heed\.weight' matches no parameter.*nearest names: head\.weight"),
+        ("*.gamma", "matches no parameter that can be penalized; nearest names: "),
+        (nn.Conv2d, "'Conv2d' matches no parameter"),
+        (lambda name, tensor: False, "matches no parameter"),
+        (3, r"select=3 is not a selection; give weights, everything, a glob"),
+        (["head"], "is not a selection"),
+        (int, "is not a selection"),
+    ],
+)
+def test_fault_25_a_selection_of_nothing_is_refused(select: Any, message: str) -> None:
+    with pytest.raises(ShrinkageError, match=message):
+        selected_parameters(MODEL, select)
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    with pytest.raises(ShrinkageError, match="the model has no parameters"):
+        selected_parameters(nn.ReLU())
+
+
+def test_b9_what_is_no_floating_point_tensor_is_skipped_with_its_reason() -> None:
+    model = nn.Linear(2, 2)
+    model.register_parameter("codes", nn.Parameter(torch.ones(2).int(), requires_grad=False))
+    model.register_parameter("mask", nn.Parameter(torch.ones(2).bool(), requires_grad=False))
+    model.register_parameter("empty", nn.Parameter(torch.empty(0, 2)))
+    model.register_parameter("later", nn.UninitializedParameter())
+    model.register_parameter("missing", None)
+    model.half()
+    assert names(model, everything) == {"weight", "bias"}
+    reasons = {row.name: row.reason for row in explain_selection(model, everything)}
+    assert reasons["codes"] == "not a floating-point tensor (torch.int32)"
+    assert reasons["mask"] == "not a floating-point tensor (torch.bool)"
+    assert reasons["empty"] == "empty"
+    assert reasons["later"] == "not initialized yet (lazy module)"
+
+
+def test_b8_complex_tensors_are_refused_only_when_selected() -> None:
+    model = nn.ModuleDict({"phase": nn.Linear(2, 2, dtype=torch.cfloat), "head": nn.Linear(2, 2)})
+    assert names(model, "head.*") == {"head.weight", "head.bias"}
+    with pytest.raises(ShrinkageError, match=r"phase\.weight is complex"):
+        selected_parameters(model)
+
+
+def test_selected_tensors_are_the_parameters_themselves() -> None:
+    selected: dict[str, Tensor] = selected_parameters(MODEL)
+    parameters = dict(MODEL.named_parameters())
+    assert all(selected[name] is parameters[name] for name in selected)
+
+
+def test_weights_is_no_function_of_one_tensor() -> None:
+    with pytest.raises(ShrinkageError, match="pass it as select=weights"):
+        weights("weight", torch.ones(1))
