@@ -111,7 +111,11 @@ def by_hand(
     Only the random keys (initial weights, order of the rows) are the engine's.
     """
     net = make_builder(model)(key("initial weights", group)).train()
-    rows = torch.arange(len(folds)) if group.fold == ALL_ROWS else (folds != group.fold).nonzero()[:, 0]
+    rows = (
+        torch.arange(len(folds))
+        if group.fold == ALL_ROWS
+        else (folds != group.fold).nonzero()[:, 0]
+    )
     optimizer = make_optimizer(net)
     scheduler = make_scheduler(optimizer) if make_scheduler else None
     done = ByHand(net, rows)

@@ -153,8 +153,10 @@ def report(
         print(json.dumps(facts), flush=True)
         return
     member_step = 1e6 * run_s / (facts["members_run"] * problem.steps)
-    print(f"import {import_s:.2f} s, compile {compile_s:.2f} s, run {run_s:.2f} s "
-          f"({facts['members_run']} of {problem.members} members, {member_step:.1f} us per "
-          f"member-step)" + (f"; {note}" if note else ""))
+    print(
+        f"import {import_s:.2f} s, compile {compile_s:.2f} s, run {run_s:.2f} s "
+        f"({facts['members_run']} of {problem.members} members, {member_step:.1f} us per "
+        f"member-step)" + (f"; {note}" if note else "")
+    )
     for strength, loss in zip(STRENGTHS, valid_loss, strict=True):
         print(f"  strength {strength:9.3g}  validation loss {loss:.4f}")

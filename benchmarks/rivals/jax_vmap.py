@@ -63,8 +63,9 @@ def member_step(
     means = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, means, gradient)
     squares = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, squares, gradient)
     weights = jax.tree.map(
-        lambda w, m, v: w
-        - rivals.LEARNING_RATE * corrections[0] * m / (jnp.sqrt(v * corrections[1]) + EPSILON),
+        lambda w, m, v: (
+            w - rivals.LEARNING_RATE * corrections[0] * m / (jnp.sqrt(v * corrections[1]) + EPSILON)
+        ),
         weights,
         means,
         squares,
@@ -111,16 +112,12 @@ def device_epoch(
 
     def group(work: tuple[State, jax.Array, jax.Array]) -> State:
         state, strengths, fold = work
-        return group_epoch(
-            state, strengths, order[fold], row_weights[fold], steps_before, X, y
-        )
+        return group_epoch(state, strengths, order[fold], row_weights[fold], steps_before, X, y)
 
     count = strengths.shape[0]
     size = math.gcd(count, group_size(X.shape[1]))
     groups = count // size
-    grouped = jax.tree.map(
-        lambda a: a.reshape(rivals.FOLDS * groups, size, *a.shape[2:]), state
-    )
+    grouped = jax.tree.map(lambda a: a.reshape(rivals.FOLDS * groups, size, *a.shape[2:]), state)
     folds = jnp.repeat(jnp.arange(rivals.FOLDS), groups)
     group_strengths = jnp.tile(strengths.reshape(groups, size), (rivals.FOLDS, 1))
     trained = lax.map(group, (grouped, group_strengths, folds))
@@ -147,9 +144,7 @@ def initial(problem: rivals.Problem, split: NamedSharding) -> State:
         draw(rivals.CLASSES, inputs=rivals.HIDDEN),
     )
     members = (rivals.FOLDS, len(rivals.STRENGTHS))
-    spread = tuple(
-        jax.device_put(np.broadcast_to(a, (*members, *a.shape)), split) for a in weights
-    )
+    spread = tuple(jax.device_put(np.broadcast_to(a, (*members, *a.shape)), split) for a in weights)
     means, squares = (
         tuple(jnp.zeros((*members, *a.shape), a.dtype, device=split) for a in weights)
         for _ in range(2)

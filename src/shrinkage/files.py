@@ -28,8 +28,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         _sync_directory(path.parent)
     except OSError as error:
         raise ShrinkageError(
-            f"cannot write {path}: {error.strerror or error}. Free the disk or choose another place; "
-            "what was there before is untouched."
+            f"cannot write {path}: {error.strerror or error}. Free the disk or choose another "
+            "place; what was there before is untouched."
         ) from error
     finally:
         if temporary is not None:

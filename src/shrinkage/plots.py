@@ -14,6 +14,7 @@ from torch import Tensor
 
 from shrinkage import _ink
 from shrinkage.choose import MEASURES, Curve, curve, minimum, one_standard_error, verdict
+from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 from shrinkage.result import PathResult
 
@@ -80,6 +81,8 @@ class PathDisplay:
             marks["one standard error"] = one_standard_error(result, metric).strength
             headline = verdict(result, metric=metric).sentence
         refit, fit = result.refit, result.fit_loss.double().mean((1, 2))
+        if refit is None:
+            raise ShrinkageError("the figure shows the refit models; run fit_path with refit=True.")
         lost = (refit.diverged >= 0).any(1)
         sizes = [
             refit.weights[n][0, 0].numel() if n in refit.weights else 1 for n in result.tensor_names

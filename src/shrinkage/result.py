@@ -72,7 +72,7 @@ class PathResult:
         norms: (K, F, S, P), Frobenius norms.
         sparsity: (K, F, S, P), fractions of exact zeros.
         diverged: (K, F, S) int64.
-        refit: The same path on all training rows.
+        refit: The same path on all training rows, or None where it was not wanted.
         about: JSON-able facts: versions, data, plan, engine, command.
 
     Raises:
@@ -92,7 +92,7 @@ class PathResult:
     norms: Tensor
     sparsity: Tensor
     diverged: Tensor
-    refit: Refit
+    refit: Refit | None
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -141,7 +141,12 @@ class PathResult:
         """Return a metric of the refit models on the test rows, (K, S); names as in `metric`."""
         self._check_metric(name)
         refit = self.refit
-        if refit.test_loss is None or refit.test_predictions is None or refit.test_targets is None:
+        if (
+            refit is None
+            or refit.test_loss is None
+            or refit.test_predictions is None
+            or refit.test_targets is None
+        ):
             raise ShrinkageError("this path has no test rows; pass test=(X, y) to fit_path.")
         if name == "loss":
             return refit.test_loss
@@ -160,13 +165,17 @@ class PathResult:
         The refit comes as fold ``"all"``, where the held-out loss does not exist (``None``).
         ``pandas.DataFrame(result.rows())`` makes a frame of it.
         """
-        folds: list[int | str] = [*range(self.n_folds), "all"]
-        train = torch.cat([self.train_loss, self.refit.train_loss.unsqueeze(1)], dim=1).tolist()
+        folds: list[int | str] = [*range(self.n_folds)]
+        train = self.train_loss
+        if self.refit is not None:
+            folds.append("all")
+            train = torch.cat([train, self.refit.train_loss.unsqueeze(1)], dim=1)
+        losses = train.tolist()
         valid = self.valid_loss.tolist()
         for k, strength in enumerate(self.strengths.tolist()):
             for f, fold in enumerate(folds):
                 for s, seed in enumerate(self.seeds):
-                    for epoch, loss in enumerate(train[k][f][s]):
+                    for epoch, loss in enumerate(losses[k][f][s]):
                         yield {
                             "strength": strength,
                             "fold": fold,
@@ -249,8 +258,9 @@ def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
 def _tensors(result: PathResult) -> dict[str, Tensor]:
     """Every tensor of a result under the name it has on disk."""
     named = {f.name: getattr(result, f.name) for f in fields(result)}
-    named |= {REFIT + f.name: getattr(result.refit, f.name) for f in fields(result.refit)}
-    named |= {WEIGHTS + name: tensor for name, tensor in result.refit.weights.items()}
+    if result.refit is not None:
+        named |= {REFIT + f.name: getattr(result.refit, f.name) for f in fields(result.refit)}
+        named |= {WEIGHTS + name: tensor for name, tensor in result.refit.weights.items()}
     return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
 
@@ -261,7 +271,9 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, Tensor]) -> PathResul
         penalty=_run_directory.penalty_from(manifest["penalty"]),
         seeds=tuple(manifest["seeds"]),
         tensor_names=tuple(manifest["tensor_names"]),
-        refit=Refit(weights=weights, **{n.removeprefix(REFIT): t for n, t in refit.items()}),
+        refit=Refit(weights=weights, **{n.removeprefix(REFIT): t for n, t in refit.items()})
+        if refit
+        else None,
         about=manifest["about"],
         **{n: t for n, t in tensors.items() if not n.startswith(REFIT)},
     )
@@ -271,8 +283,10 @@ def _keep(result: PathResult, choice: Chosen) -> tuple[dict[str, Any], dict[str,
     """What the manifest says of a choice, and its weights if a refit seed trained well."""
     check_choice(result, choice)
     k = choice.index
-    whole = (result.refit.diverged[k] < 0).nonzero().flatten().tolist()
     kept = {"rule": choice.rule, "index": k, "strength": choice.strength}
+    if result.refit is None:
+        return {**kept, "weights_seed": None}, None
+    whole = (result.refit.diverged[k] < 0).nonzero().flatten().tolist()
     if not whole:
         return {**kept, "weights_seed": None}, None
     weights = {name: tensor[k, whole[0]] for name, tensor in result.refit.weights.items()}

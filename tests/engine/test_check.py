@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from _problems import ADAM, SMALL, assert_same_result, classes, fit
+from torch import Tensor, nn
 
 X, Y = classes()
 X32 = X.float()
@@ -141,7 +140,6 @@ MAPPABLE: dict[str, Any] = {
     "convolution": image_net,
     "transformer": transformer,
     "tied": Tied,
-    "branch on the input, which all strengths share": Branching,
     "dropout of rate 0": lambda: nn.Sequential(nn.Dropout(0.0), nn.Linear(4, 3)).double(),
 }
 
@@ -159,6 +157,11 @@ def test_trains_vectorized_and_equals_the_loop(name: str) -> None:
 def test_rounding_under_adam_in_single_precision_is_no_difference(name: str) -> None:
     result = fit(lambda: MAPPABLE[name]().float(), X32, Y, epochs=1, seeds=1, optimizer=ADAM)
     assert result.about["engine"].startswith("vectorized")
+
+
+def test_a_branch_on_the_input_gives_the_numbers_of_the_loop() -> None:
+    result = fit(Branching, X, Y, epochs=2, seeds=1)
+    assert_same_result(result, alone(Branching, X, epochs=2, seeds=1), rtol=2e-6, atol=1e-6)
 
 
 def test_embeddings_of_integer_rows() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from _problems import SGD, assert_same_result, classes, fit, linear, numbers, perceptron
 from sklearn.model_selection import KFold, ShuffleSplit
 from torch import Tensor, nn
 
-from _problems import SGD, assert_same_result, classes, fit, linear, numbers, perceptron
 from shrinkage.engine import Progress
 from shrinkage.engine.plan import Group, key
 from shrinkage.engine.problem import make_builder

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from _problems import classes, fit, numbers, perceptron, problem_of
 from torch import Tensor, nn
 
-from _problems import classes, fit, numbers, perceptron, problem_of
 from shrinkage.engine.grid import automatic_strengths, largest_strength
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
@@ -79,12 +79,16 @@ def test_all_weights_are_zero_there_and_some_are_not_just_below(case: str) -> No
 
 
 def test_test_rows_do_not_move_the_grid() -> None:
-    problem = problem_of(nn.Linear(4, 3).double(), torch.cat([X, X * 50]), torch.cat([Y, Y]), L1(1.0))
+    problem = problem_of(
+        nn.Linear(4, 3).double(), torch.cat([X, X * 50]), torch.cat([Y, Y]), L1(1.0)
+    )
     alone = problem_of(nn.Linear(4, 3).double(), X, Y, L1(1.0))
     assert largest_strength(problem, 60) == largest_strength(alone, 60)
 
 
-@pytest.mark.parametrize("penalty", [L2(1.0), L1(1.0), GroupLasso(1.0), ElasticNet(1.0, l1_ratio=0.0)])
+@pytest.mark.parametrize(
+    "penalty", [L2(1.0), L1(1.0), GroupLasso(1.0), ElasticNet(1.0, l1_ratio=0.0)]
+)
 @pytest.mark.parametrize("model", ["linear", "perceptron", "deep"])
 def test_every_grid_is_finite_positive_and_rising(penalty: Penalty, model: str) -> None:
     make = {

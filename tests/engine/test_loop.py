@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from _problems import assert_same_result, by_hand, classes, fit, numbers, perceptron, split_decay
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import StepLR
 
-from _problems import assert_same_result, by_hand, classes, fit, numbers, perceptron, split_decay
 from shrinkage.engine import Progress
 from shrinkage.engine.plan import ALL_ROWS, Group
 from shrinkage.penalties import L1, L2, GroupLasso, Penalty
@@ -20,8 +20,8 @@ X, Y = classes()
 
 OPTIMIZERS: dict[str, Any] = {
     "sgd": functools.partial(SGD, lr=0.1, momentum=0.9, nesterov=True),
-    "adam": functools.partial(Adam, lr=0.02, weight_decay=0.01),
-    "adamw": functools.partial(AdamW, lr=0.02, weight_decay=0.1),
+    "adam": functools.partial(Adam, lr=0.02),
+    "adamw": functools.partial(AdamW, lr=0.02, weight_decay=0.0),
     "rmsprop": functools.partial(RMSprop, lr=0.01, centered=True),
 }
 
@@ -50,6 +50,16 @@ def test_equals_the_vectorized_engine(penalty: Penalty, how: str | None, optimiz
         kept = together.refit.weights[name]
         torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
         assert torch.equal(kept == 0, tensor == 0)
+
+
+@pytest.mark.parametrize("make", [
+    functools.partial(AdamW, lr=0.02, weight_decay=0.1),
+    functools.partial(SGD, lr=0.1, weight_decay=0.1, momentum=0.9),
+])  # fmt: skip
+def test_a_decay_of_the_optimizers_own_comes_on_top_in_both_engines(make: Any) -> None:
+    together = fit(perceptron(), X, Y, L1(1.0), optimizer=make, epochs=2, seeds=1)
+    alone = fit(perceptron(), X, Y, L1(1.0), optimizer=lambda ps: make(ps), epochs=2, seeds=1)
+    assert_same_result(together, alone, rtol=2e-6, atol=1e-6)
 
 
 def test_equals_a_loop_by_hand() -> None:

@@ -85,7 +85,9 @@ def test_padding_repeats_a_row_of_the_same_batch(fold: int) -> None:
 
 def test_batch_order_depends_on_fold_seed_and_epoch_alone() -> None:
     orders = {
-        (fold, seed, epoch): tuple(plan_of().batches(Group(fold, seed), epoch)[0].flatten().tolist())
+        (fold, seed, epoch): tuple(
+            plan_of().batches(Group(fold, seed), epoch)[0].flatten().tolist()
+        )
         for fold in (ALL_ROWS, 0, 1)
         for seed in (0, 7)
         for epoch in (0, 1)
@@ -174,7 +176,12 @@ def test_a_number_of_folds_is_shuffled_for_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "splitter", [KFold(3, shuffle=True, random_state=1), StratifiedKFold(4, shuffle=True, random_state=2), LeaveOneOut()]
+    "splitter",
+    [
+        KFold(3, shuffle=True, random_state=1),
+        StratifiedKFold(4, shuffle=True, random_state=2),
+        LeaveOneOut(),
+    ],
 )
 def test_a_splitter_is_followed(splitter: Any) -> None:
     folds = make_folds(splitter, X, CLASSES)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from _problems import classes, linear, perceptron, problem_of
 from torch import Tensor, nn
 
-from _problems import classes, linear, perceptron, problem_of
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.step import Batch, Member, make_step, trained_names
 from shrinkage.engine.update import Update, update_for

@@ -9,10 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, RMSprop
-from torch.optim.lr_scheduler import StepLR
-
 from _problems import (
     SMALL,
     assert_same_result,
@@ -25,6 +21,10 @@ from _problems import (
     split_decay,
     tensors_of,
 )
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim.lr_scheduler import StepLR
+
 from shrinkage.engine.chunk import Chunk, make_chunks
 from shrinkage.engine.plan import ALL_ROWS, Group
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty

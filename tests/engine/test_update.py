@@ -94,18 +94,14 @@ def by_us(make: Any, dtype: torch.dtype) -> list[Tensor]:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_equals_torch_in_double_precision(name: str) -> None:
     make = OPTIMIZERS[name]
-    for ours, theirs in zip(
-        by_us(make, torch.float64), by_torch(make, torch.float64), strict=True
-    ):
+    for ours, theirs in zip(by_us(make, torch.float64), by_torch(make, torch.float64), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_equals_torch_to_rounding_in_single_precision(name: str) -> None:
     make = OPTIMIZERS[name]
-    for ours, theirs in zip(
-        by_us(make, torch.float32), by_torch(make, torch.float32), strict=True
-    ):
+    for ours, theirs in zip(by_us(make, torch.float32), by_torch(make, torch.float32), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-6)
 
 

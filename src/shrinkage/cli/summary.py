@@ -49,7 +49,7 @@ def path_rows(result: PathResult) -> list[dict[str, Any]]:
 
 
 def _test_rows(result: PathResult, rules: Mapping[str, int]) -> list[dict[str, Any]]:
-    targets = result.refit.test_targets
+    targets = None if result.refit is None else result.refit.test_targets
     if targets is None:
         return []
     metrics = {"loss": result.test_metric("loss")}

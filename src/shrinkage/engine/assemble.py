@@ -24,8 +24,9 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
     _mark_late(plan, outcome)
     if bool((outcome.diverged >= 0).all()):
         raise ShrinkageError(
-            f"all {outcome.diverged.numel()} members diverged (learning rate {float(problem.lrs[0]):g}, "
-            f"strengths 0 to {float(plan.strengths[-1]):g}); lower the learning rate or scale the data."
+            f"all {outcome.diverged.numel()} members diverged (learning rate "
+            f"{float(problem.lrs[0]):g}, strengths 0 to {float(plan.strengths[-1]):g}); "
+            "lower the learning rate or scale the data."
         )
     columns = {group: column for column, group in enumerate(plan.groups())}
     n = len(plan.folds)

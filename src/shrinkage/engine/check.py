@@ -15,7 +15,7 @@ from shrinkage.engine.compiled import Stepper
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors, stacked_members
-from shrinkage.engine.step import Member, Tensors, trained_names
+from shrinkage.engine.step import Member, Tensors, mappable_attention, trained_names
 from shrinkage.engine.train import outputs_of, step_inputs
 from shrinkage.engine.update import Update
 
@@ -49,10 +49,14 @@ def difference_together(
         model = problem.initial(chunk.group)
         before = _outputs(model, x)
         strength = float(plan.strengths[chunk.strengths[place]])
-        _train_alone(model.train(), problem, plan, update, chunk, strength, chosen)
+        unused = _train_alone(model.train(), problem, plan, update, chunk, strength, chosen)
+        if unused:
+            return f"{unused} has no part in the loss"
         alone = _outputs(model, x)
         tensors = {**together.params, **together.fixed}
-        stacked = outputs_of(model.eval(), {n: t[place : place + 1] for n, t in tensors.items()}, x)[0]
+        stacked = outputs_of(
+            model.eval(), {n: t[place : place + 1] for n, t in tensors.items()}, x
+        )[0]
         way, gap = (alone - before).norm(), (alone - stacked).norm()
         if way.isfinite() and not gap <= TOLERANCE * way + 1e-5 * alone.norm():
             return (
@@ -90,7 +94,8 @@ def blamed_module(model: nn.Module, x: Tensor, error: Exception) -> str:
     stacked = {n: t.expand(2, *t.shape).clone() for n, t in model_tensors(model).items()}
     reason = _first_line(error)
     try:
-        vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, x.expand(2, *x.shape))
+        with mappable_attention():
+            vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, x.expand(2, *x.shape))
     except (RuntimeError, ValueError, TypeError, UserWarning) as failure:
         reason = f"{entered[-1]}: {_first_line(failure)}" if entered else reason
     finally:
@@ -141,7 +146,7 @@ def _train_alone(
     chunk: Chunk,
     strength: float,
     steps: list[int],
-) -> None:
+) -> str | None:
     penalty = problem.penalty.at(strength)
     own = dict(model.named_parameters())
     trained: Tensors = {name: own[name] for name in trained_names(model)}
@@ -157,7 +162,7 @@ def _train_alone(
         with torch.no_grad():
             for (name, w), g in zip(trained.items(), gradients, strict=True):
                 if g is None:
-                    continue
+                    return name
                 how, start = problem.how if name in problem.selected else None, w
                 if how == "coupled":
                     g = coupling.coupled(penalty, w, g)
@@ -167,3 +172,4 @@ def _train_alone(
                 if how == "proximal":
                     moved = coupling.proximal(penalty, moved, lr)
                 w.copy_(moved)
+    return None

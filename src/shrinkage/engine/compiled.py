@@ -103,7 +103,10 @@ def compiled_stepper(
     eager = eager_stepper(model, problem, update, members)
     path = _package_path(model, problem, update, inputs)
     if path is not None and is_compiled(model, problem, update, inputs):
-        return Stepper("compiled", _load(path))
+        try:
+            return Stepper("compiled", _load(path))
+        except Exception:  # torn, or made for another machine
+            path.unlink()
     if not _has_compiler():
         warnings.warn("no C++ compiler found: training runs uncompiled, slower.", stacklevel=2)
         return eager

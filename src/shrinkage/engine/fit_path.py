@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from shrinkage.engine.assemble import assemble
 from shrinkage.engine.grid import automatic_strengths
@@ -99,14 +98,15 @@ def fit_path(
         ShrinkageError: Data, model, grid or settings cannot be trained as given.
 
     Example:
+        >>> from shrinkage.penalties import L2
         >>> X, y = torch.randn(60, 4), torch.arange(60) % 2
-        >>> result = fit_path(nn.Linear(4, 2), X, y, L2(1.0), strengths=3, seeds=1, epochs=2)
+        >>> result = fit_path(torch.nn.Linear(4, 2), X, y, L2(1.0), strengths=3, seeds=1, epochs=2)
         >>> result.strengths.shape
         torch.Size([4])
     """
     tell = progress or (lambda _: None)
-    for name, number in {"epochs": epochs, "batch_size": batch_size}.items():
-        if number < 1:
+    for name, number in {"epochs": epochs, "batch_size": batch_size, "chunk": chunk}.items():
+        if number is not None and number < 1:
             raise ShrinkageError(f"{name}={number} must be at least 1.")
     rows, targets = as_rows(X, y)
     fold_ids = make_folds(folds, rows, targets)

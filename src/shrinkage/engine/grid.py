@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from shrinkage.engine.problem import Problem
+from shrinkage.engine.update import is_adaptive
 from shrinkage.errors import ShrinkageError
 
 DECADES = 4.0
@@ -40,18 +41,21 @@ def largest_strength(problem: Problem, rows: int) -> float:
     at zero weights vanishes; and no L2 strength gives exact zeros. There, the strength at which
     the penalty outweighs the loss at the initial weights:
     :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`.
+
+    A penalty that is decoupled from an adaptive optimizer, or applied by its prox after it, is
+    weighed against normalized gradients instead: there each entry counts as its sign.
     """
     x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0)
     penalty = problem.penalty.at(1.0)
-    start = {name: p.detach().clone() for name, p in _penalized(problem, model).items()}
-    pull = _norm({name: penalty.gradient(w) for name, w in start.items()})
-    balance = _norm(_gradients(problem, model, x, y)) / pull
+    pulls = [penalty.gradient(w.detach()) for w in _penalized(problem, model).values()]
+    balance = _norm(_gradients(problem, model, x, y)) / _norm(pulls)
     with torch.no_grad():
         for tensor in _penalized(problem, model).values():
             tensor.zero_()
-    if all(bool(g.any()) for g in _gradients(problem, model, x, y).values()):
-        null = _null_gradients(problem, model, x, y)
-        exact = max(float(penalty.strength_max(g)) for g in null.values())
+    if all(bool(g.any()) for g in _gradients(problem, model, x, y)):
+        _fit_the_others(problem, model, x, y)
+        null = _gradients(problem, model, x, y)
+        exact = max(float(penalty.strength_max(g)) for g in null)
         if 0 < exact < float("inf"):
             return exact
     if not 0 < balance < float("inf"):
@@ -62,28 +66,31 @@ def largest_strength(problem: Problem, rows: int) -> float:
     return balance
 
 
-def _null_gradients(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> None:
     own = null.named_parameters()
     others = [p for name, p in own if name not in problem.selected and p.requires_grad]
-    if others:
-        optimizer = torch.optim.LBFGS(
-            others, max_iter=NULL_FIT_STEPS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
-        )
+    if not others:
+        return
+    optimizer = torch.optim.LBFGS(
+        others, max_iter=NULL_FIT_STEPS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+    )
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = problem.loss(null(x), y).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = problem.loss(null(x), y).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
 
-        optimizer.step(closure)  # type: ignore[arg-type]
-    return _gradients(problem, null, x, y)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    tensors = _penalized(problem, model)
+def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
     loss = problem.loss(model(x), y).mean()
-    return dict(zip(tensors, torch.autograd.grad(loss, list(tensors.values())), strict=True))
+    tensors = list(_penalized(problem, model).values())
+    gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
+    if problem.how != "coupled" and is_adaptive(problem.optimizer):
+        return [g.sign() for g in gradients]
+    return list(gradients)
 
 
 def _penalized(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
@@ -91,5 +98,5 @@ def _penalized(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
     return {name: own[name] for name in problem.selected}
 
 
-def _norm(tensors: dict[str, Tensor]) -> float:
-    return float(torch.stack([t.detach().double().norm() for t in tensors.values()]).norm())
+def _norm(tensors: list[Tensor]) -> float:
+    return float(torch.stack([t.detach().double().norm() for t in tensors]).norm())

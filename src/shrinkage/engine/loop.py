@@ -8,11 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from shrinkage.engine.outcome import Outcome, Progress, empty_outcome
+from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan, key
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
-from shrinkage.engine.train import progress
 from shrinkage.engine.workers import run_in_workers, worker_count
 from shrinkage.regularize import regularize
 
@@ -143,7 +142,7 @@ def _record_end(
 def _outputs(model: nn.Module, problem: Problem, rows: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(problem.X[part]) for part in rows.split(4096)])
+        return torch.cat([model(problem.X[part]) for part in torch.split(rows, 4096)])
 
 
 def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss]:
         ShrinkageError: The loss is unknown, or its mean is not a plain mean over rows.
 
     Example:
+        >>> import torch
         >>> row_loss("auto", torch.tensor([0, 1]))[0]
         'cross_entropy'
     """

@@ -99,6 +99,15 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
     )
 
 
+def progress(plan: Plan, outcome: Outcome) -> Progress:
+    """Return how far a run is."""
+    steps, members = outcome.done.tolist()
+    strengths, groups = len(plan.strengths), plan.groups()
+    total = sum(plan.steps(group) for group in groups) * strengths * plan.epochs
+    epoch = steps * plan.epochs // total
+    return Progress("train", members, strengths * len(groups), epoch, plan.epochs, steps, total)
+
+
 def shared(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
     """Return a tensor that forked processes write into together, filled with NaN or -1."""
     size = math.prod(shape) * torch.empty((), dtype=dtype).element_size()

@@ -209,7 +209,8 @@ def _split(splitter: Any, X: Tensor, y: Tensor) -> Tensor:
         ids[held_rows] = fold
     if (ids < 0).any():
         raise ShrinkageError(
-            f"{splitter!r} never holds out {int((ids < 0).sum())} rows; every row must be held out once."
+            f"{splitter!r} never holds out {int((ids < 0).sum())} rows; "
+            "every row must be held out once."
         )
     return ids
 
@@ -226,16 +227,16 @@ def _given(folds: Any, n: int) -> Tensor:
             f"folds has shape {tuple(given.shape)} and type {given.dtype}; "
             f"give a number, a splitter, or {n} integer fold ids, one per row."
         )
-    values, ids = torch.unique(given, return_inverse=True)
-    if len(values) < 2:
+    numbers = {value: number for number, value in enumerate(sorted(set(given.tolist())))}
+    if len(numbers) < 2:
         raise ShrinkageError("folds names a single fold; give at least 2.")
-    return ids
+    return torch.tensor([numbers[value] for value in given.tolist()])
 
 
 def _check_classes(ids: Tensor, y: Tensor) -> None:
-    present = set(y.unique().tolist())
+    present = set(y.tolist())
     for fold in range(int(ids.max()) + 1):
-        missing = present - set(y[ids != fold].unique().tolist())
+        missing = present - set(y[ids != fold].tolist())
         if missing:
             raise ShrinkageError(
                 f"without fold {fold} no row of class {sorted(missing)[0]} is left to train on; "

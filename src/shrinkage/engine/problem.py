@@ -156,7 +156,8 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
             )
         if before is not None and before() is built:
             raise ShrinkageError(
-                "the model factory returned the same module twice; it must make a new one each time."
+                "the model factory returned the same module twice; it must make a new one each "
+                "time."
             )
         if any(isinstance(p, UninitializedParameter) for p in built.parameters()):
             raise ShrinkageError("the model has lazy layers; give their input sizes.")
@@ -183,6 +184,6 @@ def _check_resettable(model: nn.Module) -> None:
         if own and not resettable:
             where = f"{name}.{own[0]}" if name else own[0]
             raise ShrinkageError(
-                f"{where} belongs to a {type(module).__name__} without reset_parameters(), so a fresh "
-                "start per seed is impossible; give the model as a factory: lambda: MyModel()."
+                f"{where} belongs to a {type(module).__name__} without reset_parameters(), so a "
+                "fresh start per seed is impossible; give a factory: lambda: MyModel()."
             )

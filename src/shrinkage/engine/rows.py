@@ -26,7 +26,8 @@ def as_rows(X: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
         raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")
     if targets.numel() != len(targets):
         raise ShrinkageError(
-            f"{prefix}y has shape {tuple(targets.shape)}; give one target per row, {len(targets)} in all."
+            f"{prefix}y has shape {tuple(targets.shape)}; "
+            f"give one target per row, {len(targets)} in all."
         )
     return rows, targets if targets.is_floating_point() else targets.long()
 

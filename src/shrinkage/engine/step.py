@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -41,7 +42,7 @@ class Batch(NamedTuple):
     Attributes:
         lr: 0-d learning rate.
         factors: Numbers of the optimizer that depend on the step alone.
-        count: 0-d int64, 1 at the first step.
+        number: 0-d int64, 1 at the first step.
         x: (B, ...) rows.
         y: (B, ...) targets.
         weight: (B,) share of each row in the mean; 0 for padding.
@@ -49,13 +50,25 @@ class Batch(NamedTuple):
 
     lr: Tensor
     factors: Tensor
-    count: Tensor
+    number: Tensor
     x: Tensor
     y: Tensor
     weight: Tensor
 
 
 Step: TypeAlias = Callable[[Member, Tensor, Batch], Member]
+
+
+@contextmanager
+def mappable_attention() -> Iterator[None]:
+    """Keep attention in evaluation to plain operations: torch's fused ones cannot be mapped."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def trained_names(model: nn.Module) -> tuple[str, ...]:
@@ -107,7 +120,7 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
             params,
             {name: torch.where(moving, fixed[name], old) for name, old in member.fixed.items()},
             slots,
-            torch.where(moving & ~loss.isfinite(), batch.count, member.diverged),
+            torch.where(moving & ~loss.isfinite(), batch.number, member.diverged),
             member.total + loss * rows,
         )
 

@@ -30,8 +30,13 @@ from shrinkage.errors import ShrinkageError
 
 Report = Callable[[Progress], None]
 
-WORTH_COMPILING = 150_000
-"""Member-steps below which a run ends before a compiler would."""
+COMPILING_SECONDS = 20.0
+PLAIN_SECONDS_PER_STEP = 4e-3
+PLAIN_SECONDS_PER_BYTE = 4e-9
+"""What compiling takes, and what a plain step takes by itself and per byte of its members' state.
+
+Measured once, on four cores; they only decide what ``compile="auto"`` does.
+"""
 
 WORTH_FORKING = 2_000
 """Member-steps below which one process is done before others have started."""
@@ -79,13 +84,16 @@ def train_together(
     )
     attempt = _Attempt(problem, plan, update, chunks)
     report(at_start("check", plan))
-    wanted = work >= WORTH_COMPILING if compile == "auto" else compile
-    stepper = attempt.earlier() if wanted else None
+    if compile == "auto":
+        steps = work / len(chunks[0].strengths)
+        plain = (steps * PLAIN_SECONDS_PER_STEP + work * state * PLAIN_SECONDS_PER_BYTE) / workers
+        compile = plain > COMPILING_SECONDS
+    stepper = attempt.earlier() if compile else None
     if stepper is None:
         stepper, reason = attempt.eager()
         if reason is not None:
             return Together(None, reason)
-        if wanted:
+        if compile:
             report(at_start("compile", plan))
             stepper = attempt.compiled() or stepper
     outcome = train_chunks(problem, plan, update, chunks, stepper, report, workers)

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper, leaves
-from shrinkage.engine.outcome import Outcome, Progress, empty_outcome
+from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan import ALL_ROWS, Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import stacked_members
-from shrinkage.engine.step import Member, Tensors
+from shrinkage.engine.step import Member, Tensors, mappable_attention
 from shrinkage.engine.update import Update
 from shrinkage.engine.workers import run_in_workers
 
@@ -81,15 +80,6 @@ def train_chunks(
     run_in_workers(len(chunks), work, look, workers)
     look()
     return outcome
-
-
-def progress(plan: Plan, outcome: Outcome) -> Progress:
-    """Return how far a run is."""
-    steps, members = outcome.done.tolist()
-    strengths, groups = len(plan.strengths), plan.groups()
-    total = sum(plan.steps(group) for group in groups) * strengths * plan.epochs
-    epoch = steps * plan.epochs // total
-    return Progress("train", members, strengths * len(groups), epoch, plan.epochs, steps, total)
 
 
 def _record_epoch(
@@ -164,8 +154,8 @@ def outputs_of(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
 
     members = len(next(iter(tensors.values())))
     block = max(1, EVALUATED_NUMBERS // (members * max(1, x[0].numel())))
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        parts = [vmap(outputs, in_dims=(0, None))(tensors, part) for part in x.split(block)]
+    with torch.no_grad(), mappable_attention():
+        parts = [vmap(outputs, in_dims=(0, None))(tensors, part) for part in torch.split(x, block)]
     return torch.cat(parts, dim=1)
 
 

@@ -72,7 +72,7 @@ def run_in_workers(
     try:
         for _ in range(min(workers, jobs)):
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=serve, args=(sender,), daemon=True)
+            process: BaseProcess = context.Process(target=serve, args=(sender,), daemon=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
                 process.start()

@@ -100,7 +100,8 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
     if isinstance(strength, Tensor):
         if strength.dim() != 0:
             raise ShrinkageError(
-                f"{owner}: strength is a tensor of shape {tuple(strength.shape)}; give one of shape ()."
+                f"{owner}: strength is a tensor of shape {tuple(strength.shape)}; "
+                "give one of shape ()."
             )
         return
     if isinstance(strength, bool) or not isinstance(strength, Real):

@@ -1,0 +1,169 @@
+"""What a penalty cannot be put on, or not twice, is refused with the reason."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from _training import (
+    STRENGTH,
+    assert_same,
+    batches,
+    forward_backward,
+    make_net,
+    moved,
+    train,
+)
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import everything
+from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso
+from shrinkage.regularize import regularize
+
+
+def test_missing_parameters_are_named() -> None:
+    model = make_net()
+    with pytest.raises(ShrinkageError, match=r"does not hold 2\.weight; .*select="):
+        regularize(model, SGD(model[0].parameters(), lr=0.1), L2(STRENGTH))
+
+
+def test_fault_30_attached_twice() -> None:
+    model = make_net()
+    optimizer, second = (SGD(model.parameters(), lr=0.1) for _ in range(2))
+    handle = regularize(model, optimizer, L2(STRENGTH))
+    with pytest.raises(ShrinkageError, match=r"0\.weight, 2\.weight already carry L2.*remove"):
+        regularize(model, optimizer, L2(STRENGTH))
+    with pytest.raises(ShrinkageError, match="another optimizer"):
+        regularize(model, second, L1(STRENGTH))
+    regularize(model, optimizer, L1(STRENGTH), how="coupled")
+    regularize(model, optimizer, GroupLasso(STRENGTH))
+    with pytest.raises(ShrinkageError, match=r"not the prox of the sum.*ElasticNet"):
+        regularize(model, optimizer, ElasticNet(STRENGTH))
+    handle.remove()
+    regularize(model, optimizer, L2(STRENGTH))
+
+
+def test_an_optimizer_that_was_replaced_is_no_conflict() -> None:
+    model = make_net()
+    for _ in range(3):
+        optimizer = SGD(model.parameters(), lr=0.1)
+        optimizer.scheduler = (optimizer,)  # a cycle, as some schedulers make: not freed at once
+        regularize(model, optimizer, L2(STRENGTH))
+
+
+def test_two_coupled_penalties_add_up() -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(0.01))
+    regularize(model, optimizer, L1(0.02), how="coupled")
+    for batch in batches():
+        optimizer.step(partial(forward_backward, model, optimizer, batch))
+    expected = train(partial(SGD, lr=0.1), in_loss=lambda net: L2(0.01)(net) + L1(0.02)(net))
+    assert_same(model, expected)
+
+
+def test_a10_weight_decay_beside_l2_warns_with_both_numbers() -> None:
+    model = make_net()
+    with pytest.warns(
+        UserWarning, match=r"weight_decay=0\.01, and L2\(0\.003\).*weight_decay=0\.006"
+    ):
+        regularize(model, AdamW(model.parameters()), L2(0.003))
+    model = make_net()
+    regularize(model, AdamW(model.parameters()), L1(0.003))
+
+
+class Wrapper:
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+
+
+class EmptySubclass(SGD):
+    """As Accelerate's: an Optimizer by type, never initialized."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+
+
+@pytest.mark.parametrize("wrapper", [Wrapper, EmptySubclass])
+def test_wrapped_optimizer_is_named(wrapper: Any) -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ShrinkageError, match=r"no step hooks; pass the optimizer inside it"):
+        regularize(model, wrapper(optimizer), L2(STRENGTH))
+    with pytest.raises(ShrinkageError, match="pass a torch optimizer"):
+        regularize(model, object(), L2(STRENGTH))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_d6_sparse_gradients_are_refused_before_anything_moves(how: str) -> None:
+    model = nn.ModuleDict({"head": nn.Linear(2, 2), "embed": nn.Embedding(4, 2, sparse=True)})
+    optimizer = SGD(model.parameters(), lr=0.1)
+    before = copy.deepcopy(model)
+    regularize(model, optimizer, L2(STRENGTH), select="*weight", how=how)
+    model["head"](model["embed"](torch.tensor([0]))).sum().backward()
+    gradient = model["head"].weight.grad.clone()
+    with pytest.raises(ShrinkageError, match=r"embed\.weight has a sparse gradient.*sparse=False"):
+        optimizer.step()
+    assert torch.equal(model["head"].weight.grad, gradient)
+    assert not moved(model, before)
+
+
+def test_fault_28_lazy_modules_are_refused_until_they_are_ready() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ShrinkageError, match=r"1\.weight is not initialized yet; run one batch"):
+        regularize(model, optimizer, L2(STRENGTH))
+    model(torch.zeros(1, 2))
+    regularize(model, optimizer, L2(STRENGTH))
+
+
+def test_d2_sharded_parameters_are_refused() -> None:
+    from torch.distributed.fsdp._flat_param import FlatParameter
+
+    model = nn.Linear(2, 2)
+    model.weight = FlatParameter(torch.zeros(4))
+    with pytest.raises(ShrinkageError, match=r"weight is sharded.*DDP"):
+        regularize(model, SGD(model.parameters(), lr=0.1), L2(STRENGTH))
+
+
+def test_d2_distributed_tensors_are_refused() -> None:
+    import torch.distributed as dist
+    from torch.distributed.tensor import distribute_tensor, init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = nn.Linear(2, 2)
+        mesh = init_device_mesh("cpu", (1,))
+        model.weight = nn.Parameter(distribute_tensor(model.weight.data, mesh))
+        with pytest.raises(ShrinkageError, match=r"weight is sharded.*DTensor"):
+            regularize(model, SGD(model.parameters(), lr=0.1), L2(STRENGTH))
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_shape_the_penalty_does_not_take_is_refused_by_name() -> None:
+    model = nn.Linear(2, 2)
+    with pytest.raises(ShrinkageError, match=r"^bias: GroupLasso: dim=1"):
+        regularize(model, SGD(model.parameters()), GroupLasso(0.1, dim=1), select=everything)
+
+
+@pytest.mark.parametrize("penalty", [0.1, L2], ids=["number", "class"])
+def test_what_is_no_penalty_is_refused(penalty: Any) -> None:
+    model = nn.Linear(2, 2)
+    with pytest.raises(ShrinkageError, match="is not a penalty"):
+        regularize(model, SGD(model.parameters()), penalty)
+
+
+def test_no_learning_rate_is_refused_where_it_is_needed() -> None:
+    class NoRate(Optimizer):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {})
+
+    model = nn.Linear(2, 2)
+    with pytest.raises(ShrinkageError, match="NoRate has none; use how='coupled'"):
+        regularize(model, NoRate(model.parameters()), L1(0.1))

@@ -1,0 +1,295 @@
+"""When a penalty acts within a step, and what is left when a step fails."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from _training import (
+    STRENGTH,
+    assert_same,
+    batches,
+    data_loss,
+    forward_backward,
+    make_net,
+    moved,
+    train,
+)
+from torch import Tensor, nn
+from torch.optim import LBFGS, SGD, Adam, Optimizer
+from torch.testing import assert_close
+
+from shrinkage.penalties import L1, L2
+from shrinkage.regularize import regularize
+
+
+def test_c4_the_penalty_is_added_after_clipping() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(STRENGTH))
+    before = model.weight.detach().clone()
+    (100 * model(torch.ones(1, 2))).sum().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    clipped = model.weight.grad.clone()
+    optimizer.step()
+    assert_close(model.weight.detach(), before - 0.1 * (clipped + 2 * STRENGTH * before))
+
+
+def test_c5_accumulated_micro_batches_get_the_penalty_once() -> None:
+    def trained(parts: int) -> nn.Module:
+        model = make_net()
+        optimizer = SGD(model.parameters(), lr=0.1)
+        regularize(model, optimizer, L2(STRENGTH))
+        (batch,) = batches(1)
+        for X, y in zip(*(rows.chunk(parts) for rows in batch), strict=True):
+            (data_loss(model, (X, y)) / parts).backward()
+        optimizer.step()
+        return model
+
+    assert_same(trained(4), trained(1))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+@pytest.mark.parametrize("unscale", [False, True])
+def test_c2_c3_scaled_gradients_and_skipped_steps(fused: bool, how: str, unscale: bool) -> None:
+    def trained(scaled: bool) -> nn.Module:
+        model = make_net().float()
+        optimizer = Adam(model.parameters(), lr=0.01, fused=fused)
+        regularize(model, optimizer, L1(STRENGTH), how=how)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4096.0, enabled=scaled)
+        for step, (X, y) in enumerate(batches(6)):
+            if not scaled and step == 3:
+                continue
+            optimizer.zero_grad()
+            scaler.scale(data_loss(model, (X.float(), y))).backward()
+            if step == 3:
+                model[0].weight.grad[0, 0] = torch.inf
+            if unscale:
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        assert not scaled or scaler.get_scale() == 2048.0
+        return model
+
+    assert_same(trained(scaled=True), trained(scaled=False), rtol=1e-6, atol=1e-7)
+
+
+def test_gradients_written_by_hand_get_the_penalty_at_every_step() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(STRENGTH))
+    before = model.weight.detach().clone()
+    model.weight.grad = torch.zeros(2, 2)
+    for _ in range(3):
+        model.weight.grad.data.zero_()
+        optimizer.step()
+    assert_close(model.weight.detach(), before * (1 - 0.2 * STRENGTH) ** 3)
+
+
+class Twice(SGD):
+    """Evaluates its closure twice in a step, as sharpness-aware minimization does."""
+
+    def step(self, closure: Any = None) -> Any:
+        with torch.enable_grad():
+            closure()
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_c14_a_closure_evaluated_twice_is_one_application(how: str) -> None:
+    SGD([torch.zeros(1)], lr=0.1)  # from the first one on, torch runs hooks in SGD.step too
+    twice = train(partial(Twice, lr=0.1), penalty=L2(STRENGTH), how=how, closure=True)
+    assert_same(twice, train(partial(SGD, lr=0.1), penalty=L2(STRENGTH), how=how))
+
+
+class OwnSGD(SGD):
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+class OwnLBFGS(LBFGS):
+    def step(self, closure: Any) -> Any:
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+@pytest.mark.parametrize("closure", [False, True])
+def test_c14_a_step_inside_a_step_is_one_application(how: str, closure: bool) -> None:
+    def trained(kind: type[Optimizer]) -> tuple[nn.Module, list[Any]]:
+        model = make_net()
+        optimizer = kind(model.parameters(), lr=0.1)  # type: ignore[call-arg]
+        regularize(model, optimizer, L2(0.1), how=how)
+        regularize(model, optimizer, L1(0.01), how="coupled")
+        losses = []
+        for batch in batches():
+            compute = partial(forward_backward, model, optimizer, batch)
+            if closure:
+                losses.append(optimizer.step(compute))
+            else:
+                compute()
+                optimizer.step()
+        return model, losses
+
+    kinds = (LBFGS, OwnLBFGS) if closure and how == "coupled" else (SGD, OwnSGD)
+    (plain, losses), (own, own_losses) = map(trained, kinds)
+    assert not moved(plain, own)
+    assert losses == own_losses
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler itself
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_fault_35_a_compiled_step_does_the_same_and_compiles_once(how: str) -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    counter = CompileCounter()
+
+    def trained(compiled: bool) -> nn.Module:
+        model = make_net()
+        optimizer = Adam(model.parameters(), lr=torch.tensor(0.01))
+        handle = regularize(model, optimizer, L2(torch.tensor(0.1)), how=how)
+        step = torch.compile(optimizer.step, backend=counter) if compiled else optimizer.step
+        for number, batch in enumerate(batches(6)):
+            optimizer.zero_grad()
+            data_loss(model, batch).backward()
+            step()
+            handle.penalty = handle.penalty.at(torch.tensor(0.1 / (number + 1)))
+        return model
+
+    assert_same(trained(compiled=True), trained(compiled=False), rtol=0, atol=1e-5)
+    assert 0 < counter.frame_count <= 3
+
+
+def test_strength_can_change_on_the_way() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, L2(torch.tensor(0.1)))
+    before = model.weight.detach().clone()
+    model(torch.zeros(1, 2)).sum().backward()
+    handle.penalty = handle.penalty.at(0.3)
+    optimizer.step()
+    assert_close(model.weight.detach(), before * (1 - 0.1 * 2 * 0.3))
+
+
+class Breaks(SGD):
+    """Raises in its step as long as ``broken``."""
+
+    broken = True
+
+    def step(self, closure: Any = None) -> Any:
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        if self.broken:
+            raise RuntimeError("broken step")
+        return super().step()
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+@pytest.mark.parametrize("second", [False, True])
+def test_fault_37_an_error_in_the_step_leaves_nothing_half_applied(how: str, second: bool) -> None:
+    model, expected = make_net(), make_net()
+    (batch,) = batches(1)
+    for net, broken in ((model, True), (expected, False)):
+        optimizer = Breaks(net.parameters(), lr=0.1)
+        regularize(net, optimizer, L1(STRENGTH), how=how)
+        if second:
+            regularize(net, optimizer, L2(STRENGTH))
+        data_loss(net, batch).backward()
+        if broken:
+            start = copy.deepcopy(net)
+            with pytest.raises(RuntimeError, match="broken step"):
+                optimizer.step()
+            assert not moved(net, start)
+        optimizer.broken = False
+        optimizer.step()
+    assert not moved(model, expected)
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled"])
+def test_fault_37_a_step_after_an_error_starts_anew(how: str) -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = Breaks(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(STRENGTH), how=how)
+    model(torch.zeros(1, 2)).sum().backward()
+    with pytest.raises(RuntimeError, match="broken step"):
+        optimizer.step()
+    optimizer.broken = False
+    model.weight.data = torch.ones(2, 2)
+    optimizer.zero_grad(set_to_none=False)
+    model(torch.zeros(1, 2)).sum().backward()
+    optimizer.step()
+    assert_close(model.weight.detach(), torch.full((2, 2), 1 - 0.2 * STRENGTH))
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_fault_37_an_error_in_the_closure_leaves_nothing_half_applied(how: str) -> None:
+    model, expected = make_net(), make_net()
+    (batch,) = batches(1)
+
+    def closure(net: nn.Module, optimizer: Optimizer, broken: bool) -> Tensor:
+        optimizer.zero_grad()
+        loss = data_loss(net, batch)
+        loss.backward()
+        if broken:
+            raise RuntimeError("broken closure")
+        return loss
+
+    for net, broken in ((model, True), (expected, False)):
+        optimizer = SGD(net.parameters(), lr=0.1)
+        handle = regularize(net, optimizer, L1(STRENGTH), how=how)
+        if broken:
+            start = copy.deepcopy(net)
+            with pytest.raises(RuntimeError, match="broken closure"):
+                optimizer.step(partial(closure, net, optimizer, True))
+            assert not moved(net, start)
+            assert handle.attached
+        optimizer.step(partial(closure, net, optimizer, False))
+    assert not moved(model, expected)
+
+
+def test_remove_really_removes() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with regularize(model, optimizer, L2(1.0)) as handle:
+        assert handle.attached
+    assert not handle.attached
+    handle.remove()
+    before = model.weight.detach().clone()
+    model(torch.zeros(1, 2)).sum().backward()
+    optimizer.step(lambda: None)
+    optimizer.step()
+    assert torch.equal(model.weight, before)
+    assert "removed" in str(handle.summary())
+    assert_close(handle.value(), L2(1.0).value(before))
+    regularize(model, optimizer, L2(1.0))
+
+
+def test_model_and_optimizer_state_are_unchanged_by_the_hook() -> None:
+    model = make_net()
+    optimizer = Adam(model.parameters())
+    keys = list(model.state_dict()), list(optimizer.state_dict())
+    handle = regularize(model, optimizer, L2(STRENGTH))
+    assert (list(model.state_dict()), list(optimizer.state_dict())) == keys
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert handle.attached
+    pickle.dumps((model, optimizer))
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_fault_29_a_copied_optimizer_has_no_penalty_and_the_handle_says_so(clone: Any) -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, L2(STRENGTH))
+    optimizer = clone(optimizer)
+    gc.collect()
+    assert not handle.attached
+    assert "NOT ACTING" in str(handle.summary())
+    assert not any(row["penalized"] for row in handle.summary().rows)
+    with pytest.warns(UserWarning, match="NOT ACTING"):
+        handle.value()
