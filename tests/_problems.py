@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "strengths": [0.01, 0.1],
     "folds": 3,
     "seeds": 2,
-    "epochs": 3,
+    "epochs": 2,
     "batch_size": 8,
     "optimizer": SGD,
     "compile": False,

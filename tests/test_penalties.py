@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,16 +13,30 @@ from torch.testing import assert_close
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
-from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty, catalogue
+from shrinkage.penalties import (
+    L1,
+    L2,
+    MCP,
+    SCAD,
+    ElasticNet,
+    GroupLasso,
+    NuclearNorm,
+    Orthogonal,
+    Penalty,
+    SparseGroupLasso,
+    SpectralNorm,
+    catalogue,
+)
 from shrinkage.testing import check_penalty
 
-SHAPES = [(), (5,), (4, 3), (3, 1), (3, 2, 2)]
+SHAPES = [(), (5,), (4, 3), (2, 5), (3, 3), (3, 1), (3, 2, 2), (4, 2, 3, 3)]
+AXES = {GroupLasso: 1, SparseGroupLasso: 1, NuclearNorm: 2, SpectralNorm: 2, Orthogonal: 2}
 CASES = [
     pytest.param(kind(**example), shape, id=f"{name}-{example}-{shape}")
     for name, kind in catalogue().items()
     for example in kind.examples
     for shape in SHAPES
-    if kind is not GroupLasso or example.get("dim", 0) < len(shape)
+    if AXES.get(kind, 0) + example.get("dim", 0) <= len(shape)
 ]
 W = torch.tensor([[3.0, -4.0], [0.0, 0.0], [0.6, 0.8]])
 
@@ -50,6 +65,12 @@ def test_catalogue_names_every_penalty() -> None:
         "l1": L1,
         "elastic_net": ElasticNet,
         "group_lasso": GroupLasso,
+        "mcp": MCP,
+        "nuclear_norm": NuclearNorm,
+        "orthogonal": Orthogonal,
+        "scad": SCAD,
+        "sparse_group_lasso": SparseGroupLasso,
+        "spectral_norm": SpectralNorm,
     }
 
 
@@ -105,10 +126,69 @@ def test_limits() -> None:
     assert_close(GroupLasso(0.3).prox(column, 0.7), L1(0.3).prox(column, 0.7))
     same(GroupLasso(0.3, dim=-1), GroupLasso(0.3, dim=1))
     assert_close(GroupLasso(0.3, dim=1).value(W), GroupLasso(0.3).value(W.T))
+    for dim in (0, 1):
+        same(SparseGroupLasso(0.3, l1_ratio=1.0, dim=dim), L1(0.3))
+        same(SparseGroupLasso(0.3, l1_ratio=0.0, dim=dim), GroupLasso(0.3, dim=dim))
+    for far in (MCP(0.3, gamma=1e9), SCAD(0.3, gamma=1e9)):
+        same(far, L1(0.3))
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.05, 0.5, 0.95, 1.0])
+@pytest.mark.parametrize("shape", [(6,), (1, 40), (7, 9), (3, 4, 5)])
+def test_strength_max_of_the_sparse_group_lasso_is_a_root(
+    l1_ratio: float, shape: tuple[int, ...]
+) -> None:
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0)).double()
+    gradient[0] = gradient[0].round()  # ties and zeros
+    penalty = SparseGroupLasso(1.0, l1_ratio=l1_ratio)
+    top = float(penalty.strength_max(gradient))
+    assert not penalty.at(top * (1 + 1e-9)).prox(gradient, 1.0).any()
+    assert penalty.at(top * (1 - 1e-9)).prox(gradient, 1.0).any()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 2)])
+@pytest.mark.parametrize("kind", catalogue().values(), ids=lambda kind: kind.__name__)
+def test_b9_an_empty_tensor_has_no_penalty(kind: type[Penalty], shape: tuple[int, ...]) -> None:
+    w, penalty = torch.zeros(shape), kind(0.3)
+    assert penalty.value(w) == 0
+    assert penalty.strength_max(w) == 0
+    assert penalty.gradient(w).shape == penalty.prox(w, 1.0).shape == shape
+
+
+@pytest.mark.parametrize("kind", catalogue().values(), ids=lambda kind: kind.__name__)
+def test_a_member_that_diverged_stays_so_and_disturbs_no_other(kind: type[Penalty]) -> None:
+    penalty, members = kind(0.3), torch.stack([W, W / 0 - W])
+    for step in (0.5, 50.0):
+        proxes = torch.func.vmap(lambda w, step=step: penalty.prox(w, step))(members)
+        assert_close(proxes[0], penalty.prox(W, step))
+        assert proxes[1].isnan().any()
+    values = torch.func.vmap(penalty.value)(members)
+    assert_close(values[0], penalty.value(W))
+    assert values[1].isnan()
+    assert torch.func.vmap(penalty.gradient)(members)[1].isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", catalogue().values(), ids=lambda kind: kind.__name__)
+def test_half_precision_is_close_to_double(kind: type[Penalty], dtype: torch.dtype) -> None:
+    w, penalty = W.to(dtype), kind(0.3)
+    eps = torch.finfo(dtype).eps
+    for step in (0.5, torch.tensor(0.5)):
+        prox, exact = penalty.prox(w, step), penalty.prox(w.double(), step)
+        assert_close(prox.double(), exact, rtol=4 * eps, atol=4 * eps)
+    exact = penalty.gradient(w.double())
+    assert_close(penalty.gradient(w).double(), exact, rtol=4 * eps, atol=4 * eps)
 
 
 def test_exact_zeros_are_exact() -> None:
-    for penalty in (L1(1.0), ElasticNet(1.0), GroupLasso(1.0)):
+    for penalty in (
+        L1(1.0),
+        ElasticNet(1.0),
+        GroupLasso(1.0),
+        SparseGroupLasso(1.0),
+        MCP(1.0),
+        SCAD(1.0),
+    ):
         shrunk = penalty.prox(W, 1.0)
         assert int((shrunk == 0).sum()) >= 2, penalty
         assert shrunk[0].all(), penalty
@@ -144,21 +224,33 @@ def test_fault_21_bad_strengths_are_refused(
             make(strength)
 
 
+@pytest.mark.parametrize("kind", [ElasticNet, SparseGroupLasso])
 @pytest.mark.parametrize("l1_ratio", [-0.1, 1.1, float("nan")])
-def test_bad_l1_ratio_is_refused(l1_ratio: float) -> None:
+def test_bad_l1_ratio_is_refused(kind: Callable[..., Penalty], l1_ratio: float) -> None:
     with pytest.raises(ShrinkageError, match=r"l1_ratio=.* must lie in \[0, 1\]"):
-        ElasticNet(0.1, l1_ratio=l1_ratio)
+        kind(0.1, l1_ratio=l1_ratio)
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])
-def test_group_axis_must_exist(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [
+        (GroupLasso(0.1, dim=1), "GroupLasso: dim=1 is no axis.*choose another dim"),
+        (SparseGroupLasso(0.1, dim=1), "SparseGroupLasso: dim=1 is no axis.*choose another dim"),
+        (NuclearNorm(0.1), "NuclearNorm: .* is no matrix; leave it out with select="),
+        (SpectralNorm(0.1), "SpectralNorm: .* is no matrix; leave it out with select="),
+        (Orthogonal(0.1), "Orthogonal: .* is no matrix; leave it out with select="),
+    ],
+)
+def test_axes_must_exist(penalty: Penalty, message: str, shape: tuple[int, ...]) -> None:
     operations: list[Callable[[Tensor], Tensor]] = [
-        GroupLasso(0.1, dim=1).value,
-        GroupLasso(0.1, dim=1).gradient,
-        GroupLasso(0.1, dim=1).strength_max,
+        penalty.value,
+        penalty.gradient,
+        partial(penalty.prox, step=1.0),
+        penalty.strength_max,
     ]
     for operation in operations:
-        with pytest.raises(ShrinkageError, match=r"dim=1 is no axis.*choose another dim"):
+        with pytest.raises(ShrinkageError, match=f"^{message}"):
             operation(torch.zeros(shape))
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
+from shrinkage.penalties import (
+    L1,
+    L2,
+    MCP,
+    ElasticNet,
+    GroupLasso,
+    NuclearNorm,
+    Orthogonal,
+    Penalty,
+)
 from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import accumulated
 from shrinkage.testing import LAWS, Tensors, check_penalty
@@ -50,31 +58,20 @@ class Thawed(L1):
         object.__setattr__(self, name, value)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class MCP(Penalty):
-    """A right penalty that is not convex: minimax concave, with unit scale."""
+def textbook_firm(self: Penalty, w: Tensor, step: Any) -> Tensor:
+    """The prox of MCP as it is found in books: for steps below gamma only."""
+    inside = soft_threshold(w, step * self.strength) / (1 - step / 3)
+    return torch.where(w.abs() <= 3 * self.strength, inside, w)
 
-    gamma: float = field(default=8.0, kw_only=True)
 
-    convex: ClassVar = False
-    smooth: ClassVar = False
-    examples: ClassVar = ({"strength": 0.3},)
+def svd_rebuilt(self: Penalty, w: Tensor, step: Any) -> Tensor:
+    """Right up to rounding."""
+    u, s, vh = torch.linalg.svd(w, full_matrices=False)
+    return (u * soft_threshold(s, step * self.strength)) @ vh
 
-    def value(self, w: Tensor) -> Tensor:
-        wide = (w.float() if w.dtype == torch.float16 else w).abs()
-        inside = self.strength * wide - wide.square() / (2 * self.gamma)
-        outside = self.gamma * self.strength**2 / 2
-        return torch.where(wide <= self.gamma * self.strength, inside, outside).sum()
 
-    def gradient(self, w: Tensor) -> Tensor:
-        return w.sign() * (self.strength - w.abs() / self.gamma).clamp_min(0)
-
-    def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
-        inside = soft_threshold(w, step * self.strength) / (1 - step / self.gamma)
-        return torch.where(w.abs() <= self.gamma * self.strength, inside, w)
-
-    def strength_max(self, gradient: Tensor) -> Tensor:
-        return gradient.abs().max()
+def nuclear_by_eigenvalues(self: Penalty, w: Tensor) -> Tensor:
+    return self.strength * torch.linalg.eigvalsh(w.T @ w).clamp_min(0).sqrt().sum()
 
 
 class ClaimsToBeConvex(MCP):
@@ -96,8 +93,8 @@ WRONG: dict[str, list[Penalty]] = {
         make(L2, value=lambda p, w: torch.tensor(float(w.square().sum()))),
         make(L1, prox=lambda p, w, t: L1(float(p.strength)).prox(w, t)),
     ],
-    "value is zero at zero and never negative": [
-        make(L2, value=lambda p, w: p.strength * (w.square().sum() + 1)),
+    "value is never negative and zero without strength": [
+        make(L2, value=lambda p, w: p.strength * w.square().sum() + 1e-6),
         make(L2, value=lambda p, w: -p.strength * w.square().sum()),
         make(L2, value=lambda p, w: p.strength * w.square()),
     ],
@@ -111,7 +108,10 @@ WRONG: dict[str, list[Penalty]] = {
         make(L1, gradient=lambda p, w: p.strength * torch.where(w >= 0, 1, -1).to(w.dtype)),
         make(L1, gradient=lambda p, w: p.strength * (w.sign() + (w == 0) * w.abs().sum())),
     ],
-    "autograd of value is finite at zeros": [make(GroupLasso, value=root_of_squares)],
+    "autograd of value is finite at zeros": [
+        make(GroupLasso, value=root_of_squares),
+        make(NuclearNorm, value=nuclear_by_eigenvalues),
+    ],
     "prox is the minimizer": [
         make(L1, prox=lambda p, w, t: soft_threshold(w, 2 * t * p.strength)),
         make(L2, prox=lambda p, w, t: w / (1 + t * p.strength)),
@@ -119,11 +119,17 @@ WRONG: dict[str, list[Penalty]] = {
         make(L1, prox=lambda p, w, t: w - t * p.gradient(w)),
         make(GroupLasso, prox=lambda p, w, t: GroupLasso(p.strength / 2).prox(w, t)),
         make(ElasticNet, prox=lambda p, w, t: L1(p.strength).prox(w, t / 2)),
-        MCP(0.3, gamma=3.0),
+        make(MCP, prox=textbook_firm),
+        make(Orthogonal, prox=lambda p, w, t: w),
+    ],
+    "the least value is zero": [
+        make(L2, value=lambda p, w: p.strength * (w.square().sum() + 1)),
+        make(Orthogonal, value=lambda p, w: Orthogonal.value(p, w) + p.strength * 1e-3),
     ],
     "prox of step or strength zero changes nothing": [
         make(L1, prox=lambda p, w, t: L1.prox(p, w, t) * (1 - 1e-12)),
         make(GroupLasso, prox=as_if_no_group_were_tiny),
+        make(NuclearNorm, prox=svd_rebuilt),
     ],
     "prox of a convex penalty is non expansive": [ClaimsToBeConvex(0.3)],
     "strength max is where zero becomes the minimizer": [
@@ -166,7 +172,7 @@ def test_every_law_has_a_wrong_penalty() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_right_penalty_of_ones_own_passes(seed: int) -> None:
-    check_penalty(MCP(0.3), seed=seed)
+    check_penalty(make(MCP), seed=seed)
     check_penalty(MCP(torch.tensor(0.3, dtype=torch.float64), gamma=6.0), seed=seed, shape=(5,))
 
 

@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from shrinkage.engine.fit_path import fit_path
     from shrinkage.errors import ShrinkageError
     from shrinkage.parameters import everything, weights
-    from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
+    from shrinkage.penalties import (
+        L1,
+        L2,
+        MCP,
+        SCAD,
+        ElasticNet,
+        GroupLasso,
+        NuclearNorm,
+        Orthogonal,
+        Penalty,
+        SparseGroupLasso,
+        SpectralNorm,
+    )
     from shrinkage.regularize import regularize
     from shrinkage.result import PathResult
 
@@ -21,11 +33,17 @@ __version__ = "0.1.0"
 __all__ = [
     "L1",
     "L2",
+    "MCP",
+    "SCAD",
     "ElasticNet",
     "GroupLasso",
+    "NuclearNorm",
+    "Orthogonal",
     "PathResult",
     "Penalty",
     "ShrinkageError",
+    "SparseGroupLasso",
+    "SpectralNorm",
     "everything",
     "fit_path",
     "minimum",
@@ -41,7 +59,19 @@ _LOADED_ON_USE = {
     "engine": ("fit_path",),
     "errors": ("ShrinkageError",),
     "parameters": ("everything", "weights"),
-    "penalties": ("L1", "L2", "ElasticNet", "GroupLasso", "Penalty"),
+    "penalties": (
+        "L1",
+        "L2",
+        "MCP",
+        "SCAD",
+        "ElasticNet",
+        "GroupLasso",
+        "NuclearNorm",
+        "Orthogonal",
+        "Penalty",
+        "SparseGroupLasso",
+        "SpectralNorm",
+    ),
     "regularize": ("regularize",),
     "result": ("PathResult",),
 }

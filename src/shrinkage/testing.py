@@ -43,11 +43,17 @@ class Tensors:
         return [self.draw(3)[i] * scale for i, scale in enumerate((0.1, 1.0, 10.0))]
 
     def kinked(self) -> list[Tensor]:
-        """Return tensors with zeros: everywhere, in some entries, in one slice of each axis."""
+        """Return tensors with zeros, in some entries or whole slices, and of equal entries.
+
+        As matrices some are of low rank, others have equal singular values.
+        """
         w = self.draw(1)[0]
         some = torch.where(torch.arange(w.numel()).reshape(self.shape) % 2 == 0, 0.0, w)
         slices = (w.index_fill(axis, torch.tensor(0), 0.0) for axis in range(w.dim()))
-        return [self.zero(), some, *slices]
+        tensors = [self.zero(), some, *slices, torch.ones_like(w)]
+        if w.dim() > 1:
+            tensors.append(torch.eye(len(w), w[0].numel(), dtype=w.dtype).reshape(w.shape))
+        return tensors
 
 
 def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (4, 3)) -> None:
@@ -78,13 +84,13 @@ def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (
             ) from error
 
 
-def value_is_zero_at_zero_and_never_negative(penalty: Penalty, tensors: Tensors) -> None:
-    """The value is a 0-d tensor, 0 at zero and nowhere below."""
-    assert_close(penalty.value(tensors.zero()), torch.tensor(0.0, dtype=torch.float64))
+def value_is_never_negative_and_zero_without_strength(penalty: Penalty, tensors: Tensors) -> None:
+    """The value is a 0-d tensor, nowhere below 0, and 0 everywhere at strength 0."""
     for w in tensors.smooth() + tensors.kinked():
-        value = penalty.value(w)
+        value, without = penalty.value(w), penalty.at(0.0).value(w)
         assert value.shape == (), f"value has shape {tuple(value.shape)}, not ()"
         assert value >= 0, f"value {value.item()} at {w}"
+        assert without == 0, f"value {without.item()} at {w} and strength 0"
 
 
 def gradient_is_the_derivative_of_value(penalty: Penalty, tensors: Tensors) -> None:
@@ -127,6 +133,13 @@ def prox_is_the_minimizer(penalty: Penalty, tensors: Tensors) -> None:
             )
 
 
+def the_least_value_is_zero(penalty: Penalty, tensors: Tensors) -> None:
+    """Where the prox ends as its step grows, at zero for most penalties, the value is 0."""
+    for w in tensors.smooth() + tensors.kinked():
+        least = penalty.value(penalty.prox(w, 1e9))
+        assert least < 1e-9, f"value {least.item()} at the prox of {w} for a huge step"
+
+
 def prox_of_step_or_strength_zero_changes_nothing(penalty: Penalty, tensors: Tensors) -> None:
     """The prox of no penalty is the identity, bit for bit."""
     tiny = [w * 1e-200 for w in tensors.smooth()]
@@ -167,16 +180,17 @@ def strength_max_is_where_zero_becomes_the_minimizer(penalty: Penalty, tensors: 
 
 
 def vmap_over_strengths_and_weights_is_a_loop(penalty: Penalty, tensors: Tensors) -> None:
-    """Mapped over strengths and weights, the operations are what they are one by one."""
+    """Mapped over strengths, steps and weights, the operations are what they are one by one."""
     members = torch.stack(tensors.draw(3))
     strengths = torch.tensor([0.0, 0.1, 1.0], dtype=torch.float64)
+    steps = torch.tensor(STEPS, dtype=torch.float64)
 
-    def all_operations(w: Tensor, strength: Tensor) -> tuple[Tensor, ...]:
+    def all_operations(w: Tensor, strength: Tensor, step: Tensor) -> tuple[Tensor, ...]:
         one = penalty.at(strength)
-        return one.value(w), one.gradient(w), one.prox(w, 0.5), one.strength_max(w)
+        return one.value(w), one.gradient(w), one.prox(w, step), one.strength_max(w)
 
-    mapped = torch.func.vmap(all_operations)(members, strengths)
-    looped = map(all_operations, members, strengths)
+    mapped = torch.func.vmap(all_operations)(members, strengths, steps)
+    looped = map(all_operations, members, strengths, steps)
     assert_close(mapped, tuple(map(torch.stack, zip(*looped, strict=True))))
 
 
@@ -231,11 +245,12 @@ LAWS: tuple[Callable[[Penalty, Tensors], None], ...] = (
     at_returns_a_copy,
     type_shape_and_input_are_kept,
     vmap_over_strengths_and_weights_is_a_loop,
-    value_is_zero_at_zero_and_never_negative,
+    value_is_never_negative_and_zero_without_strength,
     gradient_is_the_derivative_of_value,
     gradient_at_a_kink_is_a_subgradient,
     autograd_of_value_is_finite_at_zeros,
     prox_is_the_minimizer,
+    the_least_value_is_zero,
     prox_of_step_or_strength_zero_changes_nothing,
     prox_of_a_convex_penalty_is_non_expansive,
     strength_max_is_where_zero_becomes_the_minimizer,

@@ -134,7 +134,7 @@ OTHER: dict[str, dict[str, Any]] = {
 def test_another_step_is_compiled_anew(change: str, home: Path, counted: list[Path]) -> None:
     path(penalty=ElasticNet(1.0, l1_ratio=0.3) if change == "shape of the penalty" else L1(1.0))
     path(**OTHER[change])
-    assert len(counted) == 2
+    assert len(set(counted)) == 2
 
 
 # the key: two steps that compute different things never share one

@@ -70,8 +70,8 @@ def test_all_weights_are_zero_there_and_some_are_not_just_below(case: str) -> No
     top = largest_strength(problem_of(nn.Linear(4, 3).double(), X, Y, penalty), 60)
     result = fit(
         nn.Linear(4, 3).double(), X, Y, penalty, strengths=[top * 0.95, top * (1 + 1e-6)],
-        seeds=1, folds=2, epochs=250, batch_size=60,
-        optimizer=functools.partial(torch.optim.SGD, lr=1.5),
+        seeds=1, folds=2, epochs=150, batch_size=60,
+        optimizer=functools.partial(torch.optim.SGD, lr=2.0),
     )  # fmt: skip
     weight = result.refit.weights["weight"][:, 0]
     assert weight[1].any()

@@ -74,6 +74,27 @@ def test_equals_a_loop_by_hand() -> None:
             torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
 
 
+def test_batch_norm_equals_a_loop_by_hand() -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
+    result = fit(model, X, Y, L2(1.0), epochs=2, batch_size=9)
+    assert result.about["engine"].startswith("one by one: BatchNorm1d")
+    make = functools.partial(SGD, lr=0.1, momentum=0.9)
+    for group in (Group(ALL_ROWS, 1), Group(0, 1)):
+        alone = by_hand(
+            model, X, Y, result.folds, group, lambda net: make(net.parameters()),
+            epochs=2, batch_size=9,
+        )  # fmt: skip
+        if group.fold == ALL_ROWS:
+            for name, tensor in alone.weights().items():
+                kept = result.refit.weights[name][0, 1]
+                torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
+        else:
+            held = result.folds == 0
+            outputs = alone.model(X[held]).detach().float()
+            kept = result.predictions[0, 1, held]
+            torch.testing.assert_close(kept, outputs, rtol=1e-5, atol=1e-6)
+
+
 def test_an_optimizer_that_calls_the_closure_again() -> None:
     make = functools.partial(torch.optim.LBFGS, lr=0.5, max_iter=4)
     result = fit(perceptron(), X, Y, epochs=2, seeds=1, batch_size=32, optimizer=make)

@@ -118,6 +118,24 @@ def test_a_diverged_member_is_marked_with_its_step_and_stays_as_it_is() -> None:
         assert torch.equal(later.isnan(), weights[first].isnan())
 
 
+def test_a_diverged_member_does_not_come_back() -> None:
+    # the loss overflows, its gradient does not: the next step would be finite again
+    problem = problem_of(nn.Linear(4, 1).double(), X, Y.double(), optimizer=MOMENTUM)
+    step = make_step(problem.build(0), problem, update_of(problem))
+    member = step(
+        member_of(problem, problem.build(0)),
+        scalar(0.1),
+        batch_of(problem, 1, y=1e200 * (Y.double() + 1)),
+    )
+    assert int(member.diverged) == 1
+    assert member.params["weight"].isfinite().all()
+    later = step(member, scalar(0.1), batch_of(problem, 2, y=Y.double()))
+    assert int(later.diverged) == 1
+    for name, tensor in member.params.items():
+        assert torch.equal(later.params[name], tensor)
+        assert torch.equal(later.slots[name][0], member.slots[name][0])
+
+
 def test_buffers_move_with_the_model() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
     problem = problem_of(model, X, Y, optimizer=PLAIN)

@@ -90,8 +90,10 @@ def path(
         str,
         What(
             metavar="NAME",
-            help="l2 keeps weights small, l1 makes them zero, elastic_net does both, group_lasso "
-            "drops whole neurons.",
+            help="l2 keeps weights small, l1 makes them zero, elastic_net does both, mcp and scad "
+            "make them zero but leave large ones alone. group_lasso drops whole neurons, "
+            "sparse_group_lasso also single weights. nuclear_norm lowers the rank of a layer, "
+            "spectral_norm its largest gain, orthogonal brings all its gains to 1.",
         ),
     ] = "l2",
     how: Annotated[

@@ -25,7 +25,7 @@ from shrinkage.engine.stack import member_bytes, stacked_members
 from shrinkage.engine.step import Member
 from shrinkage.engine.train import step_inputs, train_chunks
 from shrinkage.engine.update import Update
-from shrinkage.engine.workers import worker_count
+from shrinkage.engine.workers import one_thread, worker_count
 from shrinkage.errors import ShrinkageError
 
 Report = Callable[[Progress], None]
@@ -143,7 +143,8 @@ class _Attempt:
         return None
 
     def _difference(self, stepper: Stepper) -> str | None:
-        return difference_together(self.problem, self.plan, self.update, self.chunk, stepper)
+        with one_thread():
+            return difference_together(self.problem, self.plan, self.update, self.chunk, stepper)
 
     def _example(self) -> tuple[Member, list[Tensor]]:
         members = stacked_members(self.model, self.update, len(self.chunk.strengths))

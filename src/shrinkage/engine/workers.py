@@ -10,7 +10,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -30,6 +31,17 @@ def worker_count() -> int:
     if sys.platform != "linux" or torch.cuda.is_available():
         return 1
     return min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: for work so small that waking the others takes longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_in_workers(

@@ -120,7 +120,7 @@ def catalogue() -> dict[str, type[Penalty]]:
 
     Example:
         >>> sorted(catalogue())
-        ['elastic_net', 'group_lasso', 'l1', 'l2']
+        ['elastic_net', 'group_lasso', 'l1', 'l2', ...]
     """
     ours = (c for c in Penalty.__subclasses__() if c.__module__.startswith("shrinkage.penalties."))
     return {_snake_case(c.__name__): c for c in ours}

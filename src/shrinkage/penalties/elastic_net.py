@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._threshold import soft_threshold
+from shrinkage.penalties._threshold import largest, soft_threshold
 from shrinkage.penalties.base import Penalty, accumulated
 
 
@@ -71,7 +71,6 @@ class ElasticNet(Penalty):
         return soft_threshold(w, t * self.l1_ratio) / (1 + t * (1 - self.l1_ratio))
 
     def strength_max(self, gradient: Tensor) -> Tensor:
-        largest = gradient.abs().max()
         if self.l1_ratio == 0:
-            return torch.where(largest > 0, torch.inf, 0.0)
-        return largest / self.l1_ratio
+            return torch.where(gradient.any(), torch.inf, 0.0)
+        return largest(gradient) / self.l1_ratio

@@ -3,14 +3,12 @@ r"""Group lasso: whole rows, columns or filters are kept or dropped together."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._threshold import block_soft_threshold
+from shrinkage.penalties._threshold import block_soft_threshold, group_norms, largest
 from shrinkage.penalties.base import Penalty, accumulated
 
 
@@ -51,28 +49,17 @@ class GroupLasso(Penalty):
     examples: ClassVar = ({"strength": 0.3}, {"strength": 0.3, "dim": 1})
 
     def value(self, w: Tensor) -> Tensor:
-        norm, root_size = self._groups(accumulated(w))
+        norm, root_size = group_norms(accumulated(w), self.dim, type(self).__name__)
         return self.strength * root_size * norm.sum()
 
     def gradient(self, w: Tensor) -> Tensor:
-        norm, root_size = self._groups(w)
+        norm, root_size = group_norms(w, self.dim, type(self).__name__)
         return self.strength * root_size * w / torch.where(norm > 0, norm, 1)
 
     def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
-        norm, root_size = self._groups(w)
+        norm, root_size = group_norms(w, self.dim, type(self).__name__)
         return block_soft_threshold(w, norm, step * self.strength * root_size)
 
     def strength_max(self, gradient: Tensor) -> Tensor:
-        norm, root_size = self._groups(gradient)
-        return norm.max() / root_size
-
-    def _groups(self, w: Tensor) -> tuple[Tensor, float]:
-        if not -w.dim() <= self.dim < w.dim():
-            raise ShrinkageError(
-                f"GroupLasso: dim={self.dim} is no axis of a tensor of shape {tuple(w.shape)}; "
-                "choose another dim or leave the tensor out with select=."
-            )
-        size = w.numel() // max(w.shape[self.dim], 1)
-        others = [axis for axis in range(w.dim()) if axis != self.dim % w.dim()]
-        norm = torch.linalg.vector_norm(w, dim=others, keepdim=True) if others else w.abs()
-        return norm, sqrt(size)
+        norm, root_size = group_norms(gradient, self.dim, type(self).__name__)
+        return largest(norm) / root_size

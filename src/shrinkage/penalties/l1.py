@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from shrinkage.penalties._threshold import soft_threshold
+from shrinkage.penalties._threshold import largest, soft_threshold
 from shrinkage.penalties.base import Penalty, accumulated
 
 
@@ -53,7 +53,7 @@ class L1(Penalty):
         return soft_threshold(w, step * self.strength)
 
     def strength_max(self, gradient: Tensor) -> Tensor:
-        return gradient.abs().max()
+        return largest(gradient)
 
     def twins(self) -> dict[str, str]:
         return {"Keras": f"L1({self.strength:g})"}
