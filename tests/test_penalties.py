@@ -165,7 +165,7 @@ def test_a_member_that_diverged_stays_so_and_disturbs_no_other(kind: type[Penalt
     values = torch.func.vmap(penalty.value)(members)
     assert_close(values[0], penalty.value(W))
     assert values[1].isnan()
-    assert torch.func.vmap(penalty.gradient)(members)[1].isnan().any()
+    assert_close(torch.func.vmap(penalty.gradient)(members)[0], penalty.gradient(W))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

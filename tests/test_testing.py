@@ -66,12 +66,13 @@ def textbook_firm(self: Penalty, w: Tensor, step: Any) -> Tensor:
 
 def svd_rebuilt(self: Penalty, w: Tensor, step: Any) -> Tensor:
     """Right up to rounding."""
-    u, s, vh = torch.linalg.svd(w, full_matrices=False)
-    return (u * soft_threshold(s, step * self.strength)) @ vh
+    u, s, vh = torch.linalg.svd(accumulated(w), full_matrices=False)
+    return ((u * soft_threshold(s, step * self.strength)) @ vh).to(w.dtype)
 
 
 def nuclear_by_eigenvalues(self: Penalty, w: Tensor) -> Tensor:
-    return self.strength * torch.linalg.eigvalsh(w.T @ w).clamp_min(0).sqrt().sum()
+    wide = accumulated(w)
+    return self.strength * torch.linalg.eigvalsh(wide.T @ wide).clamp_min(0).sqrt().sum()
 
 
 class ClaimsToBeConvex(MCP):

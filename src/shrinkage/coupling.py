@@ -18,15 +18,20 @@ def coupled(penalty: Penalty, w: Tensor, gradient: Tensor) -> Tensor:
 
 
 def decoupled(penalty: Penalty, w: Tensor, lr: float | Tensor) -> Tensor:
-    """Shrink ``w`` by a gradient step on the penalty alone, before the optimizer's step."""
-    return w - lr * penalty.gradient(w)
+    """Return what a gradient step on the penalty alone takes off ``w``.
+
+    It is taken off after the optimizer's step, and measured before it, as AdamW does.
+    """
+    return lr * penalty.gradient(w)
 
 
 def proximal(penalty: Penalty, w: Tensor, lr: float | Tensor) -> Tensor:
     """Apply the prox with step ``lr`` after the optimizer's step; gives exact zeros.
 
-    With an adaptive optimizer the threshold is ``lr * strength`` for every weight: the plain
-    metric, not the optimizer's.
+    The threshold is ``lr * strength`` for every weight, whatever the optimizer: the plain metric.
+    An adaptive optimizer normalizes the loss's gradient but not this, so a strength means another
+    thing there than under SGD. Under SGD with momentum m the loss moves the weights 1 / (1 - m)
+    times as far, so the solution is that of strength (1 - m) times as large.
     """
     return penalty.prox(w, lr)
 

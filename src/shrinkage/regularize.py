@@ -220,7 +220,7 @@ class Regularization:
                     add_once(self, self.penalty, w, optimizer, group)
             elif self.how == "decoupled" and not self._shrunk:
                 for w, group in updated:
-                    self._shrunk.append((w, w - decoupled(self.penalty, w, group["lr"])))
+                    self._shrunk.append((w, decoupled(self.penalty, w, group["lr"])))
             if isinstance(optimizer, LBFGS):
                 return sum(self.penalty.value(w) for w, _ in updated)
             return None

@@ -163,12 +163,12 @@ def _train_alone(
             for (name, w), g in zip(trained.items(), gradients, strict=True):
                 if g is None:
                     return name
-                how, start = problem.how if name in problem.selected else None, w
+                how = problem.how if name in problem.selected else None
                 if how == "coupled":
                     g = coupling.coupled(penalty, w, g)
+                moved, slots[name] = update.apply(w, g, slots[name], factors, lr)
                 if how == "decoupled":
-                    start = coupling.decoupled(penalty, w, lr)
-                moved, slots[name] = update.apply(start, g, slots[name], factors, lr)
+                    moved = moved - coupling.decoupled(penalty, w, lr)
                 if how == "proximal":
                     moved = coupling.proximal(penalty, moved, lr)
                 w.copy_(moved)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from shrinkage.engine.plan import Group, Plan
 from shrinkage.errors import ShrinkageError
 
-CACHE_BYTES = 1_500_000
+CACHE_BYTES = 1_000_000
 """Bytes of parameters and optimizer state that one core trains fast."""
 
-FEWEST_MEMBERS = 2
+FEWEST_MEMBERS = 4
+
+UNKNOWN_MEMORY = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -78,5 +80,10 @@ def make_chunks(
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that are free now."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Return the bytes that can be had now without swapping; a guess where Linux does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return UNKNOWN_MEMORY
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kilobytes[0] * 1024 if kilobytes else UNKNOWN_MEMORY

@@ -37,14 +37,14 @@ def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], 
         group, k = groups[job // len(strengths)], job % len(strengths)
         place, model = (k, outcome.columns[group]), problem.initial(group)
 
-        def epoch_done() -> None:
-            outcome.done[0] += plan.steps(group)
+        def epoch_done(epoch: int) -> None:
+            outcome.epochs_done[place] = epoch
             if workers == 1:
                 look()
 
         _train(model, problem, plan, group, strengths[k], outcome, place, epoch_done)
         _record_end(model, problem, plan, group, outcome, place)
-        outcome.done[1] += 1
+        outcome.epochs_done[place] = plan.epochs
 
     look()
     run_in_workers(len(groups) * len(strengths), work, look, workers)
@@ -60,7 +60,7 @@ def _train(
     strength: float,
     outcome: Outcome,
     place: tuple[int, int],
-    epoch_done: Callable[[], None],
+    epoch_done: Callable[[int], None],
 ) -> None:
     optimizer = problem.optimizer(p for p in model.parameters() if p.requires_grad)
     scheduler = problem.scheduler(optimizer) if problem.scheduler else None
@@ -95,7 +95,7 @@ def _train(
                 outcome.held_loss[(*place, epoch)] = _loss(
                     problem, _outputs(model, problem, held), held
                 )
-            epoch_done()
+            epoch_done(epoch + 1)
 
 
 def _step(

@@ -53,7 +53,7 @@ class Outcome:
         diverged: (K, G) step whose loss was not finite, or -1.
         outputs: Per group (K, held rows, ...) outputs on the held-out rows.
         weights: Per refit group the stacked model (K, ...) by name.
-        done: Member-steps and members done.
+        epochs_done: (K, G) epochs that each member has behind it.
     """
 
     columns: dict[Group, int]
@@ -65,7 +65,7 @@ class Outcome:
     diverged: Tensor
     outputs: dict[Group, Tensor]
     weights: dict[Group, dict[str, Tensor]]
-    done: Tensor
+    epochs_done: Tensor
 
 
 def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
@@ -95,17 +95,19 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
             for group in groups
             if group.fold == ALL_ROWS
         },
-        done=shared((2,), torch.int64).zero_(),
+        epochs_done=shared((k, g), torch.int64).zero_(),
     )
 
 
 def progress(plan: Plan, outcome: Outcome) -> Progress:
     """Return how far a run is."""
-    steps, members = outcome.done.tolist()
-    strengths, groups = len(plan.strengths), plan.groups()
-    total = sum(plan.steps(group) for group in groups) * strengths * plan.epochs
+    done = outcome.epochs_done
+    per_epoch = torch.tensor([plan.steps(group) for group in outcome.columns])
+    steps = int((done * per_epoch).sum())
+    total = len(plan.strengths) * plan.epochs * int(per_epoch.sum())
+    members = int((done == plan.epochs).sum())
     epoch = steps * plan.epochs // total
-    return Progress("train", members, strengths * len(groups), epoch, plan.epochs, steps, total)
+    return Progress("train", members, done.numel(), epoch, plan.epochs, steps, total)
 
 
 def shared(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:

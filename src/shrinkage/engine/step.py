@@ -102,12 +102,12 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         params, slots = {}, {}
         for name, w in member.params.items():
             how = problem.how if name in problem.selected else None
-            g, start, lr = gradient[name], w, batch.lr
+            g, lr = gradient[name], batch.lr
             if how == "coupled":
                 g = coupling.coupled(penalty, w, g)
+            moved, state = update.apply(w, g, member.slots[name], batch.factors, lr)
             if how == "decoupled":
-                start = coupling.decoupled(penalty, w, lr)
-            moved, state = update.apply(start, g, member.slots[name], batch.factors, lr)
+                moved = moved - coupling.decoupled(penalty, w, lr)
             if how == "proximal":
                 moved = coupling.proximal(penalty, moved, lr)
             params[name] = torch.where(moving, moved, w)

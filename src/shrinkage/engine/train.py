@@ -70,11 +70,10 @@ def train_chunks(
             for inputs in step_inputs(problem, plan, update, chunk, members, epoch):
                 stepper.run(inputs)
             _record_epoch(problem, plan, chunk, members, model, outcome, epoch)
-            outcome.done[0] += chunk.members * plan.steps(chunk.group)
+            outcome.epochs_done[chunk.own_strengths, outcome.columns[chunk.group]] = epoch + 1
             if workers == 1:
                 look()
         _record_end(problem, plan, chunk, members, model, outcome)
-        outcome.done[1] += chunk.members
 
     look()
     run_in_workers(len(chunks), work, look, workers)

@@ -55,7 +55,7 @@ def group_norms(w: Tensor, dim: int, owner: str) -> tuple[Tensor, float]:
             f"{owner}: dim={dim} is no axis of a tensor of shape {tuple(w.shape)}; "
             "choose another dim or leave the tensor out with select=."
         )
-    size = w.numel() // max(w.shape[dim], 1)
+    size = max(w.numel() // max(w.shape[dim], 1), 1)
     others = [axis for axis in range(w.dim()) if axis != dim % w.dim()]
     norm = torch.linalg.vector_norm(w, dim=others, keepdim=True) if others else w.abs()
     return norm, sqrt(size)

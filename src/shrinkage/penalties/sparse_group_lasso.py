@@ -99,7 +99,8 @@ class SparseGroupLasso(Penalty):
         size = groups.sort(dim=1, descending=True).values
         count = torch.arange(1, size.shape[1] + 1, dtype=size.dtype, device=size.device)
         left = size.square().cumsum(1) - 2 * size * size.cumsum(1) + count * size.square()
-        above = (self.l1_ratio**2 * left < weight**2 * size.square()) | (size == size[:, :1])
+        falls = self.l1_ratio**2 * left < weight**2 * size.square()
+        above = (falls | (size == size[:, :1])).to(size.dtype)
         total, squares = (above * size).sum(1), (above * size.square()).sum(1)
         curve = weight**2 - self.l1_ratio**2 * above.sum(1)
         root = ((self.l1_ratio * total).square() + squares * curve).clamp_min(0).sqrt()
