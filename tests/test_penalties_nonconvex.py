@@ -11,7 +11,7 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import MCP, SCAD, Penalty
 
 PENALTIES = [MCP(0.7, gamma=3.0), MCP(0.7, gamma=0.4), SCAD(0.7), SCAD(0.7, gamma=2.1)]
-W = torch.linspace(-8, 8, 801, dtype=torch.float64)
+W = torch.linspace(-8, 8, 161, dtype=torch.float64)
 
 
 def objective(penalty: Penalty, w: Tensor, step: float, u: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def objective(penalty: Penalty, w: Tensor, step: float, u: Tensor) -> Tensor:
 def test_b10_prox_is_the_minimizer_on_a_grid(penalty: MCP | SCAD, factor: float) -> None:
     """For steps below, at and above the one where the objective stops being convex."""
     step = factor * (penalty.gamma - isinstance(penalty, SCAD))
-    grid = torch.linspace(-8, 8, 8001, dtype=torch.float64)
+    grid = torch.linspace(-8, 8, 3201, dtype=torch.float64)
     best = objective(penalty, W[:, None], step, grid.expand(len(W), -1)).min(1)
     found = penalty.prox(W, step)
     ours = objective(penalty, W, step, found)

@@ -71,9 +71,7 @@ def read_strengths(job: Job, side: Console) -> int | list[float]:
             raise ShrinkageError(
                 f"{job.strengths!r} is not a list of numbers; write 1e-5,1e-4,1e-3."
             ) from None
-        kept = make_strengths(dict.fromkeys(given)).tolist()
-    if len(set(given)) < len(given):
-        side.print("Note: strengths given twice count once.", style="yellow")
+        kept = make_strengths(given).tolist()
     if given != sorted(given):
         side.print("Note: the strengths were sorted.", style="yellow")
     return kept

@@ -23,8 +23,7 @@ class SparseGroupLasso(Penalty):
     r"""A mixture of L1 and the group lasso: few groups, and few entries in each.
 
     .. math::
-        P(w) = \lambda \Bigl( \rho \sum_i |w_i|
-        + (1 - \rho) \sum_g \sqrt{p_g} \, \lVert w_g \rVert_2 \Bigr)
+        P(w) = \lambda \Bigl( \rho \sum_i |w_i| + (1 - \rho) \sum_g \sqrt{p_g} \, \lVert w_g \rVert \Bigr)
 
     Groups and their weights are those of :class:`GroupLasso`, so ``l1_ratio=0`` is
     ``GroupLasso(strength)`` and ``l1_ratio=1`` is ``L1(strength)``. Prox: soft threshold, then
@@ -41,8 +40,7 @@ class SparseGroupLasso(Penalty):
         w: at least ``dim + 1`` axes. value: (). gradient, prox: as w.
 
     Raises:
-        ShrinkageError: The strength or ``l1_ratio`` is out of range, or a tensor has no axis
-            ``dim``.
+        ShrinkageError: A number is out of range, or a tensor has no axis ``dim``.
 
     Example:
         >>> SparseGroupLasso(1.0).prox(torch.tensor([[3.5, 0.4], [0.9, 0.8]]), step=1.0)
