@@ -34,6 +34,22 @@ def test_b10_prox_is_the_minimizer_on_a_grid(penalty: MCP | SCAD, factor: float)
     assert (found * W >= 0).all()
 
 
+@pytest.mark.parametrize("kind", [MCP, SCAD])
+@pytest.mark.parametrize("ulps", [-1000, -10, -1, 0, 1, 10, 1000])
+def test_prox_is_the_minimizer_up_to_rounding_where_the_formula_divides_by_zero(
+    kind: type[MCP] | type[SCAD], ulps: int
+) -> None:
+    for strength in torch.linspace(0.1, 2, 50).tolist():
+        penalty = kind(strength)
+        step = (penalty.gamma - (kind is SCAD)) * (1 + ulps * 2.0**-52)
+        near = torch.arange(-20, 21, dtype=torch.float64) * abs(ulps) * 2.0**-53
+        w = torch.cat([penalty.gamma * strength * (1 + near), W[W > 0]])
+        found = penalty.prox(w, step)
+        candidates = torch.stack([w, torch.zeros_like(w), (w - step * strength).clamp_min(0)])
+        best = objective(penalty, w.expand(3, -1), step, candidates).min(0).values
+        assert (objective(penalty, w, step, found) <= best * (1 + 1e-12)).all()
+
+
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 def test_prox_maps_over_strengths_and_steps(penalty: MCP | SCAD) -> None:
     bend = penalty.gamma - isinstance(penalty, SCAD)

@@ -68,15 +68,15 @@ class MCP(Penalty):
     def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
         r"""Return the minimizer; of two, at a tie, the smaller one.
 
-        For steps below :math:`\gamma` the objective is convex: a stretched soft threshold up to
-        :math:`\gamma \lambda`. Above, it is concave up to there, so only 0 and ``w`` are left,
-        and ``w`` has the lower objective above :math:`\lambda \sqrt{\gamma \cdot \text{step}}`.
+        For steps below :math:`\gamma` the objective is convex, and the soft threshold falls to
+        zero at :math:`\gamma \lambda`. Above, it is concave up to there, so only 0 and ``w`` are
+        left, and ``w`` wins above :math:`\lambda \sqrt{\gamma \cdot \text{step}}`.
         """
-        size, bend = w.abs(), step / self.gamma
-        stretched = soft_threshold(w, step * self.strength) / (1 - bend)
-        inside = torch.where((size > step * self.strength) & (bend < 1), stretched, 0)
-        reach = self.gamma * self.strength
-        return torch.where((size <= reach) | (size <= reach * bend**0.5), inside, w)
+        size, reach, bend = w.abs(), self.gamma * self.strength, step / self.gamma
+        fading = (reach - size) * bend / (1 - bend)
+        pull = torch.where(size > step * self.strength, fading, size)
+        lower = (size <= reach) | (size <= reach * bend**0.5)
+        return torch.where(lower, soft_threshold(w, pull), w)
 
     def strength_max(self, gradient: Tensor) -> Tensor:
         return largest(gradient)

@@ -72,19 +72,17 @@ class SCAD(Penalty):
     def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
         r"""Return the minimizer; of two, at a tie, the smaller one.
 
-        For steps below :math:`\gamma - 1` the objective is convex: a soft threshold, a stretched
-        one where the pull fades, then ``w``. Above, it is concave where the pull fades, so only
-        the soft threshold and ``w`` are left, and the lower objective decides.
+        For steps below :math:`\gamma - 1` the objective is convex, and the soft threshold falls
+        to zero where the pull fades. Above, it is concave there, so only the full soft threshold
+        and ``w`` are left, and the lower objective decides.
         """
-        size, threshold, fade = w.abs(), step * self.strength, self.gamma - 1
-        bend = step / fade
-        stretched = soft_threshold(w, threshold * self.gamma / fade) / (1 - bend)
-        fading = (size > self.strength + threshold) & (bend < 1)
-        inside = torch.where(fading, stretched, soft_threshold(w, threshold))
+        size, reach, bend = w.abs(), self.gamma * self.strength, step / (self.gamma - 1)
+        full, fading = step * self.strength, (reach - size) * bend / (1 - bend)
+        pull = torch.where((size < reach) & (bend < 1), fading, full).clamp_max(full)
         zero_wins = size <= self.strength * (step * (self.gamma + 1)) ** 0.5
         soft_wins = size <= self.strength * (step + self.gamma + 1) / 2
-        lower = torch.where(size <= threshold, zero_wins, soft_wins)
-        return torch.where((size <= self.gamma * self.strength) | lower, inside, w)
+        lower = (size < reach) | torch.where(size <= full, zero_wins, soft_wins)
+        return torch.where(lower, soft_threshold(w, pull), w)
 
     def strength_max(self, gradient: Tensor) -> Tensor:
         return largest(gradient)

@@ -23,7 +23,7 @@ class SparseGroupLasso(Penalty):
     r"""A mixture of L1 and the group lasso: few groups, and few entries in each.
 
     .. math::
-        P(w) = \lambda \Bigl( \rho \sum_i |w_i| + (1 - \rho) \sum_g \sqrt{p_g} \, \lVert w_g \rVert \Bigr)
+        P(w) = \lambda \Bigl( \rho \sum_i |w_i| + (1 - \rho) \sum_g \sqrt{p_g} \, \| w_g \| \Bigr)
 
     Groups and their weights are those of :class:`GroupLasso`, so ``l1_ratio=0`` is
     ``GroupLasso(strength)`` and ``l1_ratio=1`` is ``L1(strength)``. Prox: soft threshold, then
