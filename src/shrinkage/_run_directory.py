@@ -120,7 +120,7 @@ def _name(kind: type[Penalty]) -> str:
 @contextmanager
 def _replacing(directory: Path, overwrite: bool) -> Iterator[Path]:
     """Yield an empty sibling that takes the place of ``directory`` if the block ends well."""
-    _check_target(directory, overwrite)
+    check_target(directory, overwrite)
     directory = directory.resolve()
     mark = secrets.token_hex(8)
     temporary = directory.parent / f".{directory.name}.{mark}.new"
@@ -129,7 +129,7 @@ def _replacing(directory: Path, overwrite: bool) -> Iterator[Path]:
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
-        _check_target(directory, overwrite)
+        check_target(directory, overwrite)
         if directory.exists():
             directory.rename(replaced)
         try:
@@ -149,7 +149,8 @@ def _replacing(directory: Path, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _check_target(directory: Path, overwrite: bool) -> None:
+def check_target(directory: Path, overwrite: bool) -> None:
+    """Refuse a directory that a run may not be written to."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
     present = {path.name for path in directory.iterdir()} if directory.exists() else set()

@@ -210,7 +210,7 @@ def _check_free(directory: Path, overwrite: bool) -> None:
             f"{directory} is in use. Choose another --out, or pass --overwrite to replace the run "
             "in it."
         )
-    _run_directory._check_target(directory, overwrite)
+    _run_directory.check_target(directory, overwrite)
     parent = next(place for place in directory.absolute().parents if place.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         raise ShrinkageError(f"{parent} cannot be written to. Choose another --out.")

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from shrinkage import coupling
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors, stacked_members
-from shrinkage.engine.step import Member, Tensors, mappable_attention, trained_names
+from shrinkage.engine.step import Member, Tensors, mappable_attention, trained_names, updated
 from shrinkage.engine.train import outputs_of, step_inputs
 from shrinkage.engine.update import Update
 
@@ -164,12 +163,6 @@ def _train_alone(
                 if g is None:
                     return name
                 how = problem.how if name in problem.selected else None
-                if how == "coupled":
-                    g = coupling.coupled(penalty, w, g)
-                moved, slots[name] = update.apply(w, g, slots[name], factors, lr)
-                if how == "decoupled":
-                    moved = moved - coupling.decoupled(penalty, w, lr)
-                if how == "proximal":
-                    moved = coupling.proximal(penalty, moved, lr)
+                moved, slots[name] = updated(w, g, slots[name], factors, lr, update, penalty, how)
                 w.copy_(moved)
     return None

@@ -89,25 +89,40 @@ def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: M
     return Stepper("eager", run)
 
 
-def compiled_stepper(
-    model: nn.Module, problem: Problem, update: Update, members: Member, inputs: list[Tensor]
-) -> Stepper:
-    """Return the fastest step that this machine can make.
+def package_path(
+    model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]
+) -> Path | None:
+    """Return where the compiled step is kept, or None if it cannot be.
 
     Args:
         model: The module in training mode.
         problem: What to train.
         update: The optimizer.
-        members: The stacked members.
-        inputs: One call's arguments; read for their shapes, never changed.
+        inputs: One call's arguments, for their shapes.
     """
-    eager = eager_stepper(model, problem, update, members)
-    path = _package_path(model, problem, update, inputs)
-    if path is not None and is_compiled(model, problem, update, inputs):
-        try:
-            return Stepper("compiled", _load(path))
-        except Exception:  # torn, or made for another machine
-            path.unlink()
+    directory, key = cache_directory(), step_key(model, problem, update, inputs)
+    return directory / f"{key}.pt2" if directory and key else None
+
+
+def earlier_stepper(path: Path | None) -> Stepper | None:
+    """Return the compiled step that an earlier run has left at ``path``, if there is one."""
+    if path is None or not (path.exists() and is_private(path)):
+        return None
+    try:
+        return Stepper("compiled", _load(path))
+    except Exception:  # torn, or made for another machine
+        path.unlink()
+        return None
+
+
+def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Stepper:
+    """Return the fastest step that this machine can make.
+
+    Args:
+        eager: The plain step.
+        inputs: One call's arguments; read for their shapes, never changed.
+        path: Where to keep the compiled step, or None.
+    """
     if not _has_compiler():
         warnings.warn("no C++ compiler found: training runs uncompiled, slower.", stacklevel=2)
         return eager
@@ -119,28 +134,6 @@ def compiled_stepper(
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     warnings.warn(f"the step could not be compiled, training runs slower ({reason}).", stacklevel=2)
     return eager
-
-
-def is_compiled(model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]) -> bool:
-    """Return whether an earlier run has left this step compiled."""
-    path = _package_path(model, problem, update, inputs)
-    return path is not None and path.exists() and is_private(path)
-
-
-def forget_compiled(
-    model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]
-) -> None:
-    """Remove the compiled step from the cache."""
-    path = _package_path(model, problem, update, inputs)
-    if path is not None:
-        path.unlink(missing_ok=True)
-
-
-def _package_path(
-    model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]
-) -> Path | None:
-    directory, key = cache_directory(), step_key(model, problem, update, inputs)
-    return directory / f"{key}.pt2" if directory and key else None
 
 
 def _packaged(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Run:

@@ -12,8 +12,10 @@ from torch.func import functional_call, grad_and_value
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage import coupling
+from shrinkage.coupling import Coupling
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import State, Update
+from shrinkage.penalties import Penalty
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -76,6 +78,38 @@ def trained_names(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, p in model.named_parameters() if p.requires_grad)
 
 
+def updated(
+    w: Tensor,
+    g: Tensor,
+    state: State,
+    factors: Tensor,
+    lr: Tensor,
+    update: Update,
+    penalty: Penalty,
+    how: Coupling | None,
+) -> tuple[Tensor, State]:
+    """Return one tensor and its optimizer state after one step with the penalty.
+
+    Args:
+        w: The tensor.
+        g: Gradient of the data loss.
+        state: The optimizer's state of the tensor.
+        factors: The optimizer's numbers of this step.
+        lr: Learning rate.
+        update: The optimizer.
+        penalty: The penalty.
+        how: Its coupling, or None where the tensor is not penalized.
+    """
+    if how == "coupled":
+        g = coupling.coupled(penalty, w, g)
+    moved, state = update.apply(w, g, state, factors, lr)
+    if how == "decoupled":
+        moved = moved - coupling.decoupled(penalty, w, lr)
+    if how == "proximal":
+        moved = coupling.proximal(penalty, moved, lr)
+    return moved, state
+
+
 def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
     """Return the step ``(member, strength, batch) -> member``.
 
@@ -102,18 +136,13 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         params, slots = {}, {}
         for name, w in member.params.items():
             how = problem.how if name in problem.selected else None
-            g, lr = gradient[name], batch.lr
-            if how == "coupled":
-                g = coupling.coupled(penalty, w, g)
-            moved, state = update.apply(w, g, member.slots[name], batch.factors, lr)
-            if how == "decoupled":
-                moved = moved - coupling.decoupled(penalty, w, lr)
-            if how == "proximal":
-                moved = coupling.proximal(penalty, moved, lr)
+            own = member.slots[name]
+            moved, state = updated(
+                w, gradient[name], own, batch.factors, batch.lr, update, penalty, how
+            )
             params[name] = torch.where(moving, moved, w)
             slots[name] = tuple(
-                torch.where(moving, new, old)
-                for new, old in zip(state, member.slots[name], strict=True)
+                torch.where(moving, new, old) for new, old in zip(state, own, strict=True)
             )
         rows = (batch.weight > 0).sum()
         return Member(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
-
-from torch import Tensor
 
 from shrinkage.engine.check import blamed_module, difference_together, slow_mapping_refused
 from shrinkage.engine.chunk import Chunk, make_chunks
@@ -15,14 +15,13 @@ from shrinkage.engine.compiled import (
     Stepper,
     compiled_stepper,
     eager_stepper,
-    forget_compiled,
-    is_compiled,
+    earlier_stepper,
+    package_path,
 )
 from shrinkage.engine.outcome import Outcome, Progress
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import member_bytes, stacked_members
-from shrinkage.engine.step import Member
 from shrinkage.engine.train import step_inputs, train_chunks
 from shrinkage.engine.update import Update
 from shrinkage.engine.workers import one_thread, worker_count
@@ -107,49 +106,51 @@ class _Attempt:
         self.problem, self.plan, self.update = problem, plan, update
         self.chunk = max(chunks, key=lambda chunk: plan.padding(chunk.group))
         self.model = problem.initial(self.chunk.group).train()
+        members = stacked_members(self.model, update, len(self.chunk.strengths))
+        self.inputs = next(step_inputs(problem, plan, update, self.chunk, members, 0))
+        self.plain = eager_stepper(self.model, problem, update, members)
+
+    @functools.cached_property
+    def path(self) -> Path | None:
+        """Where the compiled step is kept."""
+        return package_path(self.model, self.problem, self.update, self.inputs)
 
     def earlier(self) -> Stepper | None:
         """Return the compiled step of an earlier run, unless there is none or it is stale."""
-        problem, update, (members, inputs) = self.problem, self.update, self._example()
-        if not is_compiled(self.model, problem, update, inputs):
-            return None
-        stepper = compiled_stepper(self.model, problem, update, members, inputs)
-        if self._difference(stepper) is None:
+        stepper = earlier_stepper(self.path)
+        if stepper is None or self._difference(stepper) is None:
             return stepper
-        forget_compiled(self.model, problem, update, inputs)
+        self._forget()
         return None
 
     def eager(self) -> tuple[Stepper, str | None]:
         """Return the plain step and what is wrong with it, if anything."""
-        stepper = eager_stepper(self.model, self.problem, self.update, self._example()[0])
         try:
             with slow_mapping_refused():
-                return stepper, self._difference(stepper)
+                return self.plain, self._difference(self.plain)
         except ShrinkageError:
             raise
         except (RuntimeError, TypeError, ValueError, UserWarning) as error:
             rows = self.problem.X[: self.plan.batch_size]
-            return stepper, blamed_module(self.model, rows, error)
+            return self.plain, blamed_module(self.model, rows, error)
 
     def compiled(self) -> Stepper | None:
         """Return the step compiled now, unless it cannot be or gives other numbers."""
-        members, inputs = self._example()
-        stepper = compiled_stepper(self.model, self.problem, self.update, members, inputs)
+        stepper = compiled_stepper(self.plain, self.inputs, self.path)
         difference = self._difference(stepper)
         if difference is None:
             return stepper
-        forget_compiled(self.model, self.problem, self.update, inputs)
+        self._forget()
         warnings.warn(f"the compiled step is not used: {difference}.", stacklevel=2)
         return None
+
+    def _forget(self) -> None:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
     def _difference(self, stepper: Stepper) -> str | None:
         with one_thread():
             return difference_together(self.problem, self.plan, self.update, self.chunk, stepper)
-
-    def _example(self) -> tuple[Member, list[Tensor]]:
-        members = stacked_members(self.model, self.update, len(self.chunk.strengths))
-        inputs = step_inputs(self.problem, self.plan, self.update, self.chunk, members, 0)
-        return members, next(inputs)
 
 
 def at_start(stage: str, plan: Plan, note: str = "") -> Progress:
