@@ -47,8 +47,8 @@ clean:
 # waits for the first, so `make -j` never runs two pips on one .venv.
 
 .venv/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo 'shrinkage needs Python 3.10 or newer; "$(PYTHON)" is not. Try: make PYTHON=python3.11 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'shrinkage needs Python 3.11 or newer; "$(PYTHON)" is not. Try: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@echo 'Creating .venv and installing into it: some minutes, once.'
 	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	  $(PYTHON) -m venv .venv; \
@@ -61,7 +61,7 @@ clean:
 	@touch $@
 
 .venv/.installed: .venv/.created pyproject.toml constraints.txt
-	$(INSTALL) -e '.[plot]'
+	$(INSTALL) -e '.[plot,report]'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
