@@ -31,7 +31,7 @@ from shrinkage.cli.inputs import Job, make_penalty, read_data, read_strengths
 from shrinkage.cli.summary import path_rows, summarize
 from shrinkage.data import Dataset
 from shrinkage.engine import fit_path
-from shrinkage.engine.plan import make_folds
+from shrinkage.engine.folds import make_folds
 from shrinkage.errors import ShrinkageError
 from shrinkage.models import make_model
 from shrinkage.parameters import explain_selection, weights

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import torch
 
 from shrinkage.engine.assemble import assemble
+from shrinkage.engine.folds import make_folds
 from shrinkage.engine.grid import automatic_strengths
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Progress
-from shrinkage.engine.plan import Plan, make_folds, make_seeds, make_strengths
+from shrinkage.engine.plan import Plan, make_seeds, make_strengths
 from shrinkage.engine.problem import ModelSource, Problem, make_problem
 from shrinkage.engine.rows import as_rows, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler

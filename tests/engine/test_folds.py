@@ -1,0 +1,119 @@
+"""Which fold holds out each row, and every kind of folds that is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneOut,
+    RepeatedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
+
+from shrinkage.engine.folds import make_folds
+from shrinkage.errors import ShrinkageError
+
+X = torch.randn(24, 2, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.tensor([0] * 12 + [1] * 8 + [2] * 4)
+NUMBERS = X[:, 0] * 2
+
+
+def test_a_number_of_folds_is_stratified_for_classes() -> None:
+    folds = make_folds(4, X, CLASSES)
+    for fold in range(4):
+        assert torch.bincount(CLASSES[folds == fold]).tolist() == [3, 2, 1]
+    assert torch.equal(folds, make_folds(4, X, CLASSES))
+
+
+def test_a_number_of_folds_is_shuffled_for_numbers() -> None:
+    folds = make_folds(5, X, NUMBERS)
+    assert sorted(torch.bincount(folds).tolist()) == [4, 5, 5, 5, 5]
+    assert folds.tolist() != folds.sort().values.tolist()
+
+
+@pytest.mark.parametrize(
+    "splitter",
+    [
+        KFold(3, shuffle=True, random_state=1),
+        StratifiedKFold(4, shuffle=True, random_state=2),
+        LeaveOneOut(),
+    ],
+)
+def test_a_splitter_is_followed(splitter: Any) -> None:
+    folds = make_folds(splitter, X, CLASSES)
+    for fold, (_, held) in enumerate(splitter.split(X.numpy(), CLASSES.numpy())):
+        assert (folds == fold).nonzero().flatten().tolist() == sorted(held)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [5, -2, 9] * 8,
+        np.repeat([5, -2, 9], 8),
+        torch.arange(24) % 3,
+        (torch.arange(24) % 2).bool(),
+        np.arange(24, dtype=np.uint8) % 2,
+    ],
+)
+def test_ids_keep_their_groups_together(ids: Any) -> None:
+    folds = make_folds(ids, X, NUMBERS)
+    given = torch.as_tensor(ids)
+    same = given.unsqueeze(0) == given.unsqueeze(1)
+    assert torch.equal(folds.unsqueeze(0) == folds.unsqueeze(1), same)
+    assert sorted(set(folds.tolist())) == list(range(len(given.unique())))
+
+
+class Purged:
+    """Leaves out one row beside every held-out row, as splitters of time series do."""
+
+    def split(self, X: Any, y: Any) -> Any:
+        for train, held in KFold(4).split(X):
+            yield train[1:], held
+
+
+@pytest.mark.parametrize(
+    ("folds", "words"),
+    [
+        (1, "give 2 to 24 folds"),
+        (0, "give 2 to 24 folds"),
+        (-3, "give 2 to 24 folds"),
+        (25, "give 2 to 24 folds"),
+        (True, "give 2 to 24 folds"),
+        (5, "class 2 has 4 rows, fewer than folds=5"),
+        (ShuffleSplit(4, test_size=0.2, random_state=0), "never holds out|twice"),
+        (RepeatedKFold(n_splits=3, n_repeats=2), "twice"),
+        (TimeSeriesSplit(3), "does not train|never holds out"),
+        (Purged(), "does not train on every row"),
+        (GroupKFold(3), "does not split these rows"),
+        (KFold(30), "does not split these rows"),
+        ("5", "give a number, a splitter"),
+        (None, "give a number, a splitter"),
+        (["a", "b"] * 12, "give a number, a splitter"),
+        (2.5, "give a number, a splitter"),
+        ([0, 1] * 11, "one per row"),
+        ([0.0, 1.0] * 12, "one per row"),
+        ([[0, 1]] * 24, "one per row"),
+        ([3] * 24, "single fold"),
+        ([0, 1] * 10 + [0] * 4, "no row of class 2"),
+        (KFold(2), "no row of class"),
+    ],
+)
+def test_bad_folds_are_refused(folds: Any, words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        make_folds(folds, X, CLASSES)
+
+
+def test_a_class_of_one_row_is_refused_whatever_the_splitter() -> None:
+    alone = torch.zeros(24, dtype=torch.long)
+    alone[5] = 1
+    with pytest.raises(ShrinkageError, match="class 1"):
+        make_folds(KFold(4), X, alone)
+    with pytest.raises(ShrinkageError, match="class 1 has 1 rows"):
+        make_folds(2, X, alone)
