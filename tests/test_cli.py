@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 import shrinkage
 from shrinkage.cli import app, exits, job, screens
 from shrinkage.engine import Progress
+from shrinkage.engine.schedule import learning_rates
 from shrinkage.penalties import catalogue
 from shrinkage.result import PathResult
 
@@ -89,12 +91,36 @@ def test_options_reach_the_engine(engine: FakeEngine) -> None:
     assert asked["strengths"] == [0.0, 1e-3, 1e-2]
     assert isinstance(asked["penalty"], shrinkage.L1)
     assert (asked["select"], asked["how"], asked["compile"]) == ("0.*", "proximal", "auto")
-    assert (asked["seeds"], asked["epochs"], asked["batch_size"]) == (4, 7, 9)
+    assert (asked["seeds"], asked["epochs"], asked["batch_size"]) == (range(4), 7, 9)
     assert set(asked["folds"]) == {0, 1, 2}
     assert asked["optimizer"].func is torch.optim.RMSprop
     assert asked["optimizer"].keywords == {"lr": 0.5}
     assert len(asked["test"][1]) + len(asked["X"]) == 1797
     assert "sorted" in done.stderr
+
+
+def test_a_seed_changes_test_rows_folds_and_starts(engine: FakeEngine) -> None:
+    for seed in ("0", "1"):
+        call("path", "--data", "digits", "--seeds", "3", "--seed", seed)
+    first, second = engine.calls
+    assert (first["seeds"], second["seeds"]) == (range(3), range(3, 6))
+    assert first["folds"] != second["folds"]
+    assert not torch.equal(first["test"][0], second["test"][0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("step:2,0.5", [0.4, 0.4, 0.2, 0.2]),
+        ("exponential:0.5", [0.4, 0.2, 0.1, 0.05]),
+        ("cosine", [0.4, 0.2 + 0.2 * math.sqrt(0.5), 0.2, 0.2 - 0.2 * math.sqrt(0.5)]),
+    ],
+)
+def test_schedules(engine: FakeEngine, spec: str, expected: list[float]) -> None:
+    call("path", *SMALL, "--scheduler", spec, "--lr", "0.4", "--epochs", "4", "--optimizer", "sgd")
+    (asked,) = engine.calls
+    rates = learning_rates(asked["optimizer"], asked["scheduler"], 4)
+    assert rates.tolist() == pytest.approx(expected)
 
 
 def test_adamw_is_decoupled_and_brings_no_decay_of_its_own(engine: FakeEngine) -> None:
@@ -194,6 +220,11 @@ def test_manifest_tells_command_data_and_versions(
         (["--epochs", "0"], "--epochs"),
         (["--lr", "0"], "above 0"),
         (["--lr", "nan"], "above 0"),
+        (["--scheduler", "step:5"], "step:5,0.7"),
+        (["--scheduler", "step:2.5,0.7"], "step:5,0.7"),
+        (["--scheduler", "exponential:1.5"], "up to 1"),
+        (["--scheduler", "cosine:3"], "cosine"),
+        (["--scheduler", "exponential:nan"], "above 0"),
         (["--unknown"], "--unknown"),
         (["extra"], "extra"),
     ],

@@ -1,8 +1,9 @@
-"""Whole files or none: write beside the target, flush to disk, then rename."""
+"""Whole files or none: write beside the target, flush to disk, then rename; read what is a file."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,31 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, but no pipe or device, where a reader would wait forever."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ShrinkageError(f"{path} is not a regular file; give one.")
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise ShrinkageError(
+            f"cannot read {path}: {error.strerror or error}; check the file and its permissions."
+        ) from error
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Return what a file holds, if that is not more than ``max_bytes``."""
+    with open_regular(path) as stream:
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ShrinkageError(
+            f"{path} holds more than {max_bytes:,} bytes, the most that is read of such a file."
+        )
+    return content
 
 
 def _sync_directory(directory: Path) -> None:

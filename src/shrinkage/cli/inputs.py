@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from shrinkage.cli.exits import usage
+from shrinkage.cli.options import PathOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
 from shrinkage.engine.plan import make_strengths
@@ -23,29 +23,7 @@ if TYPE_CHECKING:
 N_STRENGTHS = 20
 
 
-@dataclass(frozen=True)
-class Job:
-    """The options of ``shrinkage path``, as typed."""
-
-    data: str
-    model: str
-    penalty: str
-    how: str | None
-    select: str | None
-    strengths: str | None
-    n_strengths: int | None
-    folds: int
-    seeds: int
-    epochs: int
-    batch_size: int
-    lr: float
-    optimizer: str
-    compile: str
-    out: Path | None
-    overwrite: bool
-
-
-def make_penalty(job: Job) -> tuple[Penalty, str]:
+def make_penalty(job: PathOptions) -> tuple[Penalty, str]:
     """Return the penalty and its coupling."""
     known = catalogue()
     with usage("--penalty"):
@@ -58,7 +36,7 @@ def make_penalty(job: Job) -> tuple[Penalty, str]:
     return penalty, resolve_coupling(job.how or how, penalty)
 
 
-def read_strengths(job: Job, side: Console) -> int | list[float]:
+def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
     """Return how many strengths to find, or the given ones, sorted, with 0 in front."""
     if job.strengths is None:
         return job.n_strengths or N_STRENGTHS
@@ -77,20 +55,20 @@ def read_strengths(job: Job, side: Console) -> int | list[float]:
     return kept
 
 
-def read_data(job: Job) -> tuple[Dataset, Dataset, dict[str, Any]]:
+def read_data(job: PathOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """Return training part, test part, and what the manifest says of them."""
     if job.data not in BUILT_IN and not os.path.lexists(job.data):
         with usage("--data"):
             load_data(job.data)
     loaded = load_data(job.data)
-    train, test = split_test(loaded)
+    train, test = split_test(loaded, seed=job.seed)
     facts = {
         "name": loaded.name,
         "sha256": loaded.sha256,
         "task": loaded.task,
         "rows": len(train.y),
         "test_rows": len(test.y),
-        "test_part": "its own" if loaded.test else "a stratified fifth, seed 0",
+        "test_part": "its own" if loaded.test else f"a stratified fifth, seed {job.seed}",
         "features": train.X.shape[1],
         "outputs": train.outputs,
     }

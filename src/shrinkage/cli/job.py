@@ -11,9 +11,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -27,8 +25,10 @@ from shrinkage import _run_directory
 from shrinkage.choose import minimum, one_standard_error
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
-from shrinkage.cli.inputs import Job, make_penalty, read_data, read_strengths
+from shrinkage.cli.inputs import make_penalty, read_data, read_strengths
+from shrinkage.cli.options import PathOptions
 from shrinkage.cli.summary import path_rows, summarize
+from shrinkage.cli.training import make_optimizer, make_scheduler
 from shrinkage.data import Dataset
 from shrinkage.engine import fit_path
 from shrinkage.engine.folds import make_folds
@@ -41,12 +41,6 @@ from shrinkage.result import PathResult
 if TYPE_CHECKING:
     from rich.console import Console
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": partial(torch.optim.AdamW, weight_decay=0.0),
-    "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
-}
 COMPILE: dict[str, Any] = {"auto": "auto", "on": True, "off": False}
 FILES = {
     "path.png": "picture of the path",
@@ -58,14 +52,13 @@ FILES = {
 }
 
 
-def run(job: Job, screen: Console, side: Console, *, as_json: bool, started: float) -> None:
+def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> None:
     """Check everything, train, save, show.
 
     Args:
         job: What to do.
         screen: For results.
         side: For progress and notes.
-        as_json: Whether to print the results as JSON.
         started: When the command started, by `time.perf_counter`.
     """
     penalty, how = make_penalty(job)
@@ -77,7 +70,8 @@ def run(job: Job, screen: Console, side: Console, *, as_json: bool, started: flo
     with usage("--select"):
         explained = explain_selection(factory(), job.select or weights)
     with usage("--folds"):
-        folds = make_folds(job.folds, train.X, train.y)
+        folds = make_folds(job.folds, train.X, train.y, seed=job.seed)
+    scheduler = make_scheduler(job)
     names = [row.name for row in explained if row.selected]
     size = sum(row.tensor.numel() for row in explained)
     header = {
@@ -98,10 +92,11 @@ def run(job: Job, screen: Console, side: Console, *, as_json: bool, started: flo
             test=(test.X, test.y),
             strengths=strengths,
             folds=folds.tolist(),
-            seeds=job.seeds,
+            seeds=range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
             epochs=job.epochs,
             batch_size=job.batch_size,
-            optimizer=partial(OPTIMIZERS[job.optimizer], lr=job.lr),
+            optimizer=make_optimizer(job),
+            scheduler=scheduler,
             select=job.select or weights,
             how=how,
             compile=COMPILE[job.compile],
@@ -121,7 +116,7 @@ def run(job: Job, screen: Console, side: Console, *, as_json: bool, started: flo
         fault = _draw(result, directory)
     files = [name for name in FILES if (directory / name).exists()]
     seconds = time.perf_counter() - started
-    if as_json:
+    if job.as_json:
         run_facts = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
         typer.echo(json.dumps(_without_nan({**run_facts, **result.about, **summary}), indent=2))
     _show(screen, summary, test, directory, files, seconds, result.about.get("engine", ""))
@@ -172,7 +167,7 @@ def _data_line(facts: dict[str, Any]) -> str:
     )
 
 
-def _members_line(job: Job, strengths: int | list[float]) -> str:
+def _members_line(job: PathOptions, strengths: int | list[float]) -> str:
     n = strengths + 1 if isinstance(strengths, int) else len(strengths)
     seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
     return (
@@ -216,7 +211,7 @@ def _check_free(directory: Path, overwrite: bool) -> None:
         raise ShrinkageError(f"{parent} cannot be written to. Choose another --out.")
 
 
-def _default_directory(job: Job, data: str) -> Path:
+def _default_directory(job: PathOptions, data: str) -> Path:
     base = re.sub(r"[^\w.-]+", "-", f"{data}-{job.penalty}")
     names = (base if n == 1 else f"{base}-{n}" for n in count(1))
     places = (Path("runs") / name for name in names)

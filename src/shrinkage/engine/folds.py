@@ -10,7 +10,7 @@ from torch import Tensor
 from shrinkage.errors import ShrinkageError
 
 
-def make_folds(folds: Any, X: Tensor, y: Tensor) -> Tensor:
+def make_folds(folds: Any, X: Tensor, y: Tensor, seed: int = 0) -> Tensor:
     """Return the fold of each row.
 
     Args:
@@ -18,6 +18,7 @@ def make_folds(folds: Any, X: Tensor, y: Tensor) -> Tensor:
             scikit-learn splitter, or one fold id per row.
         X: Training rows.
         y: Their targets.
+        seed: Seed of the shuffling, if ``folds`` is a number.
 
     Raises:
         ShrinkageError: Fewer than two folds, more folds than rows of a class, a row held out
@@ -25,7 +26,7 @@ def make_folds(folds: Any, X: Tensor, y: Tensor) -> Tensor:
     """
     classes = not y.is_floating_point()
     if isinstance(folds, int):
-        ids = _split(_splitter(folds, y), X, y)
+        ids = _split(_splitter(folds, y, seed), X, y)
     elif hasattr(folds, "split") and not isinstance(folds, str | Tensor):
         ids = _split(folds, X, y)
     else:
@@ -35,13 +36,13 @@ def make_folds(folds: Any, X: Tensor, y: Tensor) -> Tensor:
     return ids
 
 
-def _splitter(folds: int, y: Tensor) -> Any:
+def _splitter(folds: int, y: Tensor, seed: int) -> Any:
     from sklearn.model_selection import KFold, StratifiedKFold
 
     if not 2 <= folds <= len(y):
         raise ShrinkageError(f"folds={folds} with {len(y)} rows: give 2 to {len(y)} folds.")
     if y.is_floating_point():
-        return KFold(folds, shuffle=True, random_state=0)
+        return KFold(folds, shuffle=True, random_state=seed)
     values, counts = torch.unique(y, return_counts=True)
     if counts.min() < folds:
         rare = values[counts.argmin()].item()
@@ -49,7 +50,7 @@ def _splitter(folds: int, y: Tensor) -> Any:
             f"class {rare} has {int(counts.min())} rows, fewer than folds={folds}; "
             "give fewer folds or drop the class."
         )
-    return StratifiedKFold(folds, shuffle=True, random_state=0)
+    return StratifiedKFold(folds, shuffle=True, random_state=seed)
 
 
 def _split(splitter: Any, X: Tensor, y: Tensor) -> Tensor:

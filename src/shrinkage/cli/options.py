@@ -1,0 +1,200 @@
+"""Every option, defined once: its field is the option, its help, its default and its TOML key."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+What: Any = partial(typer.Option, rich_help_panel="What to train")
+Grid: Any = partial(typer.Option, rich_help_panel="Strengths, folds, seeds")
+Training: Any = partial(typer.Option, rich_help_panel="Training")
+Output: Any = partial(typer.Option, rich_help_panel="Output")
+
+
+def _above_zero(value: float) -> float:
+    if not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is not a number above 0.")
+    return value
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which rows."""
+
+    data: Annotated[
+        str,
+        What(
+            metavar="NAME|DIR",
+            help="digits, breast_cancer, wine, iris, diabetes, or a directory of MNIST files. A "
+            "fifth of the rows is kept for the test, unless the data bring a test part.",
+        ),
+    ] = "digits"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model."""
+
+    model: Annotated[
+        str,
+        What(
+            metavar="SPEC",
+            help="mlp:128 has a hidden layer of 128 units, mlp:64,64 two; linear.",
+        ),
+    ] = "mlp:128"
+
+
+@dataclass(frozen=True)
+class PenaltyOptions:
+    """Which penalty, on which tensors, and how."""
+
+    penalty: Annotated[
+        str,
+        What(
+            metavar="NAME",
+            help="l2 keeps weights small, l1 makes them zero, elastic_net does both, mcp and scad "
+            "make them zero but leave large ones alone. group_lasso drops whole neurons, "
+            "sparse_group_lasso also single weights. nuclear_norm lowers the rank of a layer, "
+            "spectral_norm its largest gain, orthogonal brings all its gains to 1.",
+        ),
+    ] = "l2"
+    how: Annotated[
+        Literal["coupled", "decoupled", "proximal"] | None,
+        What(
+            metavar="HOW",
+            show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
+            help="How the penalty enters a step: coupled adds its gradient to the loss's, "
+            "decoupled shrinks before the step, proximal thresholds after it, to exact zeros.",
+        ),
+    ] = None
+    select: Annotated[
+        str | None,
+        What(
+            metavar="GLOB",
+            show_default="every weight, no bias",
+            help="Which parameters are penalized, by name: '0.*' is the first layer, '*' is all.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """How many members."""
+
+    strengths: Annotated[
+        str | None,
+        Grid(
+            metavar="LIST",
+            show_default="automatic",
+            help="Such as 1e-5,1e-4,1e-3. Strength 0 is added: the verdict compares with it.",
+        ),
+    ] = None
+    n_strengths: Annotated[
+        int | None,
+        Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
+    ] = None
+    folds: Annotated[
+        int,
+        Grid(min=2, metavar="N", help="Each fold is held out once, to measure what was learned."),
+    ] = 5
+    seeds: Annotated[
+        int,
+        Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
+    ] = 3
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a member learns."""
+
+    epochs: Annotated[
+        int, Training(min=1, metavar="N", help="How often each training row is seen.")
+    ] = 40
+    batch_size: Annotated[int, Training(min=1, metavar="N", help="Rows per step.")] = 32
+    lr: Annotated[
+        float,
+        Training(metavar="X", callback=_above_zero, help="Learning rate: the length of a step."),
+    ] = 1e-3
+    optimizer: Annotated[
+        Literal["adam", "adamw", "sgd", "rmsprop"],
+        Training(metavar="NAME", help="adam, adamw, sgd or rmsprop, all without weight decay."),
+    ] = "adam"
+    scheduler: Annotated[
+        str | None,
+        Training(
+            metavar="SPEC",
+            show_default="constant",
+            help="How the learning rate falls: step:5,0.7 times 0.7 every 5 epochs, "
+            "exponential:0.9 times 0.9 every epoch, cosine to 0 at the last epoch.",
+        ),
+    ] = None
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        Training(
+            metavar="auto|on|off",
+            help="A compiled step is faster, but costs some seconds, once per shape.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class SeedOption:
+    """Which random numbers."""
+
+    seed: Annotated[
+        int,
+        Grid(
+            min=0,
+            metavar="N",
+            help="Another number draws other test rows, folds, starts and batches.",
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go."""
+
+    out: Annotated[
+        Path | None,
+        Output(
+            metavar="DIR", show_default="runs/DATA-PENALTY", help="Where numbers and pictures go."
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, Output("--overwrite", metavar="", help="Replace the run that is there.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """What is shown."""
+
+    as_json: Annotated[
+        bool, Output("--json", metavar="", help="Print one JSON object, for programs.")
+    ] = False
+    quiet: Annotated[
+        bool, Output("--quiet", metavar="", help="Print nothing but errors, and --json.")
+    ] = False
+    debug: Annotated[
+        bool, Output("--debug", metavar="", help="Show the traceback of an error.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class PathOptions(
+    ScreenOptions,
+    OutputOptions,
+    TrainingOptions,
+    SeedOption,
+    GridOptions,
+    PenaltyOptions,
+    ModelOptions,
+    DataOptions,
+):
+    """The options of ``shrinkage path``."""

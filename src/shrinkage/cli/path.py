@@ -1,0 +1,21 @@
+"""``shrinkage path``: what is loaded, and when."""
+
+from __future__ import annotations
+
+import time
+
+from shrinkage.cli import screens
+from shrinkage.cli.options import PathOptions
+
+
+def path(options: PathOptions) -> None:
+    """Train at many strengths, cross-validate, choose a strength, and say whether it helped.
+
+    All strengths meet the same folds, starts and batches; no choice ever sees the test rows.
+    """
+    started = time.perf_counter()
+    side = screens.make_console(stderr=True, quiet=options.quiet)
+    with screens.busy(side, "Loading PyTorch"):
+        from shrinkage.cli.job import run
+    screen = screens.make_console(quiet=options.quiet or options.as_json)
+    run(options, screen, side, started=started)
