@@ -8,13 +8,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from shrinkage.points import combinations
+
 REFIT: Final = "refit."
 WEIGHTS: Final = "refit.weights."
+KNOBS: Final = "knobs."
 
 AXES: Final = {
     "strengths": "K",
     "folds": "N",
-    "targets": "N",
+    "targets": "N*",
     "predictions": "KSNC",
     "train_loss": "KFSE",
     "valid_loss": "KFSE",
@@ -30,7 +33,7 @@ AXES: Final = {
 }
 TEST_AXES: Final = {
     "refit.test_predictions": "KSTC",
-    "refit.test_targets": "T",
+    "refit.test_targets": "T*",
     "refit.test_loss": "KS",
 }
 TYPES: Final = {
@@ -42,31 +45,48 @@ TYPES: Final = {
 }
 
 
+def axes_of(name: str) -> str:
+    """Return the axes of a tensor by its name; ``*`` stands for any number of further ones."""
+    if name.startswith(WEIGHTS):
+        return "KS*"
+    return "K" if name.startswith(KNOBS) else {**AXES, **TEST_AXES}[name]
+
+
 def check_axes(tensors: Mapping[str, Tensor], n_seeds: int, n_tensors: int) -> list[str]:
     """Return one sentence for every tensor whose type, device, shape or content does not fit."""
     refitted = any(name.startswith(REFIT) for name in tensors)
     wanted = [name for name in AXES if refitted or not name.startswith(REFIT)]
     problems = [f"{name} is missing or not a tensor" for name in wanted if name not in tensors]
+    knobs = {n.removeprefix(KNOBS): t for n, t in tensors.items() if n.startswith(KNOBS)}
     given_test = [name for name in TEST_AXES if name in tensors]
     if 0 < len(given_test) < len(TEST_AXES):
         problems.append(f"{', '.join(given_test)} come only with {', '.join(TEST_AXES)}")
     sizes = {"S": n_seeds, "P": n_tensors}
     if {"strengths", "folds"} <= set(tensors):
-        problems += _check_strengths(tensors["strengths"], sizes)
+        problems += _check_strengths(tensors["strengths"], knobs, sizes)
         problems += _check_folds(tensors["folds"], sizes)
     for name, tensor in tensors.items():
         problems += _check_type(name, tensor) + _check_shape(name, tensor, sizes)
     return problems
 
 
-def _check_strengths(strengths: Tensor, sizes: dict[str, int]) -> list[str]:
+def _check_strengths(
+    strengths: Tensor, knobs: Mapping[str, Tensor], sizes: dict[str, int]
+) -> list[str]:
     if strengths.dim() != 1 or len(strengths) == 0:
         return []
     sizes["K"] = len(strengths)
-    rising = bool((strengths[1:] > strengths[:-1]).all() and strengths[-1].isfinite())
-    if strengths[0] == 0 and rising:
-        return []
-    return ["strengths must start at 0 and increase strictly"]
+    known = {n: values for n, values in knobs.items() if values.shape == strengths.shape}
+    odd = [f"knob {name} must be finite" for name in known if not known[name].isfinite().all()]
+    paths = [] if odd else [strengths[points] for points in combinations(known, len(strengths))]
+    if all(_rises_from_zero(path) for path in paths):
+        return odd
+    each = " for every combination of knobs" if knobs else ""
+    return [f"strengths must start at 0 and increase strictly{each}"]
+
+
+def _rises_from_zero(path: Tensor) -> bool:
+    return bool(path[0] == 0 and (path[1:] > path[:-1]).all() and path[-1].isfinite())
 
 
 def _check_folds(folds: Tensor, sizes: dict[str, int]) -> list[str]:
@@ -82,7 +102,7 @@ def _check_folds(folds: Tensor, sizes: dict[str, int]) -> list[str]:
 def _check_type(name: str, tensor: Tensor) -> list[str]:
     if tensor.device.type != "cpu":
         return [f"{name} is on {tensor.device}, not on the CPU"]
-    wanted = TYPES.get(name)
+    wanted = torch.float64 if name.startswith(KNOBS) else TYPES.get(name)
     if wanted is not None:
         return [] if tensor.dtype == wanted else [f"{name} is {tensor.dtype}, not {wanted}"]
     if name.startswith(WEIGHTS) or tensor.is_floating_point():
@@ -93,13 +113,13 @@ def _check_type(name: str, tensor: Tensor) -> list[str]:
 
 
 def _check_shape(name: str, tensor: Tensor, sizes: dict[str, int]) -> list[str]:
-    shape = tuple(tensor.shape)
-    axes = "KS" if name.startswith(WEIGHTS) else {**AXES, **TEST_AXES}[name]
-    tail = "..." if name.startswith(WEIGHTS) else ""
-    if len(shape) == len(axes) or (tail and len(shape) > len(axes)):
+    shape, axes = tuple(tensor.shape), axes_of(name)
+    open_ended = axes.endswith("*")
+    axes = axes.removesuffix("*")
+    if len(shape) == len(axes) or (open_ended and len(shape) > len(axes)):
         for axis, size in zip(axes, shape, strict=False):
             sizes.setdefault(axis, size)
         if shape[: len(axes)] == tuple(sizes[axis] for axis in axes) and 0 not in shape[:2]:
             return []
     wanted = ", ".join([f"{axis}={sizes[axis]}" if axis in sizes else axis for axis in axes])
-    return [f"{name} has shape {shape}, not ({wanted}{', ' + tail if tail else ''})"]
+    return [f"{name} has shape {shape}, not ({wanted}{', ...' if open_ended else ''})"]

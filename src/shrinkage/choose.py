@@ -7,17 +7,20 @@ folds. With :math:`w_f` the rows of fold f and :math:`e_f` its held-out metric,
     \mathrm{se} = \sqrt{\frac{1}{F-1} \frac{\sum_f w_f (e_f - m)^2}{\sum_f w_f}}
 
 as in glmnet (``cvm`` and ``cvsd``). A diverged member makes its strength NaN, and NaN never wins.
+Where the strengths are crossed with other knobs, the best point is sought among all of them, and
+what follows, the standard-error rules and the verdict, stays on the path with the same knobs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.points import alike
 from shrinkage.result import PathResult, check_choice
 
 CONFIDENCE = 0.95
@@ -47,12 +50,15 @@ class Choice:
         strength: Its value.
         at_edge: Whether it is the smallest nonzero or the largest strength of the grid, so that a
             better one may lie outside. Strength 0 is no edge: it says that no penalty is best.
+        knobs: What else the point has, such as ``{"dropout": 0.2}``; ``result.slice(**knobs)`` is
+            the path it lies on.
     """
 
     rule: str
     index: int
     strength: float
     at_edge: bool
+    knobs: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def one_standard_error(result: PathResult, metric: str = "loss") -> Choice:
     best, values = _best(result, metric), curve(result, metric)
     mean = MEASURES[metric][1] * values.mean
     bound = mean[best] + values.standard_error[best]
-    return _largest(result, "one_standard_error", mean <= bound)
+    return _largest(result, "one_standard_error", (mean <= bound) & _alike(result, best))
 
 
 def paired_one_standard_error(result: PathResult, metric: str = "loss") -> Choice:
@@ -113,7 +119,7 @@ def paired_one_standard_error(result: PathResult, metric: str = "loss") -> Choic
     best, values = _best(result, metric), curve(result, metric)
     difference = MEASURES[metric][1] * (values.per_fold - values.per_fold[best])
     mean, error = _mean_and_error(difference, _fold_rows(result))
-    return _largest(result, "paired_one_standard_error", mean <= error)
+    return _largest(result, "paired_one_standard_error", (mean <= error) & _alike(result, best))
 
 
 def verdict(result: PathResult, choice: Choice | None = None, metric: str = "loss") -> Verdict:
@@ -152,7 +158,8 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: str = "los
     choice = choice or minimum(result, metric)
     check_choice(result, choice)
     per_fold, rows = curve(result, metric).per_fold, _fold_rows(result)
-    mean, error = _mean_and_error(per_fold[choice.index] - per_fold[0], rows)
+    reference = per_fold[_unpenalized(result, choice)]
+    mean, error = _mean_and_error(per_fold[choice.index] - reference, rows)
     n_folds = result.n_folds
     ratio = (rows / (rows.sum() - rows)).mean().item()
     difference = mean.item()
@@ -193,9 +200,21 @@ def _best(result: PathResult, metric: str) -> int:
 
 
 def _largest(result: PathResult, rule: str, allowed: Tensor) -> Choice:
-    index = int(allowed.nonzero().max())
-    at_edge = index > 0 and index in (1, len(allowed) - 1)
-    return Choice(rule, index, result.strengths[index].item(), at_edge)
+    index = int(result.strengths.masked_fill(~allowed, -1).argmax())
+    strength = result.strengths[index].item()
+    path = result.strengths[_alike(result, index)].tolist()
+    at_edge = strength > 0 and strength in (path[1], path[-1])
+    knobs = {name: values[index].item() for name, values in result.knobs.items()}
+    return Choice(rule, index, strength, at_edge, knobs)
+
+
+def _alike(result: PathResult, index: int) -> Tensor:
+    return alike(result.knobs, index, len(result.strengths))
+
+
+def _unpenalized(result: PathResult, choice: Choice) -> int:
+    """The point of strength 0 with the same knobs."""
+    return int((_alike(result, choice.index) & (result.strengths == 0)).nonzero())
 
 
 def _need_folds(result: PathResult, what: str) -> None:
@@ -216,13 +235,13 @@ def _sentence(
     measure, n_seeds = MEASURES[metric][0], len(result.seeds)
     counts = f"{result.n_folds} folds x {n_seeds} seed{'s' * (n_seeds > 1)}"
     if math.isnan(difference):
-        where = sorted({0, choice.index})
+        where = sorted({_unpenalized(result, choice), choice.index})
         lost = int((result.diverged[where] >= 0).sum())
         return (
             f"Cannot tell: {lost} of the trainings at strength 0 and {choice.strength:.1e} "
             f"diverged, so there is no difference to judge ({counts})."
         )
-    if choice.index == 0:
+    if choice.strength == 0:
         return (
             f"Did not help: of {len(result.strengths)} strengths the rule {choice.rule} keeps "
             f"strength 0, no penalty at all ({counts})."

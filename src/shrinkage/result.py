@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from shrinkage import _run_directory
-from shrinkage._result_axes import REFIT, WEIGHTS, check_axes
+from shrinkage._refit import Refit as Refit
+from shrinkage._result_axes import KNOBS, REFIT, WEIGHTS, axes_of, check_axes
+from shrinkage._table import table
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
+from shrinkage.points import matching
 
 
 class Chosen(Protocol):
@@ -30,29 +33,11 @@ class Chosen(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Refit:
-    """The path fit once more, on all training rows: the models to keep.
-
-    Shape:
-        train_loss: (K, S, E). fit_loss, diverged, test_loss: (K, S). norms, sparsity: (K, S, P).
-        weights: every parameter and buffer of the model, each (K, S, ...).
-        test_predictions: (K, S, T, C). test_targets: (T,).
-    """
-
-    train_loss: Tensor
-    fit_loss: Tensor
-    norms: Tensor
-    sparsity: Tensor
-    diverged: Tensor
-    weights: dict[str, Tensor]
-    test_predictions: Tensor | None = None
-    test_targets: Tensor | None = None
-    test_loss: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class PathResult:
     """What a path of K strengths, F folds and S seeds measured; all tensors on the CPU.
+
+    Where the strengths were crossed with other knobs, K counts the points: each combination of
+    knobs holds a path of its own, and `slice` takes it out.
 
     Axes: K strengths, F folds, S seeds, E epochs, N training rows, T test rows, C outputs, P
     penalized tensors. No loss in it contains the penalty. A diverged member is data: its step
@@ -60,11 +45,11 @@ class PathResult:
 
     Args:
         penalty: The penalty, at any strength.
-        strengths: (K,) float64, strictly increasing from 0.
+        strengths: (K,) float64, strictly increasing from 0 for every combination of knobs.
         folds: (N,) int64, the fold that held out each training row: 0 ... F-1.
         seeds: The S seeds.
         tensor_names: The P penalized tensors.
-        targets: (N,), int64 for classes, else floating.
+        targets: (N,) int64 for classes, else floating (N,) or (N, M).
         predictions: (K, S, N, C) float32, out-of-fold outputs after the last epoch.
         train_loss: (K, F, S, E), running mean of the loss while training.
         valid_loss: (K, F, S, E), loss on the held-out rows after each epoch.
@@ -74,6 +59,7 @@ class PathResult:
         diverged: (K, F, S) int64.
         refit: The same path on all training rows, or None where it was not wanted.
         about: JSON-able facts: versions, data, plan, engine, command.
+        knobs: What the strengths were crossed with: name and values, each (K,) float64.
 
     Raises:
         ShrinkageError: Some fields do not fit together; the message names every one.
@@ -94,6 +80,7 @@ class PathResult:
     diverged: Tensor
     refit: Refit | None
     about: dict[str, Any] = field(default_factory=dict)
+    knobs: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = check_axes(_tensors(self), len(self.seeds), len(self.tensor_names))
@@ -106,9 +93,10 @@ class PathResult:
 
     def __repr__(self) -> str:
         """Return one line: the kind of penalty and the sizes of the axes."""
+        points = f"points of strength, {', '.join(self.knobs)}" if self.knobs else "strengths"
         return (
             f"PathResult({type(self.penalty).__name__}, {self.task}: {len(self.strengths)} "
-            f"strengths x {self.n_folds} folds x {len(self.seeds)} seeds)"
+            f"{points} x {self.n_folds} folds x {len(self.seeds)} seeds)"
         )
 
     @property
@@ -120,6 +108,32 @@ class PathResult:
     def n_folds(self) -> int:
         """The number of folds, F."""
         return self.train_loss.shape[1]
+
+    def slice(self, **knobs: float) -> PathResult:
+        """Return the part of the path that has these knobs; all of them give an ordinary path.
+
+        Args:
+            knobs: Name and value, such as ``dropout=0.2``; those left out stay crossed.
+
+        Raises:
+            ShrinkageError: No point has these knobs.
+        """
+        points = matching(self.knobs, knobs, len(self.strengths))
+        flat = {
+            name: tensor[points] if axes_of(name).startswith("K") else tensor
+            for name, tensor in _tensors(self).items()
+            if name.removeprefix(KNOBS) not in knobs
+        }
+        known = {f.name for f in fields(self.penalty)}
+        shape = {name: float(value) for name, value in knobs.items() if name in known}
+        fixed = {**self.about.get("knobs", {}), **{n: float(v) for n, v in knobs.items()}}
+        return _from_tensors(
+            flat,
+            penalty=replace(self.penalty, **shape),
+            seeds=self.seeds,
+            tensor_names=self.tensor_names,
+            about={**self.about, "knobs": fixed} if fixed else self.about,
+        )
 
     def metric(self, name: str = "loss") -> Tensor:
         """Return a held-out metric after the last epoch.
@@ -160,30 +174,14 @@ class PathResult:
             )
 
     def rows(self) -> Iterator[dict[str, float | int | str | None]]:
-        """Yield the tidy table: one row per strength, fold, seed and epoch (from 1).
+        """Yield the tidy table: one row per strength (and knobs), fold, seed and epoch (from 1).
 
         The refit comes as fold ``"all"``, where the held-out loss does not exist (``None``).
         ``pandas.DataFrame(result.rows())`` makes a frame of it.
         """
-        folds: list[int | str] = [*range(self.n_folds)]
-        train = self.train_loss
-        if self.refit is not None:
-            folds.append("all")
-            train = torch.cat([train, self.refit.train_loss.unsqueeze(1)], dim=1)
-        losses = train.tolist()
-        valid = self.valid_loss.tolist()
-        for k, strength in enumerate(self.strengths.tolist()):
-            for f, fold in enumerate(folds):
-                for s, seed in enumerate(self.seeds):
-                    for epoch, loss in enumerate(losses[k][f][s]):
-                        yield {
-                            "strength": strength,
-                            "fold": fold,
-                            "seed": seed,
-                            "epoch": epoch + 1,
-                            "train_loss": loss,
-                            "valid_loss": None if fold == "all" else valid[k][f][s][epoch],
-                        }
+        point = {"strength": self.strengths, **self.knobs}
+        refitted = None if self.refit is None else self.refit.train_loss
+        return table(point, self.seeds, self.train_loss, self.valid_loss, refitted)
 
     def save(
         self, directory: str | Path, *, overwrite: bool = False, choice: Chosen | None = None
@@ -203,7 +201,7 @@ class PathResult:
             ShrinkageError: The directory holds something else, or cannot be written.
         """
         kept, weights = (None, None) if choice is None else _keep(self, choice)
-        header = ("strength", "fold", "seed", "epoch", "train_loss", "valid_loss")
+        header = ("strength", *self.knobs, "fold", "seed", "epoch", "train_loss", "valid_loss")
         facts = {
             "about": self.about,
             "penalty": _run_directory.penalty_facts(self.penalty),
@@ -212,6 +210,7 @@ class PathResult:
             "tensor_names": list(self.tensor_names),
             "axes": {
                 "strengths": self.strengths.tolist(),
+                "knobs": {name: values.tolist() for name, values in self.knobs.items()},
                 "folds": self.n_folds,
                 "seeds": len(self.seeds),
                 "epochs": self.train_loss.shape[-1],
@@ -229,7 +228,13 @@ class PathResult:
         """Read a run directory back, bit for bit, after verifying its checksums."""
         manifest, tensors = _run_directory.read(Path(directory))
         try:
-            return _assemble(manifest, tensors)
+            return _from_tensors(
+                tensors,
+                penalty=_run_directory.penalty_from(manifest["penalty"]),
+                seeds=tuple(manifest["seeds"]),
+                tensor_names=tuple(manifest["tensor_names"]),
+                about=manifest["about"],
+            )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ShrinkageError(f"{directory} does not hold a whole run: {error}.") from error
 
@@ -261,21 +266,21 @@ def _tensors(result: PathResult) -> dict[str, Tensor]:
     if result.refit is not None:
         named |= {REFIT + f.name: getattr(result.refit, f.name) for f in fields(result.refit)}
         named |= {WEIGHTS + name: tensor for name, tensor in result.refit.weights.items()}
+    named |= {KNOBS + name: values for name, values in result.knobs.items()}
     return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
 
-def _assemble(manifest: dict[str, Any], tensors: dict[str, Tensor]) -> PathResult:
-    weights = {n.removeprefix(WEIGHTS): t for n, t in tensors.items() if n.startswith(WEIGHTS)}
-    refit = {n: t for n, t in tensors.items() if n.startswith(REFIT) and not n.startswith(WEIGHTS)}
+def _from_tensors(flat: Mapping[str, Tensor], **others: Any) -> PathResult:
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {n.removeprefix(prefix): t for n, t in flat.items() if n.startswith(prefix)}
+
+    own: dict[str, Any] = {n: t for n, t in flat.items() if not n.startswith((REFIT, KNOBS))}
+    refit = {n: t for n, t in under(REFIT).items() if not f"{REFIT}{n}".startswith(WEIGHTS)}
     return PathResult(
-        penalty=_run_directory.penalty_from(manifest["penalty"]),
-        seeds=tuple(manifest["seeds"]),
-        tensor_names=tuple(manifest["tensor_names"]),
-        refit=Refit(weights=weights, **{n.removeprefix(REFIT): t for n, t in refit.items()})
-        if refit
-        else None,
-        about=manifest["about"],
-        **{n: t for n, t in tensors.items() if not n.startswith(REFIT)},
+        refit=Refit(weights=under(WEIGHTS), **refit) if refit else None,
+        knobs=under(KNOBS),
+        **own,
+        **others,
     )
 
 
@@ -284,6 +289,8 @@ def _keep(result: PathResult, choice: Chosen) -> tuple[dict[str, Any], dict[str,
     check_choice(result, choice)
     k = choice.index
     kept = {"rule": choice.rule, "index": k, "strength": choice.strength}
+    if result.knobs:
+        kept["knobs"] = {name: values[k].item() for name, values in result.knobs.items()}
     if result.refit is None:
         return {**kept, "weights_seed": None}, None
     whole = (result.refit.diverged[k] < 0).nonzero().flatten().tolist()
