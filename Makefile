@@ -61,7 +61,7 @@ clean:
 	@touch $@
 
 .venv/.installed: .venv/.created pyproject.toml constraints.txt
-	$(INSTALL) -e '.[plot,report]'
+	$(INSTALL) -e '.[plot]'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from shrinkage import _run_directory
+from shrinkage._classes import correct
 from shrinkage._refit import Refit as Refit
 from shrinkage._result_axes import KNOBS, REFIT, WEIGHTS, axes_of, check_axes
 from shrinkage._table import table
@@ -147,9 +148,9 @@ class PathResult:
         self._check_metric(name)
         if name == "loss":
             return self.valid_loss[..., -1]
-        correct = _correct(self.predictions, self.targets)
+        right = correct(self.predictions, self.targets)
         folds = range(self.n_folds)
-        return torch.stack([correct[..., self.folds == f].mean(-1) for f in folds], dim=1)
+        return torch.stack([right[..., self.folds == f].mean(-1) for f in folds], dim=1)
 
     def test_metric(self, name: str = "loss") -> Tensor:
         """Return a metric of the refit models on the test rows, (K, S); names as in `metric`."""
@@ -164,7 +165,7 @@ class PathResult:
             raise ShrinkageError("this path has no test rows; pass test=(X, y) to fit_path.")
         if name == "loss":
             return refit.test_loss
-        return _correct(refit.test_predictions, refit.test_targets).mean(-1)
+        return correct(refit.test_predictions, refit.test_targets).mean(-1)
 
     def _check_metric(self, name: str) -> None:
         allowed = ("loss", "accuracy") if self.task == "classification" else ("loss",)
@@ -223,6 +224,16 @@ class PathResult:
             Path(directory), facts, table, _tensors(self), weights, overwrite=overwrite
         )
 
+    def report(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write one HTML file, made to be sent: whether the penalty helped, and how one sees it.
+
+        Raises:
+            ShrinkageError: The file is there already and ``overwrite`` is not, or disk trouble.
+        """
+        from shrinkage.report import write_report
+
+        write_report(self, path, overwrite=overwrite)
+
     @classmethod
     def load(cls, directory: str | Path) -> PathResult:
         """Read a run directory back, bit for bit, after verifying its checksums."""
@@ -247,17 +258,6 @@ def check_choice(result: PathResult, choice: Chosen) -> None:
             f"the choice (index {choice.index}, strength {choice.strength:g}) is not of this path; "
             "make it from the same result."
         )
-
-
-def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the class of the largest output is the target, 0 where not, NaN for NaN outputs.
-
-    A single output is the logit of class 1.
-    """
-    one = outputs.shape[-1] == 1
-    classes = (outputs[..., 0] > 0).long() if one else outputs.argmax(-1)
-    right = (classes == targets).double()
-    return right.masked_fill(outputs.isnan().any(-1), torch.nan)
 
 
 def _tensors(result: PathResult) -> dict[str, Tensor]:

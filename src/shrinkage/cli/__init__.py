@@ -11,6 +11,8 @@ from shrinkage.cli.commands import OPTIONS, add_command
 from shrinkage.cli.exits import Commands
 from shrinkage.cli.options import PathOptions
 from shrinkage.cli.path import path
+from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
+from shrinkage.cli.report import report
 
 __all__ = ["app", "main"]
 
@@ -56,6 +58,7 @@ def shrinkage(
 
 
 add_command(app, PathOptions, path, epilog=EXAMPLES)
+app.command(epilog=REPORT_EXAMPLE)(report)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from shrinkage.engine.schedule import MakeScheduler
 from shrinkage.engine.together import Together, at_start, train_together
 from shrinkage.engine.update import MakeOptimizer, update_for
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Selection, weights
+from shrinkage.parameters import Selection, explain_selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result import PathResult
 
@@ -148,14 +148,15 @@ def fit_path(
         engine = f"one by one: {made.note}"
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
         outcome = train_one_by_one(problem, plan, tell)
-    return assemble(problem, plan, outcome, _facts(problem, plan, engine))
+    return assemble(problem, plan, outcome, _facts(problem, plan, engine, select))
 
 
-def _facts(problem: Problem, plan: Plan, engine: str) -> dict[str, Any]:
+def _facts(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:
+    model = problem.initial(plan.groups()[0])
     return {
         "engine": engine,
         "plan": {
-            "model": str(problem.initial(plan.groups()[0])),
+            "model": str(model),
             "optimizer": _named(problem.optimizer),
             "scheduler": _named(problem.scheduler) if problem.scheduler else None,
             "loss": problem.loss_name,
@@ -164,6 +165,15 @@ def _facts(problem: Problem, plan: Plan, engine: str) -> dict[str, Any]:
             "epochs": plan.epochs,
             "batch_size": plan.batch_size,
         },
+        "selection": [
+            {
+                "name": row.name,
+                "penalized": row.name in problem.selected,
+                "why": row.reason,
+                "numbers": row.tensor.numel(),
+            }
+            for row in explain_selection(model, select)
+        ],
         "versions": {"torch": torch.__version__},
     }
 

@@ -1,0 +1,49 @@
+"""``shrinkage report``: a saved run as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shrinkage.cli import screens
+from shrinkage.cli.exits import one_line_errors
+
+EXAMPLE = "Example: [bold]shrinkage report runs/digits-l2[/bold]"
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A directory that shrinkage path saved.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default="RUN/report.html", help="Where the report goes."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Replace the file that is there.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar="", help="Print nothing but errors.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Write the report of a run: one HTML file that says whether the penalty helped, and shows why.
+
+    It needs no network, so it can be sent as it is.
+    """
+    side = screens.make_console(stderr=True, quiet=quiet)
+    with one_line_errors(debug):
+        with screens.busy(side, "Reading the run"):
+            from shrinkage.result import PathResult
+
+            path = out or run / "report.html"
+            result = PathResult.load(run)
+            result.report(path, overwrite=overwrite)
+        screen = screens.make_console(quiet=quiet)
+        screens.show_files(
+            screen, {str(path): f"{path.stat().st_size / 1000:,.0f} kB, opens offline"}
+        )

@@ -1,0 +1,128 @@
+// The charts of out-of-fold predictions: calibration and confusion, or residuals.
+
+function percent(share) {
+  return known(share) ? `${(100 * share).toFixed(1)} %` : "–";
+}
+
+function drawCalibration() {
+  const host = byId("calibration");
+  if (!data.calibration) {
+    empty(host, "No calibration: with this loss the outputs are not known to be logits, so they say no probability.");
+    return;
+  }
+  panel(host, "how often the model is right when it is so sure", (root, width, k) => {
+    const { bins, error, confidence, accuracy } = data.calibration[k];
+    const [left, right, top] = [50, width - 12, 56];
+    const bottom = top + (right - left);
+    const x = linear(0, 100, left, right);
+    const y = linear(0, 100, bottom, top);
+    for (const scale of [x, y]) scale.ticks = scale.ticks.map(([value, label]) => [value, `${label} %`]);
+    add(root, "text", { x: 0, y: 14, class: "title" }, "Calibration");
+    add(root, "text", { x: 0, y: 34 }, bins.length
+      ? `${percent(confidence)} sure, ${percent(accuracy)} right; off by ${(100 * error).toFixed(1)} points on average`
+      : "no predictions: training diverged");
+    verticalAxis(root, y, left, right);
+    horizontalAxis(root, x, bottom, "how sure the model is", (left + right) / 2, left, right);
+    add(root, "path", { d: `M${left} ${bottom}L${right} ${top}`, class: "line thin dashed faint" });
+    add(root, "text", { x: x(14), y: y(88) }, "too modest");
+    add(root, "text", { x: x(86), y: y(12), class: "end" }, "too sure");
+    const draw = (rows, classes, filled) => {
+      const points = rows.map(([said, was]) => [x(100 * said), y(100 * was)]);
+      line(root, points, classes);
+      rows.forEach(([, , share], i) => add(root, "circle", { cx: points[i][0], cy: points[i][1],
+        r: 2.5 + 9 * Math.sqrt(share), class: filled ? `fill ${classes}` : `open ${classes}` }));
+    };
+    if (k) draw(data.calibration[0].bins, "faint", false);
+    draw(bins, "blue", true);
+    add(root, "text", { x: left, y: bottom + 62 }, `dots: as large as their share of rows${k ? "; open and gray: no penalty" : ""}`);
+    return bottom + 70;
+  });
+}
+
+function drawConfusion() {
+  const host = byId("confusion");
+  const { classes, total, counts } = data.confusion;
+  panel(host, "rows by true and predicted class", (root, width, k) => {
+    const [left, right, top] = [50, width - 12, 56];
+    const bottom = top + (right - left);
+    const size = (right - left) / classes.length;
+    const rows = counts[k].map((row) => row.map((value) => value ?? 0));
+    const all = rows.flat().reduce((sum, value) => sum + value, 0);
+    const right_ = rows.reduce((sum, row, i) => sum + row[i], 0);
+    add(root, "text", { x: 0, y: 14, class: "title" }, "Confusion");
+    add(root, "text", { x: 0, y: 34 }, all
+      ? `${percent(right_ / all)} right, ${Math.round(all - right_).toLocaleString("en")} of ${Math.round(all).toLocaleString("en")} rows wrong`
+      : "no predictions: training diverged");
+    rows.forEach((row, i) => {
+      const sum = row.reduce((a, b) => a + b, 0) || 1;
+      row.forEach((value, j) => {
+        const share = i === j ? value / sum : Math.min(1, Math.sqrt(value / sum) * 1.6);
+        const box = { x: left + j * size, y: top + i * size, width: size, height: size };
+        add(root, "rect", { ...box, class: "fill empty-cell" });
+        add(root, "rect", { ...box, class: `cell fill ${i === j ? "blue" : "orange"}`, "fill-opacity": (0.85 * share).toFixed(3) });
+        const label = value >= 9.5 || Number.isInteger(value) ? String(Math.round(value)) : value.toFixed(1);
+        if (value > 0 && size > 7.4 * label.length + 3) {
+          add(root, "text", { x: box.x + size / 2, y: box.y + size / 2 + 4.5, class: `middle ${share > 0.55 ? "on" : "strong"}` }, label);
+        }
+      });
+      add(root, "text", { x: left - 8, y: top + (i + 0.5) * size + 4, class: "end" }, classes[i]);
+      add(root, "text", { x: left + (i + 0.5) * size, y: bottom + 18, class: "middle" }, classes[i]);
+    });
+    add(root, "text", { x: (left + right) / 2, y: bottom + 38, class: "middle" }, "predicted class");
+    add(root, "text", { x: 14, y: (top + bottom) / 2, class: "middle", transform: `rotate(-90 14 ${(top + bottom) / 2})` }, "true class");
+    const note = classes.length < total ? `the ${classes.length} most mistaken of ${total.toLocaleString("en")} classes; ` : "";
+    add(root, "text", { x: left, y: bottom + 62 }, `${note}rows, mean over seeds`);
+    return bottom + 70;
+  });
+}
+
+function drawResiduals() {
+  const { points, observed, total, reach, bars, error, spread } = data.residuals;
+  if (!points.length) {
+    empty(byId("observed"), "No residuals: training diverged at every strength, or the model has several outputs.");
+    byId("residuals").hidden = true;
+    return;
+  }
+  const values = finite([observed, points[0], points[points.length - 1]]);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  panel(byId("observed"), "predicted against observed", (root, width, k) => {
+    const [left, right, top] = [50, width - 12, 56];
+    const bottom = top + 0.8 * (right - left);
+    const x = linear(low, high, left + 6, right - 6);
+    const y = linear(low, high, bottom - 6, top + 6);
+    add(root, "text", { x: 0, y: 14, class: "title" }, "Predicted against observed");
+    add(root, "text", { x: 0, y: 34 }, `typical error ${short(error[k])}; spread of the target ${short(spread)}`);
+    verticalAxis(root, y, left, right);
+    horizontalAxis(root, x, bottom, "observed", (left + right) / 2, left, right);
+    add(root, "path", { d: `M${x(low)} ${y(low)}L${x(high)} ${y(high)}`, class: "line thin dashed faint" });
+    const inside = add(root, "svg", { class: "clip", x: left, y: top, width: right - left, height: bottom - top,
+      viewBox: `${left} ${top} ${right - left} ${bottom - top}` });
+    points[k].forEach((value, i) => {
+      if (known(value)) add(inside, "circle", { cx: x(observed[i]), cy: y(value), r: 3, class: "fill blue point" });
+    });
+    if (observed.length < total) {
+      add(root, "text", { x: left, y: bottom + 62 }, `${observed.length} of ${total.toLocaleString("en")} rows, evenly chosen`);
+    }
+    return bottom + 70;
+  });
+  const tallest = Math.max(...finite([bars])) || 1;
+  panel(byId("residuals"), "histogram of predicted minus observed", (root, width, k) => {
+    const [left, right, top] = [50, width - 12, 56];
+    const bottom = top + 0.8 * (right - left);
+    const x = linear(-reach, reach, left, right);
+    const y = linear(0, tallest * 1.05, bottom, top);
+    y.ticks = y.ticks.map(([value, label]) => [value, `${label} %`]);
+    const size = (right - left) / bars[k].length;
+    add(root, "text", { x: 0, y: 14, class: "title" }, "Residuals");
+    add(root, "text", { x: 0, y: 34 }, `share of rows${k ? "; gray line: no penalty" : ""}`);
+    verticalAxis(root, y, left, right);
+    bars[k].forEach((value, i) => add(root, "rect", { x: left + i * size + 0.5, y: y(value), width: size - 1,
+      height: Math.max(bottom - y(value), 0), class: "fill blue bar" }));
+    if (k) {
+      line(root, bars[0].flatMap((value, i) => [[left + i * size, y(value)], [left + (i + 1) * size, y(value)]]), "thin faint");
+    }
+    horizontalAxis(root, x, bottom, "predicted − observed", (left + right) / 2, left, right);
+    add(root, "path", { d: `M${x(0)} ${top}V${bottom}`, class: "line thin dashed faint" });
+    return bottom + 70;
+  });
+}

@@ -1,0 +1,76 @@
+// The page comes alive: one slider moves every chart; light and dark; widths.
+
+let chosen = data.marks.length ? data.marks[0].place : 0;
+
+function draw() {
+  for (const one of panels) one.draw(chosen);
+}
+
+function select(k) {
+  if (k === chosen) return;
+  chosen = k;
+  showChoice();
+  draw();
+}
+
+function showChoice() {
+  const slider = byId("strength");
+  const label = data.strengths.labels[chosen];
+  slider.value = chosen;
+  byId("now").textContent = label;
+  data.readout.forEach(([, texts], i) => {
+    byId("readout").children[i].lastChild.textContent = texts[chosen];
+  });
+  slider.setAttribute("aria-valuetext", `strength ${label}, ${data.readout.slice(0, 3)
+    .map(([name, texts]) => `${name} ${texts[chosen]}`).join(", ")}`);
+  for (const button of byId("jumps").children) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.place) === chosen));
+  }
+}
+
+function setUpDial() {
+  const slider = byId("strength");
+  slider.max = data.strengths.labels.length - 1;
+  slider.disabled = data.strengths.labels.length < 2;
+  slider.addEventListener("input", () => select(Number(slider.value)));
+  const jumps = [{ place: 0, name: "0", title: "no penalty" },
+    ...data.marks.map(({ rule, place }) => ({ place, name: RULES[rule].short, title: RULES[rule].name }))];
+  for (const { place, name, title } of jumps) {
+    const button = put(byId("jumps"), "button", name, { type: "button", title });
+    button.dataset.place = place;
+    button.addEventListener("click", () => select(place));
+  }
+  for (const [name] of data.readout) {
+    const pair = put(byId("readout"), "div");
+    put(pair, "dt", name);
+    put(pair, "dd", "");
+  }
+  byId("dial").addEventListener("submit", (event) => event.preventDefault());
+  byId("dial").hidden = false;
+}
+
+function setUpTheme() {
+  const root = document.documentElement;
+  byId("theme").addEventListener("click", () => {
+    const system = window.matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = root.classList.contains("dark") || (system && !root.classList.contains("light"));
+    root.classList.toggle("dark", !dark);
+    root.classList.toggle("light", dark);
+  });
+}
+
+drawEffect();
+drawValidation();
+drawLayers();
+drawLearning();
+if (data.residuals) {
+  drawResiduals();
+} else {
+  drawCalibration();
+  drawConfusion();
+}
+setUpDial();
+setUpTheme();
+showChoice();
+draw();
+new ResizeObserver(draw).observe(document.querySelector("main"));

@@ -1,0 +1,179 @@
+"""What a path says in words: the answer, how sure it is, and what to do next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from shrinkage._ink import number
+from shrinkage.choose import Choice, Verdict, curve, minimum, one_standard_error, verdict
+from shrinkage.errors import ShrinkageError
+from shrinkage.result import PathResult
+
+RULES = {"minimum": "minimum", "one_standard_error": "one standard error"}
+SMALL_GAP, STILL_FALLING = 0.1, 0.02
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do next, with the code for it or ""."""
+
+    text: str
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the top of the report says.
+
+    Attributes:
+        answer: ``"helped"``, ``"did not help"``, ``"cannot tell"`` or ``"no verdict"``.
+        headline: The answer, in a few words.
+        sentence: The same with numbers and their uncertainty.
+        verdict: Where the numbers are from, if there is a verdict.
+        choices: The choices that could be made, by rule.
+        steps: What to do next.
+    """
+
+    answer: str
+    headline: str
+    sentence: str
+    verdict: Verdict | None
+    choices: dict[str, Choice]
+    steps: list[Step]
+
+
+def find(result: PathResult) -> Findings:
+    """Judge a path; what cannot be judged is said, not raised."""
+    kind = type(result.penalty).__name__
+    try:
+        best = minimum(result)
+    except ShrinkageError as error:
+        return Findings(
+            "no verdict", "No strength could be judged", _sentence(str(error)), None, {}, []
+        )
+    if result.n_folds < 2:
+        text = "One fold gives a loss, but no measure of its uncertainty."
+        step = Step("Use at least two folds, better five:", "fit_path(..., folds=5)")
+        name = {best.rule: best}
+        return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
+    simple, judged = one_standard_error(result), verdict(result, best)
+    sentence = _sentence(judged.sentence.removeprefix(f"{judged.answer.capitalize()}: "))
+    return Findings(
+        judged.answer,
+        _headline(result, judged, best, kind),
+        sentence,
+        judged,
+        {choice.rule: choice for choice in (best, simple)},
+        _steps(result, judged, best, simple),
+    )
+
+
+def _headline(result: PathResult, judged: Verdict, best: Choice, kind: str) -> str:
+    if judged.answer == "cannot tell":
+        return f"Cannot tell whether {kind} helped"
+    if judged.answer == "did not help":
+        return f"{kind} did not help"
+    base = float(curve(result).mean[0])
+    share = f" by {-judged.difference / base:.2g}" if base > 0 else ""
+    if base > 0:
+        share = f" by {100 * -judged.difference / base:.2g} %"
+    return f"{kind} helped: it lowered the loss{share}"
+
+
+def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> list[Step]:
+    steps = [_keep(result, judged, best, simple), *_beyond(result, best)]
+    steps += _training(result, best)
+    lost = int((result.diverged >= 0).sum())
+    if lost:
+        steps.append(
+            Step(
+                f"{lost} of {result.diverged.numel()} trainings diverged; their strengths are left "
+                "out of every choice. A lower learning rate would bring them back."
+            )
+        )
+    return steps
+
+
+def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> Step:
+    """What the answer itself asks for."""
+    use = f"regularize(model, optimizer, {_call(result, best.strength)})"
+    if judged.answer == "helped":
+        return Step(
+            f"Keep the penalty, at strength {number(best.strength)}{_twin(result, best)}:", use
+        )
+    if judged.answer == "did not help":
+        return Step(f"Train without it. {_gap(result)}")
+    text = "The data do not decide: the difference is no larger than its uncertainty. "
+    if simple.index > 0:
+        text += (
+            f"If smaller weights are worth something to you, strength {number(simple.strength)} "
+            "(one standard error) keeps the loss within one standard error of the best:"
+        )
+        return Step(text, f"regularize(model, optimizer, {_call(result, simple.strength)})")
+    return Step(text + "More rows, folds or seeds narrow the interval.")
+
+
+def _beyond(result: PathResult, best: Choice) -> list[Step]:
+    """A choice at an end of the grid asks for a longer grid."""
+    if not best.at_edge:
+        return []
+    last = best.index == len(result.strengths) - 1
+    word, factors = ("largest", (1, 10, 100)) if last else ("smallest", (0.01, 0.1, 1))
+    tries = ",".join(f"{best.strength * factor:.0e}" for factor in factors)
+    text = f"The best strength is the {word} of the grid; a better one may lie beyond it:"
+    return [Step(text, f"shrinkage path ... --strengths {tries}")]
+
+
+def _training(result: PathResult, best: Choice) -> list[Step]:
+    """What the learning curve at the minimum says about the number of epochs."""
+    losses = result.valid_loss[best.index].double().mean((0, 1))
+    epochs = len(losses)
+    if epochs < 5 or not losses.isfinite().all() or losses.min() <= 0:
+        return []
+    turn, last = int(losses.argmin()), float(losses[-1])
+    tail = float(losses[max(epochs - 1 - epochs // 10, 0)])
+    if tail > last * (1 + STILL_FALLING):
+        text = (
+            "Train longer: at the minimum the validation loss still fell by "
+            f"{100 * (1 - last / tail):.0f} % in the last {max(epochs // 10, 1)} of {epochs} "
+            "epochs."
+        )
+        return [Step(text)]
+    if last > float(losses[turn]) * (1 + STILL_FALLING):
+        text = (
+            f"Stop earlier: at the minimum the validation loss was lowest after epoch {turn + 1} "
+            f"of {epochs} and has risen by {100 * (last / float(losses[turn]) - 1):.0f} % since."
+        )
+        return [Step(text)]
+    return []
+
+
+def _gap(result: PathResult) -> str:
+    """Whether there was anything to regularize: validation against training at strength 0."""
+    valid, train = float(curve(result).mean[0]), float(result.fit_loss[0].double().mean())
+    if not (math.isfinite(valid) and train > 0):
+        return ""
+    loss = f"training loss {train:.3g}, validation loss {valid:.3g}"
+    if valid - train < SMALL_GAP * train:
+        return f"There was little overfitting to cure ({loss}): a larger model may gain more."
+    return (
+        f"The gap that it should close remains ({loss}): more data, another penalty, or fewer "
+        "epochs may do more."
+    )
+
+
+def _call(result: PathResult, strength: float) -> str:
+    rounded = result.penalty.at(torch.tensor(strength).item() if strength else 0.0)
+    return repr(rounded.at(float(f"{strength:.2e}"))).partition("  #")[0]
+
+
+def _twin(result: PathResult, choice: Choice) -> str:
+    twin = result.penalty.at(float(f"{choice.strength:.1e}")).twins().get("torch")
+    return f" (in torch: {twin})" if twin and choice.index else ""
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,125 @@
+"""What the out-of-fold outputs tell: calibration and confusion, or residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shrinkage._classes import predicted
+from shrinkage.report.thin import evenly, plain
+from shrinkage.result import PathResult
+
+BINS, MOST_CLASSES, MOST_POINTS, BARS = 10, 12, 300, 31
+SOFTMAX = {None, "cross_entropy", "CrossEntropyLoss"}
+SIGMOID = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
+
+
+def out_of_fold(result: PathResult, places: list[int]) -> dict[str, Any]:
+    """Return what every strength predicted for rows that it had not seen, seeds pooled."""
+    if result.task == "regression":
+        return {"residuals": _residuals(result, places)}
+    logits = _are_logits(result)
+    return {
+        "calibration": [_calibration(_probabilities(result, k), result.targets) for k in places]
+        if logits
+        else None,
+        "confusion": _confusion(result, places),
+    }
+
+
+def _loss_name(result: PathResult) -> object:
+    plan = result.about.get("plan")
+    return plan.get("loss") if isinstance(plan, dict) else None
+
+
+def _are_logits(result: PathResult) -> bool:
+    one = result.predictions.shape[-1] == 1
+    return _loss_name(result) in (SIGMOID if one else SOFTMAX)
+
+
+def _probabilities(result: PathResult, k: int) -> Tensor:
+    """(S, N, C) probabilities of all classes; a single output is the logit of class 1."""
+    outputs = result.predictions[k].double()
+    if outputs.shape[-1] > 1:
+        return outputs.softmax(-1)
+    return torch.cat([1 - outputs.sigmoid(), outputs.sigmoid()], -1)
+
+
+def _calibration(probabilities: Tensor, targets: Tensor) -> dict[str, Any]:
+    """How often the model was right when it was so sure; bins of equal width."""
+    confidence, classes = probabilities.max(-1)
+    known = confidence.isfinite()
+    confidence, right = confidence[known], (classes == targets)[known].double()
+    if not len(confidence):
+        return {"bins": [], "error": None}
+    place = (confidence * BINS).long().clamp(max=BINS - 1)
+    count = torch.bincount(place, minlength=BINS).double()
+    said, was = (torch.bincount(place, v, BINS) / count for v in (confidence, right))
+    error = ((said - was).abs() * count).nansum() / count.sum()
+    filled = count > 0
+    rows = torch.stack([said, was, count / count.sum()], 1)[filled]
+    return {
+        "bins": plain(rows),
+        "error": plain(error),
+        "confidence": plain(confidence.mean()),
+        "accuracy": plain(right.mean()),
+    }
+
+
+def _confusion(result: PathResult, places: list[int]) -> dict[str, Any]:
+    """Rows by true and predicted class, means over seeds; of many classes the most mistaken."""
+    classes = max(result.predictions.shape[-1], 2, int(result.targets.max()) + 1)
+    shown = _most_mistaken(result, classes)
+    return {
+        "classes": [str(c) for c in shown],
+        "total": classes,
+        "counts": [plain(_counts(result, k, classes)[shown][:, shown]) for k in places],
+    }
+
+
+def _counts(result: PathResult, k: int, classes: int) -> Tensor:
+    outputs = result.predictions[k]
+    known = ~outputs.isnan().any(-1)
+    pairs = (result.targets * classes + predicted(outputs))[known]
+    counts = torch.bincount(pairs, minlength=classes * classes).double()
+    return counts.view(classes, classes) / len(result.seeds)
+
+
+def _most_mistaken(result: PathResult, classes: int) -> list[int]:
+    if classes <= MOST_CLASSES:
+        return list(range(classes))
+    counts = _counts(result, 0, classes)
+    mistakes = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
+    return sorted(mistakes.topk(MOST_CLASSES).indices.tolist())
+
+
+def _residuals(result: PathResult, places: list[int]) -> dict[str, Any]:
+    """Predicted against observed for some rows, and the histogram of all residuals."""
+    targets = result.targets.double()
+    if result.predictions.shape[-1] != 1:
+        return {"points": [], "total": len(targets)}
+    outputs = result.predictions[places, ..., 0].double()
+    residuals = outputs - targets
+    rows = evenly(len(targets), MOST_POINTS)
+    known = residuals[residuals.isfinite()]
+    if not len(known):
+        return {"points": [], "total": len(targets)}
+    reach = float(known.abs().quantile(0.999) if len(known) < 1e6 else known.abs().max()) or 1.0
+    return {
+        "total": len(targets),
+        "observed": plain(targets[rows]),
+        "points": plain(outputs.mean(1)[:, rows]),
+        "reach": reach,
+        "bars": [_histogram(r, reach) for r in residuals],
+        "error": plain(residuals.square().mean((1, 2)).sqrt()),
+        "spread": plain(targets.std(correction=0)),
+    }
+
+
+def _histogram(residuals: Tensor, reach: float) -> list[float | None]:
+    known = residuals[residuals.isfinite()].clamp(-reach, reach)
+    counts = torch.histc(known, BARS, -reach, reach) if len(known) else torch.zeros(BARS)
+    shares: list[float | None] = plain(100 * counts / max(len(known), 1))
+    return shares

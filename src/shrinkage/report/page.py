@@ -1,0 +1,113 @@
+"""From a result to one page: text by template, numbers as JSON, nothing that could be fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+from typing import Any
+
+from shrinkage import __version__, _ink
+from shrinkage.report import curves, outputs, tables
+from shrinkage.report.findings import Findings, find
+from shrinkage.report.thin import evenly, plain
+from shrinkage.result import PathResult
+
+SCRIPTS = ("chart.js", "curves.js", "outputs.js", "page.js")
+ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+def render(result: PathResult) -> str:
+    """Return the page as HTML.
+
+    Names reach it twice, each time as text: escaped by the template, and as JSON that the script
+    writes with ``textContent``. The policy in its head names the one style and the one script by
+    their digests, so nothing else runs, and allows no address at all.
+    """
+    from jinja2 import Environment
+
+    assets = files("shrinkage.report") / "assets"
+    style = (assets / "style.css").read_text(encoding="utf-8")
+    script = "".join((assets / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        (assets / "page.html").read_text(encoding="utf-8")
+    )
+    findings = find(result)
+    places = shown_strengths(result, findings)
+    return template.render(
+        style=style,
+        script=script,
+        style_digest=_digest(style),
+        script_digest=_digest(script),
+        data=_escaped(numbers(result, findings, places)),
+        title=title(result),
+        members=tables.members(result),
+        findings=findings,
+        choices=tables.choices_table(result, findings.choices),
+        strengths=tables.strengths_table(result, places),
+        selection=tables.selection_table(result),
+        facts=tables.facts(result),
+        task=result.task,
+        version=__version__,
+    )
+
+
+def shown_strengths(result: PathResult, findings: Findings) -> list[int]:
+    """Return the places of the strengths on the page: all, or evenly chosen ones of very many."""
+    keep = {0, *(choice.index for choice in findings.choices.values())}
+    return evenly(len(result.strengths), curves.MOST_STRENGTHS, keep)
+
+
+def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[str, Any]:
+    """Return what the charts show."""
+    choices = findings.choices
+    columns = tables.strength_columns(result)
+    judged = findings.verdict
+    return {
+        "effect": None
+        if judged is None
+        else {
+            "difference": _finite(judged.difference),
+            "low": _finite(judged.interval[0]),
+            "high": _finite(judged.interval[1]),
+        },
+        "loss": curves.loss_label(result),
+        "penalty": type(result.penalty).__name__,
+        "strengths": curves.strength_axis(result, places),
+        "total": len(result.strengths),
+        "marks": [
+            {"rule": rule, "place": places.index(choice.index)} for rule, choice in choices.items()
+        ],
+        "readout": [[name, [texts[k] for k in places]] for name, texts in columns.items()],
+        "validation": curves.validation(result, places, list(choices.values())),
+        "layers": curves.layers(result, places),
+        "learning": curves.learning(result, places),
+        **outputs.out_of_fold(result, places),
+    }
+
+
+def title(result: PathResult) -> str:
+    """Return what the page is about: the penalty and, if it has a name, the data."""
+    data = result.about.get("data")
+    name = _ink.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
+    kind = type(result.penalty).__name__
+    return f"{kind} on {name}" if name else f"{kind} path"
+
+
+def _finite(value: float) -> float | None:
+    import torch
+
+    number: float | None = plain(torch.tensor(value))
+    return number
+
+
+def _escaped(numbers: dict[str, Any]) -> Any:
+    """JSON that may stand between script tags: it holds no <, > or &."""
+    from markupsafe import Markup
+
+    return Markup(json.dumps(numbers, allow_nan=False, separators=(",", ":")).translate(ESCAPES))
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,197 @@
+"""The tables of the page, as text: choices, every strength, selection, how to repeat the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shrinkage import _ink
+from shrinkage.choose import Choice, curve
+from shrinkage.report.findings import RULES
+from shrinkage.result import PathResult
+
+MOST_ROWS = 60
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a head; ``note`` says what was left out, or is ""."""
+
+    head: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
+    """Return what strength 0 and the chosen strengths are worth, on folds and on test rows."""
+    columns = strength_columns(result)
+    tests = _test_columns(result)
+    named: dict[int, list[str]] = {0: ["no penalty"]}
+    for rule, choice in choices.items():
+        named.setdefault(choice.index, []).append(RULES[rule])
+    head = ["", "strength", *columns, *tests]
+    rows = [
+        [
+            _capital(" = ".join(rules)),
+            _ink.number(result.strengths[k].item()),
+            *(column[k] for column in (*columns.values(), *tests.values())),
+        ]
+        for k, rules in named.items()
+    ]
+    note = "± one standard error over the folds"
+    return Table(head, rows, note + ("; test: ± deviation over the seeds." if tests else "."))
+
+
+def strengths_table(result: PathResult, places: list[int]) -> Table:
+    """Return every strength shown, with what the choices see and what they do not."""
+    columns = strength_columns(result)
+    rows = [
+        [_ink.number(result.strengths[k].item()), *(column[k] for column in columns.values())]
+        for k in places
+    ]
+    left_out = len(result.strengths) - len(places)
+    note = f"{left_out:,} of {len(result.strengths):,} strengths are left out." if left_out else ""
+    return Table(["strength", *columns], rows, note)
+
+
+def strength_columns(result: PathResult) -> dict[str, list[str]]:
+    """Return texts for every strength: validation, training, gap, accuracy, norm, zeros, losses."""
+    loss = curve(result)
+    train = result.fit_loss.double().mean((1, 2))
+    digits = _decimals(loss.standard_error)
+    columns = {
+        "validation loss": _with_error(loss.mean, loss.standard_error, digits),
+        "training loss": [_fixed(v, digits) for v in train.tolist()],
+        "gap": [_fixed(v, digits) for v in (loss.mean - train).tolist()],
+    }
+    if result.task == "classification":
+        accuracy = curve(result, "accuracy")
+        columns["accuracy"] = [_percent(v) for v in accuracy.mean.tolist()]
+    else:
+        explained = 1 - loss.mean / result.targets.double().var(correction=0)
+        columns["R²"] = [_fixed(v, 3) for v in explained.tolist()]
+    norms, zeros = result.norms.double(), result.sparsity.double()
+    columns["weight norm"] = [
+        _fixed(v, 2) for v in norms.square().sum(-1).sqrt().mean((1, 2)).tolist()
+    ]
+    if bool((zeros.nan_to_num() > 0).any()):
+        columns["zeros"] = [_percent(v) for v in zeros.mean((1, 2, 3)).tolist()]
+    lost = (result.diverged >= 0).sum((1, 2))
+    if bool(lost.any()):
+        columns["diverged"] = [str(n) for n in lost.tolist()]
+    return columns
+
+
+def _test_columns(result: PathResult) -> dict[str, list[str]]:
+    if result.refit is None or result.refit.test_targets is None:
+        return {}
+    loss = result.test_metric().double()
+    spread = loss.std(1) if loss.shape[1] > 1 else torch.full_like(loss[:, 0], torch.nan)
+    columns = {"test loss": _with_error(loss.mean(1), spread, _decimals(spread))}
+    if result.task == "classification":
+        accuracy = result.test_metric("accuracy").mean(1)
+        columns["test accuracy"] = [_percent(v) for v in accuracy.tolist()]
+    return columns
+
+
+def selection_table(result: PathResult) -> Table:
+    """Return which tensors were penalized and why; the first of very many."""
+    known = result.about.get("selection")
+    if isinstance(known, list) and known and all(isinstance(row, dict) for row in known):
+        rows = [
+            [
+                _ink.printable(str(row.get("name", "")))[:80],
+                "penalized" if row.get("penalized") else "free",
+                f"{row['numbers']:,}" if isinstance(row.get("numbers"), int) else "",
+                _ink.printable(str(row.get("why", "")))[:120],
+            ]
+            for row in known[:MOST_ROWS]
+        ]
+        return Table(["tensor", "", "numbers", "why"], rows, _more(len(known)))
+    rows = [[_ink.printable(name)[:80], "penalized"] for name in result.tensor_names[:MOST_ROWS]]
+    return Table(["tensor", ""], rows, _more(len(result.tensor_names)))
+
+
+def facts(result: PathResult) -> list[tuple[str, str]]:
+    """Return what it takes to repeat the run, as far as the result knows it."""
+    about, plan = result.about, _mapping(result.about.get("plan"))
+    data = _mapping(about.get("data"))
+    rows: list[tuple[str, object]] = [
+        ("command", about.get("command")),
+        ("data", _listed(data, ("name", "rows", "test_rows", "features", "outputs", "task"))),
+        ("data sha256", data.get("sha256")),
+        ("penalty", repr(result.penalty.at(1.0)).partition("(")[0] + _how(plan)),
+        ("optimizer", plan.get("optimizer")),
+        ("scheduler", plan.get("scheduler")),
+        ("loss", plan.get("loss")),
+        ("training", _listed(plan, ("epochs", "batch_size"))),
+        ("members", members(result)),
+        (
+            "seeds",
+            ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else ""),
+        ),
+        ("engine", about.get("engine")),
+        ("versions", _listed(_mapping(about.get("versions")))),
+        ("model", plan.get("model")),
+    ]
+    return [(name, _clean(value)) for name, value in rows if value]
+
+
+def members(result: PathResult) -> str:
+    """Return how many trainings the path is made of."""
+    K, F, S = result.diverged.shape
+    refits = f", and {K * S:,} refits on all rows" if result.refit else ""
+    return f"{K:,} strengths × {F} folds × {S} seeds = {K * F * S:,} trainings{refits}"
+
+
+def _how(plan: Mapping[str, Any]) -> str:
+    return f", {plan['how']}" if plan.get("how") else ""
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(facts: Mapping[str, Any], names: tuple[str, ...] | None = None) -> str:
+    kept = [name for name in (names or facts) if isinstance(facts.get(name), str | int | float)]
+    return ", ".join(f"{name} {facts[name]}" for name in kept).replace("_", " ")
+
+
+def _clean(value: object, most: int = 4000) -> str:
+    lines = str(value)[:most].split("\n")
+    return "\n".join(_ink.printable(line) for line in lines)
+
+
+def _more(n: int) -> str:
+    return f"The first {MOST_ROWS} of {n:,} tensors." if n > MOST_ROWS else ""
+
+
+def _decimals(errors: Tensor) -> int:
+    """Decimals that show two digits of the smallest error, 2 to 6 of them."""
+    seen = [e for e in errors.tolist() if math.isfinite(e) and e > 0]
+    return min(6, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
+
+
+def _with_error(values: Tensor, errors: Tensor, digits: int) -> list[str]:
+    pairs = zip(values.tolist(), errors.tolist(), strict=True)
+    return [
+        f"{_fixed(v, digits)} ± {e:.{digits}f}" if math.isfinite(v + e) else _fixed(v, digits)
+        for v, e in pairs
+    ]
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
