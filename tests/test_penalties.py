@@ -31,12 +31,19 @@ from shrinkage.testing import check_penalty
 
 SHAPES = [(), (5,), (4, 3), (2, 5), (3, 3), (3, 1), (3, 2, 2), (4, 2, 3, 3)]
 AXES = {GroupLasso: 1, SparseGroupLasso: 1, NuclearNorm: 2, SpectralNorm: 2, Orthogonal: 2}
+
+
+def deepest(example: dict[str, Any]) -> int:
+    dim: int | tuple[int, ...] = example.get("dim", 0)
+    return max(dim) if isinstance(dim, tuple) else dim
+
+
 CASES = [
     pytest.param(kind(**example), shape, id=f"{name}-{example}-{shape}")
     for name, kind in catalogue().items()
     for example in kind.examples
     for shape in SHAPES
-    if AXES.get(kind, 0) + example.get("dim", 0) <= len(shape)
+    if AXES.get(kind, 0) + deepest(example) <= len(shape)
 ]
 W = torch.tensor([[3.0, -4.0], [0.0, 0.0], [0.6, 0.8]])
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shrinkage._tensors import accumulated
 from shrinkage.penalties import (
     L1,
     L2,
@@ -20,8 +21,9 @@ from shrinkage.penalties import (
     Penalty,
 )
 from shrinkage.penalties._threshold import soft_threshold
-from shrinkage.penalties.base import accumulated
-from shrinkage.testing import LAWS, Tensors, check_penalty
+from shrinkage.testing import check_penalty
+from shrinkage.testing._tensors import Tensors
+from shrinkage.testing.penalty_laws import LAWS
 
 
 def make(base: type[Penalty], **wrong: Any) -> Penalty:
@@ -51,6 +53,11 @@ def as_if_no_group_were_tiny(self: Penalty, w: Tensor, step: Any) -> Tensor:
 
 def changes_its_input(self: Penalty, w: Tensor, step: Any) -> Tensor:
     return w.copy_(soft_threshold(w, step * self.strength))
+
+
+def summed_in_half(self: Penalty, w: Tensor) -> Tensor:
+    narrow = w.half() if w.dtype == torch.float32 else w
+    return self.strength * narrow.square().sum().to(w.dtype)
 
 
 class Thawed(L1):
@@ -88,7 +95,7 @@ WRONG: dict[str, list[Penalty]] = {
     "type shape and input are kept": [
         make(L1, prox=changes_its_input),
         make(L2, prox=lambda p, w, t: w.double() / (1 + 2 * t * p.strength)),
-        make(L2, gradient=lambda p, w: p.strength * accumulated(2 * w)),
+        make(L2, gradient=lambda p, w: p.strength * 2 * w.double()),
     ],
     "vmap over strengths and weights is a loop": [
         make(L2, value=lambda p, w: torch.tensor(float(w.square().sum()))),
@@ -141,7 +148,8 @@ WRONG: dict[str, list[Penalty]] = {
         make(ElasticNet, strength_max=lambda p, g: g.abs().max()),
     ],
     "half precision is summed in float32": [
-        make(L2, value=lambda p, w: p.strength * w.square().sum()),
+        make(L2, value=summed_in_half),
+        make(L2, value=lambda p, w: p.strength * w.double().square().sum()),
     ],
     "repr is the call that makes it": [
         make(L1, __repr__=lambda p: "penalty"),

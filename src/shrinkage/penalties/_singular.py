@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties.base import accumulated
 
 
 def as_matrix(w: Tensor, owner: str) -> Tensor:
-    """Return the matrix of ``w``, in at least float32.
+    """Return the matrix of ``w``.
 
     Args:
         w: The weight.
@@ -30,7 +29,7 @@ def as_matrix(w: Tensor, owner: str) -> Tensor:
         raise ShrinkageError(
             f"{owner}: a tensor of shape {tuple(w.shape)} is no matrix; leave it out with select=."
         )
-    return accumulated(w).flatten(1)
+    return w.flatten(1)
 
 
 def singular_values(w: Tensor, owner: str) -> Tensor:
@@ -40,7 +39,7 @@ def singular_values(w: Tensor, owner: str) -> Tensor:
 
 
 def with_singular_values(w: Tensor, change: Callable[[Tensor], Tensor], owner: str) -> Tensor:
-    r"""Return :math:`U \operatorname{diag}(f(s)) V^T`, in the type and shape of ``w``.
+    r"""Return :math:`U \operatorname{diag}(f(s)) V^T`, in the shape of ``w``.
 
     Values that :math:`f` leaves as they are give ``w`` itself, bit for bit.
 
@@ -53,7 +52,7 @@ def with_singular_values(w: Tensor, change: Callable[[Tensor], Tensor], owner: s
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     changed = change(s)
     product = torch.where(finite, (u * changed) @ vh, torch.nan)
-    return torch.where((changed == s).all() & finite, w, product.reshape(w.shape).to(w.dtype))
+    return torch.where((changed == s).all() & finite, w, product.reshape(w.shape))
 
 
 def rounding(s: Tensor) -> Tensor:

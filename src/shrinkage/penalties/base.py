@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, selected_parameters, weights
+from shrinkage.penalties._toward import Snapshot, around_reference, bound, snapshot
 
 P = TypeVar("P", bound="Penalty")
+
+OPERATIONS = {"value", "gradient", "prox", "strength_max"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,27 +27,47 @@ class Penalty(ABC):
     r"""A function of one tensor that is added, with its strength, to the loss.
 
     A subclass is final: a frozen dataclass with keyword-only shape fields and closed forms for
-    the four operations. The strength lives inside because not every penalty is linear in it.
+    the four operations, written for a tensor that is pulled to zero. The base class computes
+    them in at least float32 and, with ``toward``, for ``w - reference``. The strength lives
+    inside because not every penalty is linear in it.
 
     Args:
         strength: :math:`\lambda \ge 0`, a number or a 0-d tensor, in units of loss per unit of
             :math:`P(w) / \lambda`.
+        toward: What the penalty pulls to instead of zero: a ``state_dict()`` for a model, a
+            tensor for one tensor (known as L2-SP for L2). It is copied. ``strength_max`` is then
+            where the reference becomes a minimizer, from the gradient at the reference.
 
     Attributes:
         convex: Whether the value is convex in the tensor.
         smooth: Whether the gradient exists everywhere; penalties with kinks are coupled through
             their prox by default.
+        linear: Whether the value is proportional to the strength.
+        takes_toward: Whether ``toward`` makes sense.
         examples: Keyword sets that tests, gallery and documentation build the penalty from.
     """
 
     strength: float | Tensor
+    toward: Tensor | Mapping[str, Tensor] | None = field(default=None, kw_only=True)
 
     convex: ClassVar[bool]
     smooth: ClassVar[bool]
+    linear: ClassVar[bool] = True
+    takes_toward: ClassVar[bool] = True
     examples: ClassVar[tuple[dict[str, Any], ...]]
 
+    def __init_subclass__(cls) -> None:
+        for name in OPERATIONS & vars(cls).keys():
+            setattr(cls, name, around_reference(name, vars(cls)[name]))
+
     def __post_init__(self) -> None:
-        check_strength(self.strength, type(self).__name__)
+        owner = type(self).__name__
+        check_strength(self.strength, owner)
+        if self.toward is None or isinstance(self.toward, Snapshot):
+            return
+        if not self.takes_toward:
+            raise ShrinkageError(f"{owner} does not pull to a reference; leave toward= out.")
+        object.__setattr__(self, "toward", snapshot(self.toward, owner))
 
     @abstractmethod
     def value(self, w: Tensor) -> Tensor:
@@ -59,18 +83,35 @@ class Penalty(ABC):
 
     @abstractmethod
     def strength_max(self, gradient: Tensor) -> Tensor:
-        """Return the smallest strength at which zero is a minimizer.
+        """Return the smallest strength at which zero, or the reference, is a minimizer.
 
         Args:
-            gradient: Gradient of the loss at zero.
+            gradient: Gradient of the loss there.
         """
 
     def at(self: P, strength: float | Tensor) -> P:
         """Return a copy with another strength."""
         return replace(self, strength=strength)
 
+    def for_tensor(self: P, name: str, w: Tensor) -> P:
+        """Return the penalty of the one tensor ``w`` with its own reference, if there is any.
+
+        Whoever goes through the tensors of a model calls this.
+
+        Raises:
+            ShrinkageError: ``toward`` has no such name, or its tensor has another shape.
+        """
+        if self.toward is None:
+            return self
+        assert isinstance(self.toward, Snapshot)
+        return replace(self, toward=bound(self.toward, name, w, type(self).__name__))
+
+    def around_zero(self: P) -> P:
+        """Return a copy without the reference."""
+        return replace(self, toward=None)
+
     def twins(self) -> dict[str, str]:
-        """Return the same penalty in the conventions of other libraries."""
+        """Return the same penalty in the conventions of other libraries; none with ``toward``."""
         return {}
 
     def __call__(self, model: nn.Module, select: Selection = weights) -> Tensor:
@@ -83,13 +124,14 @@ class Penalty(ABC):
             >>> net = nn.Linear(2, 1)
             >>> loss = net(torch.ones(1, 2)).mean() + L2(1e-3)(net)
         """
-        tensors = selected_parameters(model, select).values()
-        values = [self.value(tensor) for tensor in tensors if tensor.requires_grad]
+        tensors = selected_parameters(model, select).items()
+        values = [self.for_tensor(n, w).value(w) for n, w in tensors if w.requires_grad]
         return torch.stack(values).sum() if values else torch.zeros(())
 
     def __repr__(self) -> str:
         """Return the call that makes this penalty, and its twins elsewhere."""
-        shape = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self)[1:]]
+        given = {f.name: getattr(self, f.name) for f in fields(self)[1:]}
+        shape = [f"{k}={v!r}" for k, v in given.items() if not (k == "toward" and v is None)]
         call = ", ".join([_show(self.strength), *shape])
         twins = ", ".join(f"{where} {what}" for where, what in self.twins().items())
         return f"{type(self).__name__}({call})" + (f"  # = {twins}" if twins else "")
@@ -108,11 +150,6 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
         raise ShrinkageError(f"{owner}: strength={strength!r} is not a number; give one >= 0.")
     if not (math.isfinite(strength) and strength >= 0):
         raise ShrinkageError(f"{owner}: strength={strength!r} must be finite and >= 0.")
-
-
-def accumulated(w: Tensor) -> Tensor:
-    """Return ``w`` in a type wide enough to sum in (at least float32)."""
-    return w.float() if w.dtype in (torch.float16, torch.bfloat16) else w
 
 
 def catalogue() -> dict[str, type[Penalty]]:

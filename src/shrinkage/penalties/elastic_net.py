@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import largest, soft_threshold
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,8 +59,7 @@ class ElasticNet(Penalty):
             raise ShrinkageError(f"ElasticNet: l1_ratio={self.l1_ratio!r} must lie in [0, 1].")
 
     def value(self, w: Tensor) -> Tensor:
-        wide = accumulated(w)
-        l1, l2 = wide.abs().sum(), wide.square().sum()
+        l1, l2 = w.abs().sum(), w.square().sum()
         return self.strength * (self.l1_ratio * l1 + (1 - self.l1_ratio) / 2 * l2)
 
     def gradient(self, w: Tensor) -> Tensor:

@@ -3,13 +3,15 @@ r"""Group lasso: whole rows, columns or filters are kept or dropped together."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from shrinkage.penalties._threshold import block_soft_threshold, group_norms, largest
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage._tensors import Dim, check_dim, group_norms
+from shrinkage.penalties._threshold import block_soft_threshold, largest
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18,19 +20,22 @@ class GroupLasso(Penalty):
 
     .. math:: P(w) = \lambda \sum_g \sqrt{p_g} \, \lVert w_g \rVert_2
 
-    A group is a slice along one axis, :math:`p_g` its number of entries. Gradient of a zero
-    group: zero, the subgradient of smallest norm.
+    A group is a row, a column, a filter or what ``dim`` says, :math:`p_g` its number of entries.
+    Gradient of a zero group: zero, the subgradient of smallest norm.
 
     Args:
         strength: :math:`\lambda \ge 0`, number or 0-d tensor, in loss per unit of weight norm.
-        dim: Axis whose slices are the groups: 0 for the output neurons of ``nn.Linear`` and the
-            filters of a convolution, 1 for their inputs.
+        dim: The axes that number the groups; a group is what lies along all others. For
+            ``nn.Linear`` and convolutions ``dim=0`` is one group per output neuron or filter,
+            ``dim=1`` one per input or channel; ``dim=(0, 1)`` is one per kernel of a convolution.
+            A transposed convolution has inputs first: ``dim=1`` is its filters. In a grouped
+            convolution ``dim=1`` numbers the channels within a group of channels.
 
     Shape:
-        w: at least ``dim + 1`` axes. value: (). gradient, prox: as w.
+        w: with the axes ``dim``. value: (). gradient, prox: as w.
 
     Raises:
-        ShrinkageError: The strength is out of range, or a tensor has no axis ``dim``.
+        ShrinkageError: The strength is out of range, or a tensor has no axes ``dim``.
 
     Example:
         >>> GroupLasso(0.5).prox(torch.tensor([[3.0, 4.0], [0.1, 0.1]]), step=1.0)
@@ -42,24 +47,32 @@ class GroupLasso(Penalty):
         JRSS-B 68(1), 49-67.
     """
 
-    dim: int = field(default=0, kw_only=True)
+    dim: Dim = field(default=0, kw_only=True)
 
     convex: ClassVar = True
     smooth: ClassVar = False
-    examples: ClassVar = ({"strength": 0.3}, {"strength": 0.3, "dim": 1})
+    examples: ClassVar = (
+        {"strength": 0.3},
+        {"strength": 0.3, "dim": 1},
+        {"strength": 0.3, "dim": (0, 1)},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_dim(self.dim, type(self).__name__)
 
     def value(self, w: Tensor) -> Tensor:
-        norm, root_size = group_norms(accumulated(w), self.dim, type(self).__name__)
-        return self.strength * root_size * norm.sum()
+        norm, size = group_norms(w, self.dim, type(self).__name__)
+        return self.strength * sqrt(size) * norm.sum()
 
     def gradient(self, w: Tensor) -> Tensor:
-        norm, root_size = group_norms(w, self.dim, type(self).__name__)
-        return self.strength * root_size * w / torch.where(norm > 0, norm, 1)
+        norm, size = group_norms(w, self.dim, type(self).__name__)
+        return self.strength * sqrt(size) * w / torch.where(norm > 0, norm, 1)
 
     def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
-        norm, root_size = group_norms(w, self.dim, type(self).__name__)
-        return block_soft_threshold(w, norm, step * self.strength * root_size)
+        norm, size = group_norms(w, self.dim, type(self).__name__)
+        return block_soft_threshold(w, norm, step * self.strength * sqrt(size))
 
     def strength_max(self, gradient: Tensor) -> Tensor:
-        norm, root_size = group_norms(gradient, self.dim, type(self).__name__)
-        return largest(norm) / root_size
+        norm, size = group_norms(gradient, self.dim, type(self).__name__)
+        return largest(norm) / sqrt(size)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from shrinkage.penalties._threshold import largest, soft_threshold
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +44,7 @@ class L1(Penalty):
     examples: ClassVar = ({"strength": 0.3},)
 
     def value(self, w: Tensor) -> Tensor:
-        return self.strength * accumulated(w).abs().sum()
+        return self.strength * w.abs().sum()
 
     def gradient(self, w: Tensor) -> Tensor:
         return self.strength * w.sign()
@@ -56,4 +56,6 @@ class L1(Penalty):
         return largest(gradient)
 
     def twins(self) -> dict[str, str]:
+        if self.toward is not None:
+            return {}
         return {"Keras": f"L1({self.strength:g})"}

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +47,7 @@ class L2(Penalty):
     examples: ClassVar = ({"strength": 0.3},)
 
     def value(self, w: Tensor) -> Tensor:
-        return self.strength * accumulated(w).square().sum()
+        return self.strength * w.square().sum()
 
     def gradient(self, w: Tensor) -> Tensor:
         return 2 * self.strength * w
@@ -59,4 +59,6 @@ class L2(Penalty):
         return torch.where(gradient.any(), torch.inf, 0.0)
 
     def twins(self) -> dict[str, str]:
+        if self.toward is not None:
+            return {}
         return {"torch": f"weight_decay={2 * self.strength:g}", "Keras": f"L2({self.strength:g})"}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import largest, soft_threshold
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +51,7 @@ class MCP(Penalty):
 
     convex: ClassVar = False
     smooth: ClassVar = False
+    linear: ClassVar = False
     examples: ClassVar = ({"strength": 0.3}, {"strength": 0.3, "gamma": 0.5})
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class MCP(Penalty):
             raise ShrinkageError(f"MCP: gamma={self.gamma!r} must be finite and above 0.")
 
     def value(self, w: Tensor) -> Tensor:
-        m = accumulated(w).abs().clamp_max(self.gamma * self.strength)
+        m = w.abs().clamp_max(self.gamma * self.strength)
         return (self.strength * m - m.square() / (2 * self.gamma)).sum()
 
     def gradient(self, w: Tensor) -> Tensor:

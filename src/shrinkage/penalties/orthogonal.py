@@ -47,6 +47,7 @@ class Orthogonal(Penalty):
 
     convex: ClassVar = False
     smooth: ClassVar = True
+    takes_toward: ClassVar = False
     examples: ClassVar = ({"strength": 0.3},)
 
     def value(self, w: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ class Orthogonal(Penalty):
         matrix = as_matrix(w, type(self).__name__)
         excess = _excess(matrix)
         slope = 4 * (excess @ matrix if len(excess) == len(matrix) else matrix @ excess)
-        return self.strength * slope.reshape(w.shape).to(w.dtype)
+        return self.strength * slope.reshape(w.shape)
 
     def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
         pull = 4 * step * self.strength

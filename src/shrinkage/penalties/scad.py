@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import largest, soft_threshold
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +52,7 @@ class SCAD(Penalty):
 
     convex: ClassVar = False
     smooth: ClassVar = False
+    linear: ClassVar = False
     examples: ClassVar = ({"strength": 0.3}, {"strength": 0.3, "gamma": 2.5})
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class SCAD(Penalty):
             raise ShrinkageError(f"SCAD: gamma={self.gamma!r} must be finite and above 2.")
 
     def value(self, w: Tensor) -> Tensor:
-        size, fade = accumulated(w).abs(), self.gamma - 1
+        size, fade = w.abs(), self.gamma - 1
         m = size.clamp_max(self.strength)
         e = (size - self.strength).clamp_min(0).clamp_max(fade * self.strength)
         return (self.strength * (m + e) - e.square() / (2 * fade)).sum()

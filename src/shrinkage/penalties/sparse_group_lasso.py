@@ -3,19 +3,16 @@ r"""Sparse group lasso: whole groups are dropped, and entries in the groups that
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from shrinkage._tensors import Dim, check_dim, group_axes, group_norms
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._threshold import (
-    block_soft_threshold,
-    group_norms,
-    largest,
-    soft_threshold,
-)
-from shrinkage.penalties.base import Penalty, accumulated
+from shrinkage.penalties._threshold import block_soft_threshold, largest, soft_threshold
+from shrinkage.penalties.base import Penalty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,14 +30,13 @@ class SparseGroupLasso(Penalty):
     Args:
         strength: :math:`\lambda \ge 0`, number or 0-d tensor, in loss per unit of weight.
         l1_ratio: :math:`\rho \in [0, 1]`, the share of L1.
-        dim: Axis whose slices are the groups: 0 for the output neurons of ``nn.Linear`` and the
-            filters of a convolution, 1 for their inputs.
+        dim: The axes that number the groups, as for :class:`GroupLasso`.
 
     Shape:
-        w: at least ``dim + 1`` axes. value: (). gradient, prox: as w.
+        w: with the axes ``dim``. value: (). gradient, prox: as w.
 
     Raises:
-        ShrinkageError: A number is out of range, or a tensor has no axis ``dim``.
+        ShrinkageError: A number is out of range, or a tensor has no axes ``dim``.
 
     Example:
         >>> SparseGroupLasso(1.0).prox(torch.tensor([[3.5, 0.4], [0.9, 0.8]]), step=1.0)
@@ -53,7 +49,7 @@ class SparseGroupLasso(Penalty):
     """
 
     l1_ratio: float = field(default=0.5, kw_only=True)
-    dim: int = field(default=0, kw_only=True)
+    dim: Dim = field(default=0, kw_only=True)
 
     convex: ClassVar = True
     smooth: ClassVar = False
@@ -61,19 +57,20 @@ class SparseGroupLasso(Penalty):
         {"strength": 0.3},
         {"strength": 0.3, "l1_ratio": 0.2, "dim": 1},
         {"strength": 0.3, "l1_ratio": 1.0},
+        {"strength": 0.3, "dim": (0, 1)},
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_dim(self.dim, type(self).__name__)
         if not 0 <= self.l1_ratio <= 1:
             raise ShrinkageError(
                 f"SparseGroupLasso: l1_ratio={self.l1_ratio!r} must lie in [0, 1]."
             )
 
     def value(self, w: Tensor) -> Tensor:
-        wide = accumulated(w)
-        norm, weight = self._groups(wide)
-        return self.strength * (self.l1_ratio * wide.abs().sum() + weight * norm.sum())
+        norm, weight = self._groups(w)
+        return self.strength * (self.l1_ratio * w.abs().sum() + weight * norm.sum())
 
     def gradient(self, w: Tensor) -> Tensor:
         norm, weight = self._groups(w)
@@ -93,7 +90,9 @@ class SparseGroupLasso(Penalty):
         on: a quadratic equation in the entries above :math:`\lambda \rho`.
         """
         _, weight = self._groups(gradient)
-        groups = accumulated(gradient).abs().movedim(self.dim, 0).unsqueeze(-1).flatten(1)
+        axes = group_axes(gradient, self.dim, type(self).__name__)
+        first = gradient.abs().movedim(axes, tuple(range(len(axes))))
+        groups = first.flatten(0, len(axes) - 1).unsqueeze(-1).flatten(1)
         size = groups.sort(dim=1, descending=True).values
         count = torch.arange(1, size.shape[1] + 1, dtype=size.dtype, device=size.device)
         left = size.square().cumsum(1) - 2 * size * size.cumsum(1) + count * size.square()
@@ -106,5 +105,5 @@ class SparseGroupLasso(Penalty):
 
     def _groups(self, w: Tensor) -> tuple[Tensor, float]:
         """Return the norms of the groups, and the factor of their sum."""
-        norm, root_size = group_norms(w, self.dim, type(self).__name__)
-        return norm, (1 - self.l1_ratio) * root_size
+        norm, size = group_norms(w, self.dim, type(self).__name__)
+        return norm, (1 - self.l1_ratio) * sqrt(size)

@@ -47,6 +47,7 @@ class SpectralNorm(Penalty):
 
     convex: ClassVar = True
     smooth: ClassVar = False
+    takes_toward: ClassVar = False
     examples: ClassVar = ({"strength": 0.3},)
 
     def value(self, w: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The laws every penalty obeys, as one check: for the penalties here and for your own."""
+"""The laws every penalty obeys: for the penalties here and for your own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import FrozenInstanceError, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError, fields, replace
 from functools import partial
 from itertools import combinations
 
@@ -12,48 +12,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from shrinkage.penalties import Penalty
+from shrinkage.testing._tensors import Tensors
 
 STEPS = (0.1, 1.0, 5.0)
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """The float64 tensors a law is tried on, the same for one seed.
-
-    Attributes:
-        shape: Their shape.
-        seed: Their seed.
-    """
-
-    shape: tuple[int, ...]
-    seed: int
-
-    def draw(self, count: int, scale: float = 1.0) -> list[Tensor]:
-        """Return ``count`` normal tensors without zeros."""
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = torch.randn(count, *self.shape, generator=generator, dtype=torch.float64)
-        return list(scale * torch.where(drawn == 0, 1.0, drawn))
-
-    def zero(self) -> Tensor:
-        """Return zeros."""
-        return torch.zeros(self.shape, dtype=torch.float64)
-
-    def smooth(self) -> list[Tensor]:
-        """Return tensors away from kinks, small to large."""
-        return [self.draw(3)[i] * scale for i, scale in enumerate((0.1, 1.0, 10.0))]
-
-    def kinked(self) -> list[Tensor]:
-        """Return tensors with zeros, in some entries or whole slices, and of equal entries.
-
-        As matrices some are of low rank, others have equal singular values.
-        """
-        w = self.draw(1)[0]
-        some = torch.where(torch.arange(w.numel()).reshape(self.shape) % 2 == 0, 0.0, w)
-        slices = (w.index_fill(axis, torch.tensor(0), 0.0) for axis in range(w.dim()))
-        tensors = [self.zero(), some, *slices, torch.ones_like(w)]
-        if w.dim() > 1:
-            tensors.append(torch.eye(len(w), w[0].numel(), dtype=w.dtype).reshape(w.shape))
-        return tensors
 
 
 def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (4, 3)) -> None:
@@ -63,7 +24,7 @@ def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (
     float64, at zeros too.
 
     Args:
-        penalty: The penalty, with a strength above 0.
+        penalty: The penalty, with a strength above 0. Its ``toward``, if any, is one tensor.
         seed: Seed of the tensors it is tried on.
         shape: Shape of these tensors.
 
@@ -76,7 +37,7 @@ def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (
     """
     for law in LAWS:
         try:
-            law(penalty, Tensors(shape, seed))
+            law(penalty, Tensors(shape, seed, center=_center(penalty)))
         except Exception as error:
             name = law.__name__.replace("_", " ")
             raise AssertionError(
@@ -100,8 +61,8 @@ def gradient_is_the_derivative_of_value(penalty: Penalty, tensors: Tensors) -> N
 
 
 def gradient_at_a_kink_is_a_subgradient(penalty: Penalty, tensors: Tensors) -> None:
-    """At zeros the gradient is finite, of smallest norm at zero itself, and a subgradient."""
-    assert_close(penalty.gradient(tensors.zero()), tensors.zero())
+    """At kinks the gradient is finite, zero at the center, and a subgradient."""
+    assert not penalty.gradient(tensors.zero()).any(), "the gradient at the center is not zero"
     for w in tensors.kinked():
         gradient = penalty.gradient(w)
         assert gradient.isfinite().all(), f"gradient {gradient} at {w}"
@@ -142,7 +103,7 @@ def the_least_value_is_zero(penalty: Penalty, tensors: Tensors) -> None:
 
 def prox_of_step_or_strength_zero_changes_nothing(penalty: Penalty, tensors: Tensors) -> None:
     """The prox of no penalty is the identity, bit for bit."""
-    tiny = [w * 1e-200 for w in tensors.smooth()]
+    tiny = [w * 1e-200 for w in tensors.directions()]
     for w in tensors.smooth() + tensors.kinked() + tiny:
         for wide in (w, w.float()):
             for prox in (penalty.prox(wide, 0.0), penalty.at(0.0).prox(wide, 1.0)):
@@ -164,19 +125,19 @@ def prox_of_a_convex_penalty_is_non_expansive(penalty: Penalty, tensors: Tensors
 
 
 def strength_max_is_where_zero_becomes_the_minimizer(penalty: Penalty, tensors: Tensors) -> None:
-    """A proximal gradient step stays at zero just above it, and leaves just below."""
-    step = STEPS[0]
-    for gradient in tensors.smooth():
+    """A proximal gradient step from the center stays just above it, and leaves just below."""
+    step, center = STEPS[0], tensors.zero()
+    for gradient in tensors.directions():
         limit = penalty.strength_max(gradient)
         assert limit.shape == (), f"strength_max has shape {tuple(limit.shape)}, not ()"
         below = 0.999 * limit.item() if limit.isfinite() else 1e6
-        assert penalty.at(below).prox(-step * gradient, step).any(), (
-            f"zero is a fixed point at strength {below}, below strength_max {limit.item()}"
+        assert not penalty.at(below).prox(center - step * gradient, step).equal(center), (
+            f"the center is a fixed point at strength {below}, below strength_max {limit.item()}"
         )
         if limit.isfinite():
-            above = penalty.at(1.001 * limit.item()).prox(-step * gradient, step)
-            assert not above.any(), f"{above} is not zero above strength_max {limit.item()}"
-    assert penalty.strength_max(tensors.zero()) == 0, "strength_max of a zero gradient is not 0"
+            above = penalty.at(1.001 * limit.item()).prox(center - step * gradient, step)
+            assert above.equal(center), f"{above} is left above strength_max {limit.item()}"
+    assert penalty.strength_max(0 * center) == 0, "strength_max of a zero gradient is not 0"
 
 
 def vmap_over_strengths_and_weights_is_a_loop(penalty: Penalty, tensors: Tensors) -> None:
@@ -211,9 +172,10 @@ def half_precision_is_summed_in_float32(penalty: Penalty, tensors: Tensors) -> N
     tall, wide = ([70_000], [700, 100]) if len(tensors.shape) > 1 else ([70_000], [70_000])
     for shape in (tall, wide):
         ones = torch.ones(shape + [1] * (len(tensors.shape) - len(shape)), dtype=torch.float16)
-        value = penalty.value(ones)
+        here = replace(penalty, toward=-ones) if penalty.toward is not None else penalty
+        value = here.value(ones)
         assert value.dtype == torch.float32, f"the value of float16 weights is {value.dtype}"
-        assert_close(value.double(), penalty.value(ones.double()), rtol=1e-3, atol=0.0)
+        assert_close(value.double(), here.value(ones.double()), rtol=1e-3, atol=0.0)
 
 
 def at_returns_a_copy(penalty: Penalty, tensors: Tensors) -> None:
@@ -224,7 +186,8 @@ def at_returns_a_copy(penalty: Penalty, tensors: Tensors) -> None:
     assert (other.strength, penalty.strength) == (2.0, own), "at changed the penalty itself"
     for field in fields(penalty):
         if field.name != "strength":
-            assert getattr(other, field.name) == getattr(penalty, field.name), field.name
+            mine, others = getattr(penalty, field.name), getattr(other, field.name)
+            assert mine is others or mine == others, field.name
     try:
         penalty.strength = own  # type: ignore[misc]
     except FrozenInstanceError:
@@ -235,8 +198,9 @@ def at_returns_a_copy(penalty: Penalty, tensors: Tensors) -> None:
 def repr_is_the_call_that_makes_it(penalty: Penalty, tensors: Tensors) -> None:
     """The text names the class, the strength and the other fields."""
     call, _, _ = repr(penalty).partition("  #")
-    shown = (f"{f.name}={getattr(penalty, f.name)!r}" for f in fields(penalty))
-    wanted = [text for text in shown if not text.startswith("strength=")]
+    given = {f.name: getattr(penalty, f.name) for f in fields(penalty)}
+    silent = {"strength", "toward"} if penalty.toward is None else {"strength"}
+    wanted = [f"{name}={value!r}" for name, value in given.items() if name not in silent]
     assert call.startswith(f"{type(penalty).__name__}({float(penalty.strength):g}"), call
     assert all(text in call for text in wanted), f"{call} does not show {wanted}"
 
@@ -271,6 +235,7 @@ def _objective(penalty: Penalty, w: Tensor, step: float, u: Tensor) -> Tensor:
 
 def _candidates(found: Tensor, w: Tensor, tensors: Tensors, *, convex: bool) -> Tensor:
     """Return what may beat ``found``: tensors around it, sparser and, if not convex, far away."""
+    found, w = found - tensors.center, w - tensors.center
     units = torch.eye(found.numel(), dtype=found.dtype).reshape(-1, *found.shape)
     others = torch.stack([*tensors.draw(20), w, found, w - found, torch.zeros_like(w)])
     directions = torch.cat([units, others])
@@ -283,7 +248,15 @@ def _candidates(found: Tensor, w: Tensor, tensors: Tensors, *, convex: bool) -> 
         levels = torch.linspace(-1.5, 1.5, 61, dtype=w.dtype) * w.abs().max()
         candidates += [found * (1 - units) + level * units for level in levels]
         candidates += [torch.stack(tensors.draw(100, scale)) for scale in (0.1, 1.0, 10.0)]
-    return torch.cat(candidates)
+    return torch.cat(candidates) + tensors.center
+
+
+def _center(penalty: Penalty) -> Tensor | float:
+    if penalty.toward is None:
+        return 0.0
+    assert isinstance(penalty.toward, Mapping)
+    (center,) = penalty.toward.values()
+    return center
 
 
 def _name(penalty: Penalty) -> str:
