@@ -126,7 +126,7 @@ class PathResult:
             if name.removeprefix(KNOBS) not in knobs
         }
         known = {f.name for f in fields(self.penalty)}
-        shape = {name: float(value) for name, value in knobs.items() if name in known}
+        shape: dict[str, Any] = {n: float(value) for n, value in knobs.items() if n in known}
         fixed = {**self.about.get("knobs", {}), **{n: float(v) for n, v in knobs.items()}}
         return _from_tensors(
             flat,
