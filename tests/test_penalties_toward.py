@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from shrinkage._run_directory import penalty_facts, penalty_from
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, GroupLasso, Orthogonal, Penalty, SpectralNorm, catalogue
 from shrinkage.testing import check_penalty
@@ -166,3 +168,13 @@ def test_it_maps_over_strengths_and_compiles() -> None:
     ]
     assert_close(mapped(w, strengths), looped)
     assert_close(compiled(w, strengths), looped)
+
+
+def test_a_saved_run_remembers_the_reference() -> None:
+    penalty = GroupLasso(0.1, dim=(0, 1), toward={"a": REFERENCE, "b": torch.ones(2, 2)})
+    facts = json.loads(json.dumps(penalty_facts(penalty)))
+    again = penalty_from(facts)
+    w = REFERENCE.flip(0)
+    assert type(again) is GroupLasso
+    assert again.dim == (0, 1)
+    assert torch.equal(again.for_tensor("a", w).gradient(w), penalty.for_tensor("a", w).gradient(w))

@@ -19,6 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
@@ -97,7 +98,7 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def penalty_facts(penalty: Penalty) -> dict[str, Any]:
     """Return the name and the fields of a penalty as JSON-able facts."""
     values = {field.name: getattr(penalty, field.name) for field in fields(penalty)}
-    plain = {name: v.tolist() if isinstance(v, Tensor) else v for name, v in values.items()}
+    plain = {name: _plain(value) for name, value in values.items() if value is not None}
     return {"name": _name(type(penalty)), "fields": plain}
 
 
@@ -109,7 +110,28 @@ def penalty_from(facts: Mapping[str, Any]) -> Penalty:
             f"the run's penalty {facts['name']!r} is none of {', '.join(sorted(known))}. "
             "Import the module that defines it, then load again."
         )
-    return known[facts["name"]](**facts["fields"])
+    given = {name: _restored(value) for name, value in facts["fields"].items()}
+    return known[facts["name"]](**given)
+
+
+def _plain(value: Any) -> Any:
+    """Return a field as JSON knows it."""
+    if isinstance(value, Penalty):
+        return penalty_facts(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, Tensor) else value
+
+
+def _restored(value: Any) -> Any:
+    """Return the field that `_plain` made plain: a list is a tuple, in a mapping it is a tensor."""
+    if isinstance(value, Mapping) and value.keys() == {"name", "fields"}:
+        return penalty_from(value)
+    if isinstance(value, Mapping):
+        return {name: torch.tensor(item, dtype=torch.float64) for name, item in value.items()}
+    return tuple(map(_restored, value)) if isinstance(value, list) else value
 
 
 def _name(kind: type[Penalty]) -> str:
