@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from shrinkage.regularize import regularize
     from shrinkage.result import PathResult
+    from shrinkage.shrinking import Shrunk, shrink
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "PathResult",
     "Penalty",
     "ShrinkageError",
+    "Shrunk",
     "SparseGroupLasso",
     "SpectralNorm",
     "everything",
@@ -50,6 +52,7 @@ __all__ = [
     "one_standard_error",
     "paired_one_standard_error",
     "regularize",
+    "shrink",
     "verdict",
     "weights",
 ]
@@ -74,6 +77,7 @@ _LOADED_ON_USE = {
     ),
     "regularize": ("regularize",),
     "result": ("PathResult",),
+    "shrinking": ("Shrunk", "shrink"),
 }
 
 

@@ -1,0 +1,508 @@
+"""What `shrink` removes and what it leaves; the oracle is the sparse model itself, in float64."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.testing import assert_close
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.shrinking import Shrunk, shrink
+
+
+def outputs(model: nn.Module, X: Tensor) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = copy.deepcopy(model).eval()(X)
+    return result
+
+
+def assert_shrinks(model: nn.Module, X: Tensor, *, with_example: bool = True) -> Shrunk:
+    """Shrink a model in float64 and compare what it says of ``X`` with what it said."""
+    model, X = model.double(), X.double()
+    before = copy.deepcopy(model.state_dict())
+    shrunk = shrink(model, X if with_example else None)
+    assert_close(outputs(shrunk.model, X), outputs(model, X), rtol=1e-10, atol=1e-10)
+    assert_close(model.state_dict(), before, rtol=0, atol=0)
+    return shrunk
+
+
+def zero(tensor: Tensor, *index: object) -> None:
+    with torch.no_grad():
+        tensor[index] = 0
+
+
+def why(shrunk: Shrunk, name: str) -> str:
+    (row,) = (row for row in shrunk.rows if row["name"] == name)
+    return str(row["why"])
+
+
+def perceptron(*between: nn.Module, outer: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 8), *between, nn.Linear(8, outer))
+
+
+def settled(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Give batch normalization statistics of its own and weights that differ."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.affine:
+                module.weight.uniform_(0.5, 2)
+                module.bias.normal_()
+        for _ in range(3):
+            model(torch.randn(shape))
+    return model
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "activation", [nn.ReLU(), nn.Sigmoid(), nn.Softplus(), nn.PReLU(8)], ids=str
+)
+def test_neurons_without_inputs_are_folded_into_the_next_bias(
+    activation: nn.Module, bias: bool
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), activation, nn.Linear(8, 3, bias=bias))
+    zero(model[0].weight, slice(5))
+    shrunk = assert_shrinks(model, torch.randn(9, 4))
+    assert [m.out_features for m in (shrunk.model[0], shrunk.model[2])] == [3, 3]
+    assert why(shrunk, "0") == "5 of 8 neurons removed: 5 constant"
+
+
+def test_neurons_that_nobody_reads_go_and_so_do_those_that_only_they_read() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2), nn.Softmax(1)
+    )
+    zero(model[4].weight, slice(None), slice(3))
+    zero(model[2].weight, slice(3, None), slice(1, None))
+    shrunk = assert_shrinks(model, torch.randn(9, 4))
+    assert shrunk.model[0].weight.shape == (1, 4)
+    assert shrunk.model[2].weight.shape == (2, 1)
+    assert why(shrunk, "0") == "5 of 6 neurons removed: 5 unused"
+    assert why(shrunk, "4") == "followed by Softmax, which may mix its neurons"
+
+
+def test_a_batch_normalization_shrinks_with_its_layer_and_its_zero_weights_count() -> None:
+    model = settled(perceptron(nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5)), (20, 4))
+    zero(model[0].weight, slice(2))
+    zero(model[1].weight, slice(4, 6))
+    shrunk = assert_shrinks(model, torch.randn(9, 4))
+    norm = shrunk.model[1]
+    assert norm.num_features == len(norm.running_mean) == len(norm.running_var) == 4
+    assert why(shrunk, "0") == "4 of 8 neurons removed: 4 constant"
+    assert shrunk.model.training
+    assert shrunk.model(torch.randn(9, 4).double()).shape == (9, 3)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(8, affine=False), nn.BatchNorm1d(8)], ids=str)
+def test_without_running_statistics_only_unread_neurons_go(norm: nn.BatchNorm1d) -> None:
+    norm.running_mean = norm.running_var = None
+    norm.track_running_stats = False
+    model = perceptron(norm, nn.ReLU())
+    zero(model[0].weight, 0)
+    zero(model[3].weight, slice(None), 1)
+    shrunk = assert_shrinks(model, torch.randn(9, 4))
+    assert why(shrunk, "0") == "1 of 8 neurons removed: 1 unused"
+
+
+def network(
+    padding: int | str, mode: str = "zeros", pool: nn.Module | None = None
+) -> nn.Sequential:
+    return settled(
+        nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            pool or nn.MaxPool2d(2),
+            nn.Conv2d(6, 5, 3, padding=padding, padding_mode=mode),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(20, 3),
+        ),
+        (7, 1, 12, 12),
+    )
+
+
+@pytest.mark.parametrize(
+    ("padding", "mode"), [(0, "zeros"), ("valid", "zeros"), (1, "circular"), (1, "reflect")]
+)
+def test_constant_filters_are_folded_where_padding_is_not_zero(
+    padding: int | str, mode: str
+) -> None:
+    model = network(padding, mode)
+    zero(model[0].weight, slice(4))
+    zero(model[4].weight, slice(2, 4))
+    shrunk = assert_shrinks(model, torch.randn(7, 1, 12, 12))
+    assert [shrunk.model[i].weight.shape[:2] for i in (0, 4, 8)] == [(2, 1), (3, 2), (3, 12)]
+
+
+@pytest.mark.parametrize("padding", [1, "same", (0, 1)])
+def test_in_front_of_zero_padding_constant_filters_become_one(padding: int | str) -> None:
+    model = network(padding)
+    with torch.no_grad():
+        model[1].bias[:4] = torch.tensor([1.0, -1, 0.5, 2])
+        model[1].weight[:4] = 0
+    shrunk = assert_shrinks(model, torch.randn(7, 1, 12, 12))
+    assert len(shrunk.model[0].weight) == 3
+    reasons = "1 constant, 2 merged into one constant"
+    assert why(shrunk, "0") == f"3 of 6 neurons removed: {reasons}"
+    assert (
+        assert_shrinks(shrunk.model, torch.randn(7, 1, 12, 12)).rows[0]["why"]
+        == "no neuron is zero"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pool", "kept"),
+    [
+        (nn.AvgPool2d(2), 2),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), 2),
+        (nn.AvgPool2d(2, padding=1, count_include_pad=False), 2),
+        (nn.MaxPool2d(3, padding=1), 2),
+        (nn.AdaptiveMaxPool2d(5), 2),
+        (nn.AvgPool2d(2, padding=1), 5),
+        (nn.AvgPool2d(2, divisor_override=3), 5),
+    ],
+    ids=str,
+)
+def test_a_constant_stays_one_behind_pooling_unless_padding_is_averaged_in(
+    pool: nn.Module, kept: int
+) -> None:
+    model = network(0, pool=pool)
+    with torch.no_grad():
+        model[1].weight[:4] = 0
+        model[1].bias[:4] = torch.tensor([1.0, 1, 1, -1])  # the last is zero behind the ReLU
+    shrunk = assert_shrinks(model, torch.randn(7, 1, 12, 12))
+    assert len(shrunk.model[0].weight) == kept
+
+
+class Functional(nn.Module):
+    def __init__(self, flatten: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3)
+        self.head = nn.Linear(6 * 4, 3)
+        self.flatten = flatten
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv(x)), 2)
+        x = F.avg_pool2d(F.dropout(x, 0.5, self.training), 2).sigmoid()
+        return torch.tanh(self.head(self.flatten(x)))
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [
+        lambda x: torch.flatten(x, 1),
+        lambda x: x.flatten(start_dim=1),
+        lambda x: x.view(x.size(0), -1),
+        lambda x: x.reshape(x.shape[0], -1),
+    ],
+)
+def test_functions_and_methods_are_followed_too(flatten: Callable[[Tensor], Tensor]) -> None:
+    model = Functional(flatten)
+    zero(model.conv.weight, slice(4))
+    shrunk = assert_shrinks(model, torch.randn(5, 1, 10, 10))
+    assert isinstance(shrunk.model, Functional)
+    assert shrunk.model.head.in_features == 2 * 4
+
+
+def test_without_an_example_the_same_is_found() -> None:
+    model = network(1)
+    zero(model[0].weight, slice(4))
+    shrunk = assert_shrinks(model, torch.randn(7, 1, 12, 12), with_example=False)
+    assert shrunk.rows == assert_shrinks(model, torch.randn(7, 1, 12, 12)).rows
+    assert len(shrunk.model[0].weight) < 4
+    assert shrunk.difference is None
+    assert "not compared" in str(shrunk)
+
+
+class Block(nn.Module):
+    """Two linear layers and what the test puts around them."""
+
+    def __init__(self, use: Callable[[Block, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.one, self.two, self.use = nn.Linear(4, 4), nn.Linear(4, 4), use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.use(self, x)
+
+
+def twice(b: Block, x: Tensor) -> Tensor:
+    return b.two(b.two(b.one(x)))
+
+
+def residual(b: Block, x: Tensor) -> Tensor:
+    y = b.one(x)
+    return b.two(F.relu(y)) + y
+
+
+def both(b: Block, x: Tensor) -> Tensor:
+    y = b.one(x)
+    return torch.cat([b.two(y), y[:, :1]], 1)
+
+
+def added(b: Block, x: Tensor) -> Tensor:
+    return b.two(b.one(x) + x)
+
+
+def flipped(b: Block, x: Tensor) -> Tensor:
+    return b.two(b.one(x).flip(1))
+
+
+def reads_weight(b: Block, x: Tensor) -> Tensor:
+    return b.two(b.one(x)) * b.one.weight.norm()
+
+
+def depends_on_data(b: Block, x: Tensor) -> Tensor:
+    return b.two(b.one(x)) if x.sum() > 0 else b.one(x)
+
+
+def always_drops(b: Block, x: Tensor) -> Tensor:
+    return b.two(F.dropout(b.one(x), 0.0, training=True))
+
+
+def pools_neurons(b: Block, x: Tensor) -> Tensor:
+    return b.two(F.max_pool1d(b.one(x), 3, 1, 1))
+
+
+def reads_width(b: Block, x: Tensor) -> Tensor:
+    y = b.one(x)
+    return b.two(y) * y.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("use", "reason"),
+    [
+        (twice, "followed by two: forward() calls it 2 times"),
+        (residual, "its output is used in 2 places"),
+        (both, "its output is used in 2 places"),
+        (added, "followed by add, which brings branches together"),
+        (flipped, "followed by flip, which may mix its neurons"),
+        (reads_weight, "forward() reads one.weight itself"),
+        (depends_on_data, "forward() cannot be traced: symbolically traced variables"),
+        (always_drops, "followed by a dropout that is on even in evaluation"),
+        (pools_neurons, "followed by max_pool1d along its neurons"),
+        (reads_width, "its output is used in 2 places"),
+    ],
+)
+@pytest.mark.parametrize("with_example", [True, False])
+def test_what_is_no_plain_chain_is_left_and_listed(
+    use: Callable[[Block, Tensor], Tensor], reason: str, with_example: bool
+) -> None:
+    model = Block(use)
+    zero(model.one.weight, slice(2))
+    shrunk = assert_shrinks(model, torch.randn(6, 4), with_example=with_example)
+    assert why(shrunk, "one").startswith(reason)
+    assert_close(shrunk.model.state_dict(), model.state_dict())
+
+
+def test_a_chain_inside_a_branch_is_shrunk() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = perceptron(nn.ReLU(), outer=4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return operator.add(x, self.body(x))
+
+    model = nn.Sequential(Residual(), Residual())
+    zero(model[1].body[0].weight, slice(6))
+    shrunk = assert_shrinks(model, torch.randn(6, 4))
+    assert shrunk.model[1].body[0].out_features == 2
+    assert shrunk.model[0].body[0].out_features == 8
+
+
+def test_tied_hooked_and_parametrized_layers_are_left() -> None:
+    tied = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    zero(tied[0].weight, 0)
+    tied[2].weight = tied[0].weight
+    assert why(assert_shrinks(tied, torch.randn(6, 4)), "0") == "shares a tensor with 2.weight"
+    hooked = perceptron()
+    zero(hooked[0].weight, 0)
+    hooked[0].register_forward_hook(lambda module, inputs, output: output + 1)
+    assert "has hooks" in why(assert_shrinks(hooked, torch.randn(6, 4)), "0")
+    normed = perceptron()
+    parametrizations.weight_norm(normed[1])
+    zero(normed[0].weight, 0)
+    shrunk = assert_shrinks(normed, torch.randn(6, 4))
+    assert shrunk.model[0].out_features == 8
+    assert "ParametrizedLinear" in why(shrunk, "0")
+
+
+def test_unknown_layers_are_left() -> None:
+    class Strange(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) if x.mean() > 0 else self.inner(-x)
+
+    model = nn.Sequential(
+        nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 8), Strange(), nn.Linear(8, 2)
+    )
+    for layer in (model[0], model[2]):
+        zero(layer.weight, slice(5))
+    shrunk = assert_shrinks(model, torch.randn(6, 4))
+    assert "followed by LayerNorm" in why(shrunk, "0")
+    assert "no layer that can be shrunk" in why(shrunk, "1")
+    assert "followed by Strange" in why(shrunk, "2")
+    assert why(shrunk, "3.inner") == "inside Strange, which is left as it is"
+
+
+def test_grouped_convolutions_are_left() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.Conv1d(4, 4, 3, groups=4), nn.Conv1d(4, 2, 3))
+    zero(model[0].weight, 0)
+    zero(model[1].weight, 0)
+    shrunk = assert_shrinks(model, torch.randn(6, 2, 12))
+    assert "grouped" in why(shrunk, "0")
+    assert "grouped" in why(shrunk, "1")
+
+
+def test_the_example_tells_which_axis_a_batch_normalization_takes() -> None:
+    model = settled(perceptron(nn.BatchNorm1d(8), nn.ReLU()), (20, 8, 4))
+    zero(model[0].weight, slice(3))
+    shrunk = assert_shrinks(model, torch.randn(6, 8, 4))
+    assert why(shrunk, "0") == "followed by BatchNorm1d along another axis"
+    alone = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(4, 3))
+    zero(alone[0].weight, 0)
+    assert "interleaves" in why(assert_shrinks(alone, torch.randn(1, 4, 4)), "0")
+
+
+def test_sequences_are_shrunk_along_their_last_axis() -> None:
+    model = perceptron(nn.GELU())
+    zero(model[0].weight, slice(3))
+    shrunk = assert_shrinks(model, torch.randn(6, 5, 4))
+    assert shrunk.model[0].out_features == 5
+
+
+def test_a_linear_layer_behind_a_convolution_acts_on_another_axis() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(4, 4), nn.Conv2d(4, 2, 3))
+    zero(model[0].weight, 0)
+    shrunk = assert_shrinks(model, torch.randn(5, 1, 6, 6))
+    assert why(shrunk, "0") == "followed by Linear along another axis"
+    assert "along another axis" in why(shrunk, "1")
+
+
+def test_a_layer_never_becomes_empty() -> None:
+    model = perceptron(nn.ReLU())
+    zero(model[0].weight)
+    shrunk = assert_shrinks(model, torch.randn(6, 4))
+    assert shrunk.model[0].out_features == 1
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_low_rank_layers_become_two_factors(rank: int) -> None:
+    model = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 4))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.randn(20, rank) @ torch.randn(rank, 30))
+    shrunk = shrink(model, X := torch.randn(8, 30))
+    factors = shrunk.model[0]
+    assert [tuple(f.weight.shape) for f in factors] == [(rank, 30), (20, rank)]
+    assert_close(outputs(shrunk.model, X), outputs(model, X), rtol=1e-4, atol=1e-4)
+    assert f"rank {rank}: two factors" in why(shrunk, "0")
+    assert isinstance(shrunk.model[2], nn.Linear)
+
+
+def test_a_stated_tolerance_drops_small_singular_values_and_reports_what_it_costs() -> None:
+    model = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 4))
+    with torch.no_grad():
+        exact = torch.randn(20, 2) @ torch.randn(2, 30)
+        model[0].weight.copy_(exact + 1e-3 * torch.randn(20, 30))
+    X = torch.randn(8, 30)
+    assert isinstance(shrink(model, X).model[0], nn.Linear)
+    shrunk = shrink(model, X, tolerance=0.01)
+    assert shrunk.model[0][0].out_features == 2
+    assert shrunk.difference == pytest.approx(
+        float((outputs(shrunk.model, X) - outputs(model, X)).abs().max())
+    )
+    assert 1e-5 < shrunk.difference < 0.1
+
+
+def test_a_split_layer_is_replaced_under_all_its_names() -> None:
+    model = Block(lambda b, x: b.alias(b.one(x)))
+    model.alias = model.two
+    with torch.no_grad():
+        model.two.weight.copy_(torch.ones(4, 1) @ torch.randn(1, 4))
+    shrunk = assert_shrinks(model, torch.randn(6, 4))
+    assert shrunk.model.alias is shrunk.model.two
+    assert isinstance(shrunk.model.two, nn.Sequential)
+
+
+def test_frozen_and_half_precision_parameters_stay_so() -> None:
+    model = perceptron(nn.ReLU()).bfloat16()
+    zero(model[0].weight, slice(3))
+    model[0].weight.requires_grad_(False)
+    shrunk = shrink(model, X := torch.randn(5, 4).bfloat16())
+    assert shrunk.model[0].weight.dtype == shrunk.model[2].bias.dtype == torch.bfloat16
+    assert not shrunk.model[0].weight.requires_grad
+    assert shrunk.model[2].weight.requires_grad
+    assert_close(outputs(shrunk.model, X), outputs(model, X), rtol=0.05, atol=0.05)
+
+
+def test_the_shrunk_model_trains() -> None:
+    model = perceptron(nn.BatchNorm1d(8), nn.ReLU())
+    zero(model[0].weight, slice(3))
+    small = shrink(model).model
+    small(torch.randn(6, 4)).sum().backward()
+    assert all(p.grad is not None for p in small.parameters())
+
+
+def test_what_tracing_cannot_see_is_caught_on_the_example() -> None:
+    model = Block(lambda b, x: b.two(b.one(x)) * b.one.out_features)
+    zero(model.one.weight, 0)
+    with pytest.raises(ShrinkageError, match=r"differ by .* more than rounding"):
+        shrink(model, torch.randn(6, 4))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: shrink(perceptron(), torch.randn(6, 5)), "does not run on the example"),
+        (lambda: shrink(perceptron(), tolerance=1.0), "tolerance=1.0 is not a fraction"),
+        (lambda: shrink(perceptron().state_dict()), "OrderedDict is no model"),
+    ],
+)
+def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ShrinkageError, match=message):
+        call()
+
+
+def test_several_inputs_and_outputs_are_compared() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = perceptron(nn.ReLU()), perceptron(nn.ReLU())
+
+        def forward(self, x: Tensor, y: Tensor) -> dict[str, object]:
+            return {"both": (self.left(x), self.right(y)), "count": 2}
+
+    model = Two()
+    zero(model.right[0].weight, slice(6))
+    X, Y = torch.randn(5, 4), torch.randn(5, 4)
+    shrunk = shrink(model, (X, Y))
+    assert shrunk.model.right[0].out_features == 2
+    assert shrunk.difference is not None
+    assert shrunk.difference < 1e-6
+
+
+def test_a_single_layer_is_left() -> None:
+    shrunk = shrink(nn.Linear(4, 3), torch.randn(2, 4))
+    assert "forward() reads weight itself" in why(shrunk, "")
+
+
+def test_the_table_shows_both_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    model = perceptron(nn.ReLU())
+    zero(model[0].weight, slice(3))
+    shrunk = shrink(model, torch.randn(5, 4))
+    assert "67 -> 43 parameters (64.2%)" in str(shrunk)
+    assert "Linear(4, 5)" in str(shrunk)
+    Console(width=100).print(shrunk)
+    assert "3 of 8 neurons removed" in capsys.readouterr().out
