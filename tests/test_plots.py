@@ -1,192 +1,192 @@
-"""The figure of a path: what it shows, names as text, stable bytes."""
+"""Every display: files of stable bytes, light and dark, learning curves, comparisons."""
 
 from __future__ import annotations
 
 import math
-import threading
+import os
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
+import torch
 from _results import make_result
+from matplotlib import style
 from matplotlib.figure import Figure
 
-from shrinkage import files
-from shrinkage.choose import curve, minimum, one_standard_error
 from shrinkage.errors import ShrinkageError
-from shrinkage.plots import PathDisplay, plot_path, save_figures
+from shrinkage.plots import (
+    ComparisonDisplay,
+    LearningCurvesDisplay,
+    plot_comparison,
+    plot_cv,
+    plot_learning_curves,
+    plot_path,
+    plot_weights,
+)
+
+PLOTS = (plot_path, plot_cv, plot_weights, plot_learning_curves)
+NAN = math.nan
+ROWS = [
+    ("L1", -0.001, -0.003, 0.001),
+    ("diverged", NAN, NAN, NAN),
+    ("dropout", 0.006, 0.004, 0.008),
+    ("L2 with a $math$ name\n that is far too long to be written out", -0.002, -0.004, -0.001),
+]
+DRAW_ALL = """
+import sys
+from itertools import pairwise
+from pathlib import Path
+from _results import make_result
+from test_plots import PLOTS, ROWS
+from shrinkage.plots import plot_comparison
+drawn = [plot(make_result(6, 3, 2, sparse=True)) for plot in PLOTS] + [plot_comparison(ROWS)]
+for i, display in enumerate(drawn):
+    display.save(Path(sys.argv[1]) / f"{i}.svg")
+drawn[1].save(Path(sys.argv[1]) / "cv.pdf")
+drawn[1].save(Path(sys.argv[1]) / "cv.png")
+"""
 
 
-def test_display_holds_data_before_it_draws() -> None:
+def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    paths = [str(Path(__file__).parent), *filter(None, sys.path)]
+    started = []
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        own = {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(paths)}
+        command = [sys.executable, "-c", DRAW_ALL, str(tmp_path / seed)]
+        started.append(subprocess.Popen(command, env={**os.environ, **own}))
+    assert [process.wait() for process in started] == [0, 0]
+    one, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / seed).iterdir()} for seed in "12"
+    )
+    assert len(one) == 7
+    assert one == other
+
+
+def test_dark_paper_gets_light_ink() -> None:
+    with style.context("dark_background"):
+        dark = plot_cv(make_result())
+    light = plot_cv(make_result())
+
+    def lightness(color: object) -> float:
+        return sum(mpl.colors.to_rgb(color)) / 3
+
+    assert lightness(dark.figure_.get_facecolor()) < 0.1
+    assert lightness(light.figure_.get_facecolor()) > 0.9
+    for display, paper in ((dark, 0.08), (light, 1.0)):
+        ink = [display.ax_.yaxis.label.get_color(), display.errorbar_.lines[0].get_color()]
+        ink += [line.get_color() for line in display.mark_lines_]
+        assert all(abs(lightness(color) - paper) > 0.3 for color in ink)
+
+
+def test_fonts_are_the_users() -> None:
+    with mpl.rc_context({"font.family": "DejaVu Serif"}):
+        label = plot_cv(make_result()).ax_.yaxis.label
+    assert label.get_fontfamily() == ["DejaVu Serif"]
+
+
+@pytest.mark.parametrize("width", [6.9, 3.3])
+@pytest.mark.parametrize("plot", PLOTS)
+def test_nothing_leaves_the_page(plot: type, width: float) -> None:
+    figure = plot(make_result(12, 3, 2, sparse=True), width=width).figure_
+    figure.canvas.draw()
+    box = figure.get_tightbbox()
+    assert figure.get_figwidth() == width
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= width
+    assert box.y1 <= figure.get_figheight()
+
+
+def test_a_notebook_shows_our_figure_and_not_the_callers() -> None:
+    png = plot_cv(make_result())._repr_png_()
+    assert png is not None
+    assert png.startswith(b"\x89PNG")
+    assert plot_cv(make_result(), ax=Figure().subplots())._repr_png_() is None
+
+
+def test_saving_refuses_another_ending_and_a_display_without_ink(tmp_path: Path) -> None:
+    with pytest.raises(ShrinkageError, match=r"must end in \.svg, \.pdf or \.png"):
+        plot_cv(make_result()).save(tmp_path / "cv.jpg")
+    with pytest.raises(ShrinkageError, match="call plot"):
+        LearningCurvesDisplay.from_result(make_result()).save(tmp_path / "curves.svg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_learning_curves_are_the_numbers() -> None:
+    result = make_result(9, 4, 2, 7)
+    display = plot_learning_curves(result)
+    index = result.strengths.tolist().index(display.strengths[1].item())
+    assert display.rules == ("no penalty", "minimum = one standard error")
+    shown = display.valid_lines_[1].get_ydata()
+    assert list(shown) == pytest.approx(result.valid_loss[index].double().mean((0, 1)).tolist())
+    shown = display.train_lines_[0].get_ydata()
+    assert list(shown) == pytest.approx(result.train_loss[0].double().mean((0, 1)).tolist())
+    per_fold = result.valid_loss[index].double().mean(1)
+    error = (per_fold.var(0, correction=1) / 4).sqrt()
+    assert display.standard_error[1].tolist() == pytest.approx(error.tolist())
+
+
+def test_learning_curves_of_one_strength_fold_and_epoch() -> None:
+    display = plot_learning_curves(make_result(1, 1, 1, 1))
+    assert display.rules == ("no penalty = minimum",)
+    assert display.standard_error.isnan().all()
+    display.figure_.canvas.draw()
+
+
+def test_learning_curves_keep_a_linear_axis_without_decades() -> None:
     result = make_result()
-    display = PathDisplay.from_result(result)
-    assert not hasattr(display, "ax_")
-    assert display.marks == {
-        "minimum": minimum(result).strength,
-        "one standard error": one_standard_error(result).strength,
+    assert plot_learning_curves(result).ax_.get_yscale() == "log"
+    flat = {
+        name: torch.full_like(getattr(result, name), 0.5) for name in ("train_loss", "valid_loss")
     }
-    assert display.plot() is display
-    assert isinstance(display.figure_, Figure)
+    assert plot_learning_curves(make_result(**flat)).ax_.get_yscale() == "linear"
 
 
-def test_the_lines_are_the_numbers() -> None:
-    result = make_result(9, 4, 2)
-    display = PathDisplay.from_result(result).plot()
-    values = curve(result)
-    line = display.errorbar_.lines[0]
-    assert line.get_xdata() == pytest.approx(result.strengths[1:].tolist())
-    assert line.get_ydata() == pytest.approx(values.mean[1:].tolist())
-    level = values.mean[0].item()
-    assert display.zero_line_.get_ydata() == pytest.approx([level, level])
-    expected = result.refit.norms.double().mean(1)[1:, 1].tolist()
-    assert display.norm_lines_[1].get_ydata() == pytest.approx(expected)
-    marked = {line.get_xdata()[0] for line in display.mark_lines_}
-    assert marked == set(display.marks.values())
-
-
-def test_given_axes_are_used() -> None:
-    upper, lower = Figure().subplots(2)
-    display = PathDisplay.from_result(make_result()).plot((upper, lower))
-    assert (display.ax_, display.norm_ax_) == (upper, lower)
-    alone = PathDisplay.from_result(make_result()).plot(Figure().subplots())
-    assert alone.norm_ax_ is None
-    assert alone.norm_lines_ == []
-
-
-def test_labels_of_the_chosen_strengths_never_overlap() -> None:
-    result = make_result(14, 3, 1)
-    grid, display = result.strengths.tolist(), PathDisplay.from_result(result)
-    for low, high in [
-        (0, 0),
-        (0, 1),
-        (0, 4),
-        (0, 13),
-        (1, 9),
-        (3, 4),
-        (4, 12),
-        (7, 8),
-        (8, 9),
-        (9, 10),
-        (12, 13),
-    ]:
-        display.marks = {"minimum": grid[low], "one standard error": grid[high]}
-        display.plot()
-        boxes = [label.get_window_extent() for label in display.mark_labels_]
-        assert len(boxes) == len({low, high})
-        frame = display.ax_.bbox
-        assert all(frame.x0 < box.x0 < box.x1 < frame.x1 for box in boxes)
-        assert not boxes[0].overlaps(boxes[-1]) or len(boxes) == 1
-
-
-@pytest.mark.parametrize("K", [1, 2, 3, 30])
-def test_short_and_long_paths(K: int) -> None:
-    plot_path(make_result(K, 3, 1)).canvas.draw()
-
-
-def test_one_fold_has_no_bars_and_no_verdict() -> None:
-    display = PathDisplay.from_result(make_result(5, 1, 2)).plot()
-    assert list(display.marks) == ["minimum"]
-    assert "One fold" in display.caption
-    assert "No verdict" in display.headline
+def test_a_comparison_is_sorted_and_says_what_is_sure() -> None:
+    display = plot_comparison(ROWS)
+    assert [row.name[:2] for row in display.rows] == ["L2", "L1", "dr", "di"]
+    answers = [display.answer(row) for row in display.rows]
+    assert answers == ["better", "cannot tell", "worse", "cannot tell"]
+    assert [point.get_xdata()[0] for point in display.points_] == [-0.002, -0.001, 0.006]
+    hollow = [point.get_markerfacecolor() != point.get_color() for point in display.points_]
+    assert hollow == [False, True, False]
     display.figure_.canvas.draw()
 
 
-def test_diverged_strengths_are_left_out_and_named() -> None:
-    result = make_result(6, 3, 2, diverged=[(5, 0, 0), (5, 1, 1)])
-    result.refit.diverged[4, 0] = 2
-    display = PathDisplay.from_result(result).plot()
-    assert "because training diverged: strength 1.0e+00." in display.caption
-    assert "Left out from the norms" in display.caption
-    shown = [float(y) for y in display.errorbar_.lines[0].get_ydata()]
-    assert [math.isnan(y) for y in shown] == [False] * 4 + [True]
-    assert math.isnan(display.norm_lines_[0].get_ydata()[3])
-    display.figure_.canvas.draw()
+def test_a_comparison_of_accuracies_turns_around() -> None:
+    display = ComparisonDisplay.from_rows(ROWS, measure="accuracy", lower_is_better=False)
+    assert [row.name[:2] for row in display.rows] == ["dr", "L1", "L2", "di"]
+    assert [display.answer(row) for row in display.rows[:3]] == ["better", "cannot tell", "worse"]
 
 
-def test_without_strength_zero_the_rest_is_still_drawn() -> None:
-    plot_path(make_result(6, 3, 2, diverged=[(0, 0, 0)])).canvas.draw()
+@pytest.mark.parametrize("lower_is_better", [True, False])
+def test_an_interval_that_touches_zero_is_a_tie(lower_is_better: bool) -> None:
+    rows = [("a", 1.0, 0.0, 2.0), ("b", -1.0, -2.0, 0.0)]
+    display = ComparisonDisplay.from_rows(rows, lower_is_better=lower_is_better)
+    assert {display.answer(row) for row in display.rows} == {"cannot tell"}
 
 
-def test_all_diverged_is_refused() -> None:
-    with pytest.raises(ShrinkageError, match="no strength can be chosen"):
-        plot_path(make_result(2, 2, 1, diverged=[(0, 0, 0), (1, 0, 0)]))
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "nothing to compare"),
+        ([("L2", 1.0)], "is not \\(name, difference, low, high"),
+        ([("L2", "much", 0.0, 1.0)], "is not \\(name, difference"),
+        ([("L2", 2.0, 0.0, 1.0)], "outside of its interval"),
+        ([None], "is not \\(name"),
+    ],
+)
+def test_rows_that_are_none_are_refused(rows: list[object], message: str) -> None:
+    with pytest.raises(ShrinkageError, match=message):
+        plot_comparison(rows)  # type: ignore[arg-type]
 
 
-def test_sparsity_appears_only_with_exact_zeros() -> None:
-    assert PathDisplay.from_result(make_result()).plot().sparsity_line_ is None
-    line = PathDisplay.from_result(make_result(sparse=True)).plot().sparsity_line_
-    assert line is not None
-    assert max(line.get_ydata()) > 0.9
-
-
-NAMES = ("a$b$", "$\\frac{$", "_private.weight", "<script>&", "line\nbreak\0", "x" * 10_000)
-
-
-def test_names_are_shown_as_text(tmp_path: Path) -> None:
-    result = make_result(5, 2, 1, names=NAMES, sparse=True)
-    legend = PathDisplay.from_result(result).plot().norm_ax_.get_legend()  # type: ignore[union-attr]
-    shown = [text.get_text() for text in legend.get_texts()]
-    assert shown[:3] == list(NAMES[:3])
-    assert all(len(name) <= 15 and name.isprintable() for name in shown)
-    save_figures(result, tmp_path)
-    ElementTree.parse(tmp_path / "path.svg")
-
-
-def test_many_tensors_are_drawn_and_some_named() -> None:
-    names = tuple(f"layers.{i}.weight" for i in range(40))
-    display = PathDisplay.from_result(make_result(5, 2, 1, names=names)).plot()
-    assert len(display.norm_lines_) == 40
-    legend = display.norm_ax_.get_legend()  # type: ignore[union-attr]
-    assert legend.get_title().get_text() == "40 tensors, 8 named"
-
-
-def test_accuracy_has_no_training_line() -> None:
-    display = PathDisplay.from_result(make_result(), "accuracy").plot()
-    assert display.ax_.get_ylabel() == "accuracy"
-    assert all(math.isnan(y) for y in display.train_line_.get_ydata())
-
-
-def test_saved_figures_are_stable_and_free_of_settings(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    save_figures(make_result(), tmp_path / "a")
-    with mpl.rc_context({"font.size": 30, "text.usetex": True, "svg.hashsalt": None}):
-        save_figures(make_result(), tmp_path / "b")
-        assert mpl.rcParams["font.size"] == 30
-    for name in ("path.png", "path.svg"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    png = (tmp_path / "a" / "path.png").read_bytes()
-    assert (int.from_bytes(png[16:20]), int.from_bytes(png[20:24])) == (1200, 900)
-    svg = (tmp_path / "a" / "path.svg").read_text()
-    assert "<dc:date>" not in svg
-    assert "Matplotlib v" not in svg
-
-
-def test_threads_draw_the_same_and_leave_the_settings_alone(tmp_path: Path) -> None:
-    before = dict(mpl.rcParams)
-    threads = []
-    for i in range(3):
-        (tmp_path / str(i)).mkdir()
-        threads.append(
-            threading.Thread(target=save_figures, args=(make_result(), tmp_path / str(i)))
-        )
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({(tmp_path / str(i) / "path.svg").read_bytes() for i in range(3)}) == 1
-    assert dict(mpl.rcParams) == before
-
-
-def test_a_full_disk_keeps_the_old_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "path.png").write_bytes(b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(ShrinkageError, match="No space left"):
-        save_figures(make_result(), tmp_path)
-    assert (tmp_path / "path.png").read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["path.png"]
+def test_many_contenders_get_a_higher_figure() -> None:
+    many = plot_comparison([(f"contender {i}", i, i - 1, i + 1) for i in range(60)])
+    many.figure_.canvas.draw()
+    labels = [tick.get_window_extent() for tick in many.ax_.get_yticklabels()]
+    assert not any(a.overlaps(b) for a, b in pairwise(labels))

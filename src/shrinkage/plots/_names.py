@@ -1,0 +1,56 @@
+"""Names and numbers as figures show them: printable, short, never read as mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.legend import Legend
+
+
+def number(strength: float) -> str:
+    """Return a strength as figures and sentences show it.
+
+    Example:
+        >>> number(0.00018), number(0.0)
+        ('1.8e-04', '0')
+    """
+    return f"{strength:.1e}" if strength else "0"
+
+
+def name_legend(legend: Legend, names: Sequence[str], title: str) -> None:
+    """Give a legend its names as plain text: no mathematics, no hiding by an underscore."""
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+    legend.set_title(title)
+    legend.set_alignment("left")
+
+
+def short_names(names: Sequence[str], limit: int) -> list[str]:
+    """Return names that fit: printable, without the dotted beginning all share if one is too long.
+
+    Example:
+        >>> short_names(["model.encoder.0.weight", "model.encoder.1.weight"], 12)
+        ['…0.weight', '…1.weight']
+    """
+    clean = [printable(name) for name in names]
+    if len(clean) > 1 and max(map(len, clean)) > limit:
+        parts = [name.split(".")[:-1] for name in clean]
+        shared = 0
+        while all(len(p) > shared and p[shared] == parts[0][shared] for p in parts):
+            shared += 1
+        if shared:
+            clean = ["…" + ".".join(name.split(".")[shared:]) for name in clean]
+    return [name if len(name) <= limit else name[: limit - 1] + "…" for name in clean]
+
+
+def printable(name: str) -> str:
+    r"""Return a name with a replacement sign for each control character and line break.
+
+    Example:
+        >>> printable("a\tb")
+        'a�b'
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)

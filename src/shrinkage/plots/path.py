@@ -1,0 +1,153 @@
+"""The picture of a path: the finding in words, the cross-validation curve, the weights below."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from torch import Tensor
+
+from shrinkage.choose import verdict
+from shrinkage.plots import _ink
+from shrinkage.plots._display import Display
+from shrinkage.plots._names import number, printable
+from shrinkage.plots.cv import CVDisplay, strength_label
+from shrinkage.plots.weights import WeightsDisplay
+from shrinkage.result import PathResult
+
+
+@dataclass(eq=False)
+class PathDisplay(Display):
+    """The drawing of a path.
+
+    Args:
+        cv: The cross-validation curve.
+        weights: What becomes of the weights.
+        title: The line over the figure.
+        headline: The finding, in a sentence.
+        caption: What the bars are, and what was left out.
+
+    Attributes:
+        axes_: From top to bottom. figure_: their figure.
+    """
+
+    cv: CVDisplay
+    weights: WeightsDisplay
+    title: str
+    headline: str
+    caption: str
+
+    @classmethod
+    def from_result(cls, result: PathResult, metric: str = "loss") -> PathDisplay:
+        """Take from a result what the drawing shows.
+
+        Raises:
+            ShrinkageError: The metric is unknown, or every strength diverged.
+        """
+        cv = CVDisplay.from_result(result, metric)
+        headline = "No verdict: one fold has no variance over folds."
+        if result.n_folds > 1:
+            headline = verdict(result, metric=metric).sentence
+        data = result.about.get("data")
+        name = str(data.get("name", ""))[:60] if isinstance(data, dict) else ""
+        kind, beyond = type(result.penalty).__name__, ""
+        if cv.frame is not None:
+            highest = float(cv.mean.nan_to_num(-math.inf).max())
+            beyond = f" Above the frame: loss up to {highest:.2g}." if highest > cv.frame[1] else ""
+        return cls(
+            cv=cv,
+            weights=WeightsDisplay.from_result(result, metric),
+            title=printable(f"{kind} path on {name}" if name else f"{kind} path"),
+            headline=headline,
+            caption=_caption(result, cv.mean) + beyond,
+        )
+
+    @property
+    def panels(self) -> int:
+        """How many axes the drawing needs: metric, norms and, with exact zeros, sparsity."""
+        return 1 + self.weights.panels
+
+    def plot(self, ax: Any = None, *, width: float = 8.0) -> PathDisplay:
+        """Draw.
+
+        Args:
+            ax: As many axes as `panels`, from top to bottom, or a figure or subfigure to put
+                them in. None makes a figure with title, finding and caption.
+            width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
+        """
+        height = 0.75 * width if width >= _ink.COLUMN else (1 + 0.3 * self.panels) * width
+        with _ink.paper(ax, [3, 2, 1.2][: self.panels], width, height) as paper:
+            self.axes_, self.figure_, self._given = paper.axes, paper.figure, paper.given
+            self.cv.draw(paper)
+            self.weights.draw(paper, paper.axes[1:])
+            self.axes_[-1].set_xlabel(strength_label(self.cv, paper), parse_math=False)
+            if ax is None:
+                self._write_words(paper, width, height)
+        return self
+
+    def _write_words(self, paper: _ink.Paper, width: float, height: float) -> None:
+        """Put title and finding above the axes, the caption below, and leave them room."""
+        size = 7.5 if paper.narrow else 9.0
+        line, letters = 1.35 * size / 72 / height, round(120 * width / size)
+        headline, caption = fill(self.headline, letters), fill(self.caption, round(1.2 * letters))
+        top, bottom = 1 - 0.12 / height, 0.08 / height
+        below = top - 1.6 * line
+        put: dict[str, Any] = {"parse_math": False, "linespacing": 1.35, "va": "top"}
+        self.figure_.text(0.015, top, self.title, size=1.33 * size, weight="bold", **put)
+        put |= {"color": paper.colors.quiet}
+        self.figure_.text(0.015, below, headline, **put)
+        put |= {"va": "bottom", "size": 0.83 * size}
+        self.figure_.text(0.015, bottom, caption, **put)
+        floor = bottom + (caption.count("\n") + 1) * 0.83 * line + 0.05 / height
+        ceiling = below - (headline.count("\n") + 1) * line - 0.05 / height
+        engine: Any = self.figure_.get_layout_engine()
+        engine.set(rect=(0.0, floor, 1.0, ceiling - floor))
+
+
+def plot_path(
+    result: PathResult, metric: str = "loss", *, ax: Any = None, width: float = 8.0
+) -> PathDisplay:
+    """Draw a path: its verdict, the cross-validation curve, and below it the weights.
+
+    Args:
+        result: The path.
+        metric: A held-out metric of the path.
+        ax: Three axes if there are exact zeros, else two; or a figure or subfigure to put them
+            in. None makes a figure with title, finding and caption.
+        width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
+
+    Raises:
+        ShrinkageError: The metric is unknown, every strength diverged, or ``ax`` does not fit.
+
+    Example:
+        >>> import torch, shrinkage
+        >>> X, y = torch.randn(60, 4), torch.arange(60) % 2
+        >>> net = torch.nn.Linear(4, 2)
+        >>> result = shrinkage.fit_path(net, X, y, shrinkage.L2(1.0), strengths=4, epochs=2)
+        >>> plot_path(result).save("path.svg")  # doctest: +SKIP
+    """
+    return PathDisplay.from_result(result, metric).plot(ax, width=width)
+
+
+def save_figures(result: PathResult, directory: str | Path) -> None:
+    """Write ``path.png`` and ``path.svg``; the same result gives the same bytes."""
+    with _ink.printed():
+        display = plot_path(result)
+        for name in ("path.png", "path.svg"):
+            display.save(Path(directory) / name)
+
+
+def _caption(result: PathResult, mean: Tensor) -> str:
+    seeds = f"{len(result.seeds)} seed{'s' * (len(result.seeds) > 1)}"
+    if result.n_folds > 1:
+        text = f"Means over {result.n_folds} folds and {seeds}; bars and band: one standard error."
+    else:
+        text = f"One fold, mean over {seeds}; no standard error."
+    if mean.isnan().any():
+        some = ", ".join(number(s) for s in result.strengths[mean.isnan()].tolist()[:5])
+        more = ", ..." if int(mean.isnan().sum()) > 5 else ""
+        text += f" Left out, because training diverged: strength {some}{more}."
+    return text
