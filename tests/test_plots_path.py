@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
+import torch
 from _results import make_result
 from matplotlib.figure import Figure
 
@@ -23,6 +25,17 @@ from shrinkage.plots import (
     plot_path,
     plot_weights,
     save_figures,
+)
+
+AXIS_K = (
+    "strengths",
+    "predictions",
+    "train_loss",
+    "valid_loss",
+    "fit_loss",
+    "norms",
+    "sparsity",
+    "diverged",
 )
 
 
@@ -240,3 +253,14 @@ def test_a_full_disk_keeps_the_old_figure(tmp_path: Path, monkeypatch: pytest.Mo
         save_figures(make_result(), tmp_path)
     assert (tmp_path / "path.png").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["path.png"]
+
+
+def test_of_crossed_knobs_the_path_through_the_best_point_is_drawn() -> None:
+    alone = make_result(6, 3, 2)
+    worse = make_result(6, 3, 2, helped=False)
+    both = {name: torch.cat([getattr(worse, name), getattr(alone, name)]) for name in AXIS_K}
+    knobs = {"dropout": torch.tensor([0.5] * 6 + [0.1] * 6, dtype=torch.float64)}
+    display = plot_path(replace(alone, **both, knobs=knobs, refit=None))
+    assert display.title == "L2 at dropout=0.1 path on synthetic"
+    assert display.cv.mean.tolist() == pytest.approx(curve(alone).mean.tolist())
+    assert len(display.weights.norms) == 6

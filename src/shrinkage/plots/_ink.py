@@ -187,3 +187,12 @@ def _look(colors: Colors, small: bool) -> dict[str, Any]:
         "xtick.labelcolor": colors.ink,
         "ytick.labelcolor": colors.ink,
     }
+
+
+def name_legend(legend: Legend, names: Sequence[str], title: str) -> None:
+    """Give a legend its names as plain text: no mathematics, no hiding by an underscore."""
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+    legend.set_title(title)
+    legend.set_alignment("left")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shrinkage.plots._names import number
+from shrinkage.labels import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.labels import printable
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
-from shrinkage.plots._names import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

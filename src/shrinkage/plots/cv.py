@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose import MEASURES, Curve, curve, minimum, one_standard_error
+from shrinkage.labels import number
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
-from shrinkage.plots._names import number
 from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
 from shrinkage.result import PathResult
 
@@ -61,6 +61,7 @@ class CVDisplay(Display):
         Raises:
             ShrinkageError: The metric is unknown, or every strength diverged.
         """
+        result = best_path(result, metric)
         values, marks = curve(result, metric), chosen(result, metric)
         fit = result.fit_loss.double().mean((1, 2)).masked_fill(values.mean.isnan(), torch.nan)
         frame = None
@@ -73,7 +74,7 @@ class CVDisplay(Display):
             train=fit if metric == "loss" else torch.full_like(fit, torch.nan),
             marks=marks,
             measure=MEASURES[metric][0],
-            penalty=type(result.penalty).__name__,
+            penalty=penalty_name(result),
             twins=_twins(result, marks["minimum"]),
             frame=frame,
         )
@@ -159,6 +160,17 @@ def plot_cv(
         'strength of L2'
     """
     return CVDisplay.from_result(result, metric).plot(ax, width=width)
+
+
+def best_path(result: PathResult, metric: str) -> PathResult:
+    """Return the path through the best point, where strengths were crossed with other knobs."""
+    return result.slice(**minimum(result, metric).knobs) if result.knobs else result
+
+
+def penalty_name(result: PathResult) -> str:
+    """Return the kind of penalty, and the knobs of this path if it was cut from several."""
+    knobs = ", ".join(f"{name}={value:g}" for name, value in result.about.get("knobs", {}).items())
+    return type(result.penalty).__name__ + (f" at {knobs}" if knobs else "")
 
 
 def chosen(result: PathResult, metric: str) -> dict[str, float]:

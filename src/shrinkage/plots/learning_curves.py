@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from shrinkage.labels import number
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
-from shrinkage.plots._names import number
 from shrinkage.plots._strength_axis import SHORT
-from shrinkage.plots.cv import chosen
+from shrinkage.plots.cv import best_path, chosen
 from shrinkage.result import PathResult
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class LearningCurvesDisplay(Display):
         Raises:
             ShrinkageError: The metric is unknown, or every strength diverged.
         """
+        result = best_path(result, metric)
         rules: dict[float, list[str]] = {0.0: ["no penalty"]}
         for rule, strength in chosen(result, metric).items():
             rules.setdefault(strength, []).append(rule)

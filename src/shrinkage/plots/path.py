@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from shrinkage.choose import verdict
+from shrinkage.labels import number, printable
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
-from shrinkage.plots._names import number, printable
-from shrinkage.plots.cv import CVDisplay, strength_label
+from shrinkage.plots.cv import CVDisplay, best_path, penalty_name, strength_label
 from shrinkage.plots.weights import WeightsDisplay
 from shrinkage.result import PathResult
 
@@ -47,13 +47,14 @@ class PathDisplay(Display):
         Raises:
             ShrinkageError: The metric is unknown, or every strength diverged.
         """
+        result = best_path(result, metric)
         cv = CVDisplay.from_result(result, metric)
         headline = "No verdict: one fold has no variance over folds."
         if result.n_folds > 1:
             headline = verdict(result, metric=metric).sentence
         data = result.about.get("data")
         name = str(data.get("name", ""))[:60] if isinstance(data, dict) else ""
-        kind, beyond = type(result.penalty).__name__, ""
+        kind, beyond = penalty_name(result), ""
         if cv.frame is not None:
             highest = float(cv.mean.nan_to_num(-math.inf).max())
             beyond = f" Above the frame: loss up to {highest:.2g}." if highest > cv.frame[1] else ""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from shrinkage.labels import short_names
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
-from shrinkage.plots._names import name_legend, short_names
 from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
-from shrinkage.plots.cv import chosen
+from shrinkage.plots.cv import best_path, chosen, penalty_name
 from shrinkage.result import PathResult
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class WeightsDisplay(Display):
         Raises:
             ShrinkageError: The metric is unknown, or every strength diverged.
         """
+        result = best_path(result, metric)
         lost = (result.diverged >= 0).any(2).any(1).unsqueeze(1)
         return cls(
             strengths=result.strengths,
@@ -62,7 +63,7 @@ class WeightsDisplay(Display):
             sparsity=result.sparsity.double().mean((1, 2)).masked_fill(lost, torch.nan),
             tensor_names=result.tensor_names,
             marks=chosen(result, metric),
-            penalty=type(result.penalty).__name__,
+            penalty=penalty_name(result),
         )
 
     @property
@@ -123,7 +124,7 @@ class WeightsDisplay(Display):
         handles = [self.norm_lines_[p] for p in named]
         legend = paper.long_legend(self.norm_ax_, handles, [str(p) for p in named])
         title = "penalized tensor" if n <= most else f"{n} tensors, {most} named"
-        name_legend(legend, names, title)
+        _ink.name_legend(legend, names, title)
 
 
 def plot_weights(

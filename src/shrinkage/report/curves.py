@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shrinkage import _ink
+from shrinkage import labels
 from shrinkage.choose import Choice, Curve, curve
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result import PathResult
@@ -25,14 +25,14 @@ def loss_label(result: PathResult) -> str:
     name = plan.get("loss") if isinstance(plan, dict) else None
     if not isinstance(name, str):
         return "loss"
-    return f"loss ({UNITS.get(name, _ink.printable(name)[:40])})"
+    return f"loss ({UNITS.get(name, labels.printable(name)[:40])})"
 
 
 def strength_axis(result: PathResult, places: list[int]) -> dict[str, Any]:
     """Return labels and logarithms of the strengths; that of 0 is None."""
     strengths = result.strengths[places]
     return {
-        "labels": [_ink.number(s) for s in strengths.tolist()],
+        "labels": [labels.number(s) for s in strengths.tolist()],
         "logs": [math.log10(s) if s else None for s in strengths.tolist()],
     }
 
@@ -83,7 +83,7 @@ def layers(result: PathResult, places: list[int]) -> dict[str, Any]:
     norms, sparsity = _layers(result)
     shown = evenly(norms.shape[1], MOST_TENSORS)
     named = {shown[i] for i in evenly(len(shown), NAMED_TENSORS)}
-    names = _ink.short_names([result.tensor_names[p] for p in shown], 28) if shown else []
+    names = labels.short_names([result.tensor_names[p] for p in shown], 28) if shown else []
     return {
         "names": names,
         "named": [i for i, p in enumerate(shown) if p in named],

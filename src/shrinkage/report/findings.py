@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from shrinkage._ink import number
 from shrinkage.choose import Choice, Verdict, curve, minimum, one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
+from shrinkage.labels import number
 from shrinkage.result import PathResult
 
 RULES = {"minimum": "minimum", "one_standard_error": "one standard error"}

@@ -8,7 +8,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from shrinkage import __version__, _ink
+from shrinkage import __version__, labels
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.findings import Findings, find
 from shrinkage.report.thin import evenly, plain
@@ -90,7 +90,7 @@ def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[s
 def title(result: PathResult) -> str:
     """Return what the page is about: the penalty and, if it has a name, the data."""
     data = result.about.get("data")
-    name = _ink.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
+    name = labels.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
     kind = type(result.penalty).__name__
     return f"{kind} on {name}" if name else f"{kind} path"
 

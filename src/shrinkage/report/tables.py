@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shrinkage import _ink
+from shrinkage import labels
 from shrinkage.choose import Choice, curve
 from shrinkage.report.findings import RULES
 from shrinkage.result import PathResult
@@ -38,7 +38,7 @@ def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
     rows = [
         [
             _capital(" = ".join(rules)),
-            _ink.number(result.strengths[k].item()),
+            labels.number(result.strengths[k].item()),
             *(column[k] for column in (*columns.values(), *tests.values())),
         ]
         for k, rules in named.items()
@@ -51,7 +51,7 @@ def strengths_table(result: PathResult, places: list[int]) -> Table:
     """Return every strength shown, with what the choices see and what they do not."""
     columns = strength_columns(result)
     rows = [
-        [_ink.number(result.strengths[k].item()), *(column[k] for column in columns.values())]
+        [labels.number(result.strengths[k].item()), *(column[k] for column in columns.values())]
         for k in places
     ]
     left_out = len(result.strengths) - len(places)
@@ -105,15 +105,15 @@ def selection_table(result: PathResult) -> Table:
     if isinstance(known, list) and known and all(isinstance(row, dict) for row in known):
         rows = [
             [
-                _ink.printable(str(row.get("name", "")))[:80],
+                labels.printable(str(row.get("name", "")))[:80],
                 "penalized" if row.get("penalized") else "free",
                 f"{row['numbers']:,}" if isinstance(row.get("numbers"), int) else "",
-                _ink.printable(str(row.get("why", "")))[:120],
+                labels.printable(str(row.get("why", "")))[:120],
             ]
             for row in known[:MOST_ROWS]
         ]
         return Table(["tensor", "", "numbers", "why"], rows, _more(len(known)))
-    rows = [[_ink.printable(name)[:80], "penalized"] for name in result.tensor_names[:MOST_ROWS]]
+    rows = [[labels.printable(name)[:80], "penalized"] for name in result.tensor_names[:MOST_ROWS]]
     return Table(["tensor", ""], rows, _more(len(result.tensor_names)))
 
 
@@ -164,7 +164,7 @@ def _listed(facts: Mapping[str, Any], names: tuple[str, ...] | None = None) -> s
 
 def _clean(value: object, most: int = 4000) -> str:
     lines = str(value)[:most].split("\n")
-    return "\n".join(_ink.printable(line) for line in lines)
+    return "\n".join(labels.printable(line) for line in lines)
 
 
 def _more(n: int) -> str:

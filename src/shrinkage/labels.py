@@ -1,12 +1,8 @@
-"""Names and numbers as figures show them: printable, short, never read as mathematics."""
+"""Names and numbers as figures and reports show them: printable and short."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.legend import Legend
 
 
 def number(strength: float) -> str:
@@ -17,15 +13,6 @@ def number(strength: float) -> str:
         ('1.8e-04', '0')
     """
     return f"{strength:.1e}" if strength else "0"
-
-
-def name_legend(legend: Legend, names: Sequence[str], title: str) -> None:
-    """Give a legend its names as plain text: no mathematics, no hiding by an underscore."""
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
-    legend.set_title(title)
-    legend.set_alignment("left")
 
 
 def short_names(names: Sequence[str], limit: int) -> list[str]:
