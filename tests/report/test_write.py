@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from _results import make_result
 
-from shrinkage import ShrinkageError, labels
+from shrinkage import ShrinkageError
+from shrinkage.plots._ink import DARK, LIGHT
 from shrinkage.report import write_report
 from shrinkage.report.page import SCRIPTS, render
 
@@ -78,8 +79,8 @@ def test_same_result_gives_the_same_bytes() -> None:
 
 def test_page_has_the_colors_of_the_figures() -> None:
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
-    for name in ("ink", "quiet", "faint", "blue", "orange", "green", "pink"):
-        assert f"--{name}: light-dark({getattr(labels, name.upper())}," in style
+    for name in ("paper", "ink", "quiet", "faint", "blue", "orange", "green"):
+        assert f"--{name}: light-dark({getattr(LIGHT, name)}, {getattr(DARK, name)})" in style
 
 
 def test_asset_is_short_enough_to_read() -> None:
