@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from shrinkage.coupling import coupled, decoupled, proximal, resolve_coupling
+from shrinkage.coupling import check_coupling, coupled, decoupled, proximal, resolve_coupling
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
+from shrinkage.penalties import L1, L2, MCP, ElasticNet, GroupLasso, Penalty
 
 W = torch.tensor([[3.0, -0.1], [0.0, 1.0]])
 G = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -57,3 +57,10 @@ def test_unknown_coupling_is_refused(how: str) -> None:
         ShrinkageError, match=r"choose from coupled, decoupled, proximal.*penalty\("
     ):
         resolve_coupling(how, L2(0.1))
+
+
+def test_a_sum_without_exact_prox_is_refused_before_training() -> None:
+    check_coupling(L1(0.1) + L2(0.1), W, "proximal")
+    check_coupling(L1(0.1) + MCP(0.1), W, "coupled")
+    with pytest.raises(ShrinkageError, match="has no exact prox"):
+        check_coupling(L1(0.1) + MCP(0.1), W, "proximal")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Penalty,
         SparseGroupLasso,
         SpectralNorm,
+        Sum,
     )
     from shrinkage.regularize import regularize
     from shrinkage.result import PathResult
@@ -46,6 +47,7 @@ __all__ = [
     "Shrunk",
     "SparseGroupLasso",
     "SpectralNorm",
+    "Sum",
     "everything",
     "fit_path",
     "minimum",
@@ -74,6 +76,7 @@ _LOADED_ON_USE = {
         "Penalty",
         "SparseGroupLasso",
         "SpectralNorm",
+        "Sum",
     ),
     "regularize": ("regularize",),
     "result": ("PathResult",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
+import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
@@ -51,3 +52,15 @@ def resolve_coupling(how: str | None, penalty: Penalty) -> Coupling:
         f"how={how!r} is not a coupling; choose from {', '.join(get_args(Coupling))}. To put the "
         "penalty into the loss yourself, add penalty(model) to it."
     )
+
+
+def check_coupling(penalty: Penalty, w: Tensor, how: str) -> None:
+    """Refuse, before training does, what ``penalty`` cannot do to a tensor like ``w``.
+
+    Raises:
+        ShrinkageError: The tensor has the wrong shape, or a sum of penalties has no exact prox.
+    """
+    like = torch.zeros_like(w, requires_grad=False)
+    penalty.value(like)
+    if how == "proximal":
+        penalty.prox(like, 1.0)

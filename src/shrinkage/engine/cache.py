@@ -57,7 +57,7 @@ def step_key(
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
             [source_digest(source) for source in sources],
-            identity([model, problem.loss, type(penalty), vars(penalty)]),
+            identity([model, problem.loss, penalty]),
             identity([settings, problem.selected, problem.how]),
             [(tuple(t.shape), t.dtype, t.stride(), t.device) for t in inputs],
         ]

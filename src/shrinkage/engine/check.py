@@ -163,6 +163,7 @@ def _train_alone(
                 if g is None:
                     return name
                 how = problem.how if name in problem.selected else None
-                moved, slots[name] = updated(w, g, slots[name], factors, lr, update, penalty, how)
+                one = penalty.for_tensor(name, w) if how else penalty
+                moved, slots[name] = updated(w, g, slots[name], factors, lr, update, one, how)
                 w.copy_(moved)
     return None

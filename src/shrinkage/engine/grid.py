@@ -36,10 +36,10 @@ def largest_strength(problem: Problem, rows: int) -> float:
     r"""Return the strength where the path starts.
 
     For penalties that zero weights, on models where that can be said: the smallest strength at
-    which all penalized weights are zero, by the optimality condition at the null fit, the fit
-    of the other parameters alone. A net of several layers has no such condition, its gradient
-    at zero weights vanishes; and no L2 strength gives exact zeros. There, the strength at which
-    the penalty outweighs the loss at the initial weights:
+    which all penalized weights are zero, or the reference the penalty pulls to, by the optimality
+    condition at the null fit, the fit of the other parameters alone. A net of several layers has
+    no such condition, its gradient at zero weights vanishes; and no L2 strength gives exact zeros.
+    There, the strength at which the penalty outweighs the loss at the initial weights:
     :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`.
 
     A penalty that is decoupled from an adaptive optimizer, or applied by its prox after it, is
@@ -47,11 +47,12 @@ def largest_strength(problem: Problem, rows: int) -> float:
     """
     x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0)
     penalty = problem.penalty.at(1.0)
-    pulls = [penalty.gradient(w.detach()) for w in _penalized(problem, model).values()]
+    penalized = [(penalty.for_tensor(n, w), w) for n, w in _penalized(problem, model).items()]
+    pulls = [own.gradient(w.detach()) for own, w in penalized]
     balance = _norm(_gradients(problem, model, x, y)) / _norm(pulls)
     with torch.no_grad():
-        for tensor in _penalized(problem, model).values():
-            tensor.zero_()
+        for own, w in penalized:
+            w.copy_(own.center(w))
     if all(bool(g.any()) for g in _gradients(problem, model, x, y)):
         _fit_the_others(problem, model, x, y)
         null = _gradients(problem, model, x, y)

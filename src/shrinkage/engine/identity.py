@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -37,6 +38,8 @@ def identity(thing: object) -> str:
         return str(sorted(identity(item) for item in thing))
     if isinstance(thing, nn.Module):
         return _module(thing)
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return identity((type(thing), vars(thing)))
     if isinstance(thing, Tensor):
         content = hashlib.sha256(thing.detach().cpu().contiguous().numpy().tobytes())
         return f"{_form(thing)} {content.hexdigest()}"

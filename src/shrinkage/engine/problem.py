@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from shrinkage.coupling import Coupling, resolve_coupling
+from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
 from shrinkage.engine.rows import check_finite
@@ -84,9 +84,9 @@ def make_problem(
         check_finite(rows, f"{name} as {rows.dtype}, the model's type,")
     loss_name, each = row_loss(loss, y)
     check_fit(each, loss_name, _first_output(fresh, X), y)
-    penalized = selected_parameters(fresh, select)
-    for tensor in penalized.values():
-        penalty.value(tensor.detach())
+    penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
+    for name, tensor in penalized.items():
+        check_coupling(penalty.for_tensor(name, tensor), tensor, coupling)
     return Problem(
         build=build,
         X=X,
@@ -95,7 +95,7 @@ def make_problem(
         loss_name=loss_name,
         penalty=penalty,
         selected=tuple(name for name, tensor in penalized.items() if tensor.requires_grad),
-        how=resolve_coupling(how, penalty),
+        how=coupling,
         optimizer=optimizer,
         scheduler=scheduler,
         lrs=learning_rates(optimizer, scheduler, epochs),

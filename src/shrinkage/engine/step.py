@@ -136,9 +136,10 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         params, slots = {}, {}
         for name, w in member.params.items():
             how = problem.how if name in problem.selected else None
+            one = penalty.for_tensor(name, w) if how else penalty
             own = member.slots[name]
             moved, state = updated(
-                w, gradient[name], own, batch.factors, batch.lr, update, penalty, how
+                w, gradient[name], own, batch.factors, batch.lr, update, one, how
             )
             params[name] = torch.where(moving, moved, w)
             slots[name] = tuple(

@@ -11,6 +11,7 @@ from shrinkage.penalties.orthogonal import Orthogonal
 from shrinkage.penalties.scad import SCAD
 from shrinkage.penalties.sparse_group_lasso import SparseGroupLasso
 from shrinkage.penalties.spectral_norm import SpectralNorm
+from shrinkage.penalties.sum import Sum
 
 __all__ = [
     "L1",
@@ -24,5 +25,6 @@ __all__ = [
     "Penalty",
     "SparseGroupLasso",
     "SpectralNorm",
+    "Sum",
     "catalogue",
 ]

@@ -57,15 +57,15 @@ def bound(toward: Mapping[str, Tensor], name: str, w: Tensor, owner: str) -> Sna
     Raises:
         ShrinkageError: ``toward`` has no such name, or its tensor another shape.
     """
-    reference = toward.get(BOUND, toward.get(name))
-    if reference is None:
+    found = toward.get(BOUND, toward.get(name))
+    if found is None:
         near = get_close_matches(name, toward, n=3, cutoff=0.3) or list(toward)[:5]
         raise ShrinkageError(
             f"{owner}: toward= has no {name!r}; nearest names: {', '.join(near)}. Take the "
             "state_dict() of the same model, or leave the tensor out with select=."
         )
-    _check_shape(reference, w, f"{owner}: {name}")
-    return Snapshot({BOUND: reference.to(w.device)})
+    _check_shape(found, w, f"{owner}: {name}")
+    return Snapshot({BOUND: found.to(w.device)})
 
 
 def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -90,30 +90,31 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
         elif name == "strength_max":
             result = operation(penalty.around_zero(), wide)
         else:
-            reference = _reference(penalty.toward, wide, owner)
-            difference = wide - reference
+            center = reference(penalty.toward, wide, owner)
+            difference = wide - center
             result = operation(penalty.around_zero(), difference, *step, **named)
             if name == "prox":
-                result = torch.where(result == difference, wide, reference + result)
+                result = torch.where(result == difference, wide, center + result)
         is_number = name in {"value", "strength_max"}
         return result if wide is w or is_number else result.to(w.dtype)
 
     return shifted
 
 
-def _reference(toward: Mapping[str, Tensor], wide: Tensor, owner: str) -> Tensor:
-    if BOUND not in toward:
+def reference(toward: Tensor | Mapping[str, Tensor], w: Tensor, owner: str) -> Tensor:
+    """Return the one tensor in ``toward``, in the type of ``w``."""
+    if not isinstance(toward, Snapshot) or BOUND not in toward:
         raise ShrinkageError(
             f"{owner}: toward= holds tensors by name, and this one has none; "
             "use penalty.for_tensor(name, w)."
         )
-    _check_shape(toward[BOUND], wide, owner)
-    return toward[BOUND].to(wide)
+    _check_shape(toward[BOUND], w, owner)
+    return toward[BOUND].to(w)
 
 
-def _check_shape(reference: Tensor, w: Tensor, owner: str) -> None:
-    if reference.shape != w.shape:
+def _check_shape(given: Tensor, w: Tensor, owner: str) -> None:
+    if given.shape != w.shape:
         raise ShrinkageError(
-            f"{owner}: toward= has shape {tuple(reference.shape)}, the tensor {tuple(w.shape)}; "
+            f"{owner}: toward= has shape {tuple(given.shape)}, the tensor {tuple(w.shape)}; "
             "take the state_dict() of the same model."
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, selected_parameters, weights
-from shrinkage.penalties._toward import Snapshot, around_reference, bound, snapshot
+from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
 
 P = TypeVar("P", bound="Penalty")
 
@@ -106,6 +106,22 @@ class Penalty(ABC):
         assert isinstance(self.toward, Snapshot)
         return replace(self, toward=bound(self.toward, name, w, type(self).__name__))
 
+    def center(self, w: Tensor) -> Tensor:
+        """Return what ``w`` is pulled to: the reference, or zeros."""
+        if self.toward is None:
+            return torch.zeros_like(w)
+        return reference(self.toward, w, type(self).__name__)
+
+    def parts(self) -> list[tuple[float | Tensor, Penalty]]:
+        """Return the penalty as a sum of simpler ones, each with a factor."""
+        return [(1.0, self)]
+
+    def __add__(self, other: object) -> Penalty:
+        """Return the sum of two penalties, itself a penalty."""
+        from shrinkage.penalties.sum import added
+
+        return added(self, other) if isinstance(other, Penalty) else NotImplemented
+
     def around_zero(self: P) -> P:
         """Return a copy without the reference."""
         return replace(self, toward=None)
@@ -153,14 +169,14 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
 
 
 def catalogue() -> dict[str, type[Penalty]]:
-    """Return the penalties of this package by their command-line name.
+    """Return the penalties of this package, sums aside, by their command-line name.
 
     Example:
         >>> sorted(catalogue())
         ['elastic_net', 'group_lasso', 'l1', 'l2', ...]
     """
     ours = (c for c in Penalty.__subclasses__() if c.__module__.startswith("shrinkage.penalties."))
-    return {_snake_case(c.__name__): c for c in ours}
+    return {_snake_case(c.__name__): c for c in ours if c.examples}
 
 
 def _snake_case(name: str) -> str:

@@ -11,6 +11,8 @@ from torch import Tensor
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import largest, soft_threshold
 from shrinkage.penalties.base import Penalty
+from shrinkage.penalties.l1 import L1
+from shrinkage.penalties.l2 import L2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,3 +75,7 @@ class ElasticNet(Penalty):
         if self.l1_ratio == 0:
             return torch.where(gradient.any(), torch.inf, 0.0)
         return largest(gradient) / self.l1_ratio
+
+    def parts(self) -> list[tuple[float | Tensor, Penalty]]:
+        l1 = L1(self.strength * self.l1_ratio, toward=self.toward)
+        return [(1.0, l1), (1.0, L2(self.strength * (1 - self.l1_ratio) / 2, toward=self.toward))]

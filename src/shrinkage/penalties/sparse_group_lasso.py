@@ -13,6 +13,8 @@ from shrinkage._tensors import Dim, check_dim, group_axes, group_norms
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import block_soft_threshold, largest, soft_threshold
 from shrinkage.penalties.base import Penalty
+from shrinkage.penalties.group_lasso import GroupLasso
+from shrinkage.penalties.l1 import L1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,6 +104,11 @@ class SparseGroupLasso(Penalty):
         curve = weight**2 - self.l1_ratio**2 * above.sum(1)
         root = ((self.l1_ratio * total).square() + squares * curve).clamp_min(0).sqrt()
         return largest(squares / torch.where(squares > 0, self.l1_ratio * total + root, 1))
+
+    def parts(self) -> list[tuple[float | Tensor, Penalty]]:
+        share = 1 - self.l1_ratio
+        groups = GroupLasso(self.strength * share, dim=self.dim, toward=self.toward)
+        return [(1.0, L1(self.strength * self.l1_ratio, toward=self.toward)), (1.0, groups)]
 
     def _groups(self, w: Tensor) -> tuple[Tensor, float]:
         """Return the norms of the groups, and the factor of their sum."""

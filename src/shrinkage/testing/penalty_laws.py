@@ -196,8 +196,13 @@ def at_returns_a_copy(penalty: Penalty, tensors: Tensors) -> None:
 
 
 def repr_is_the_call_that_makes_it(penalty: Penalty, tensors: Tensors) -> None:
-    """The text names the class, the strength and the other fields."""
+    """The text names the class, the strength and the other fields; of a sum, the terms."""
     call, _, _ = repr(penalty).partition("  #")
+    for term in getattr(penalty, "terms", ()):
+        repr_is_the_call_that_makes_it(term, tensors)
+        assert repr(term).partition("  #")[0] in call, f"{call} does not show {term!r}"
+    if hasattr(penalty, "terms"):
+        return
     given = {f.name: getattr(penalty, f.name) for f in fields(penalty)}
     silent = {"strength", "toward"} if penalty.toward is None else {"strength"}
     wanted = [f"{name}={value!r}" for name, value in given.items() if name not in silent]
