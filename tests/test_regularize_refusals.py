@@ -78,7 +78,7 @@ def test_a10_weight_decay_beside_l2_warns_with_both_numbers() -> None:
 
 
 class Wrapper:
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
 
 
@@ -90,13 +90,20 @@ class EmptySubclass(SGD):
 
 
 @pytest.mark.parametrize("wrapper", [Wrapper, EmptySubclass])
-def test_wrapped_optimizer_is_named(wrapper: Any) -> None:
+def test_the_optimizer_inside_a_wrapper_without_hooks_is_found_and_named(wrapper: Any) -> None:
     model = make_net()
     optimizer = SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ShrinkageError, match=r"no step hooks; pass the optimizer inside it"):
-        regularize(model, wrapper(optimizer), L2(STRENGTH))
-    with pytest.raises(ShrinkageError, match="pass a torch optimizer"):
-        regularize(model, object(), L2(STRENGTH))  # type: ignore[arg-type]
+    handle = regularize(model, wrapper(optimizer), L2(STRENGTH))
+    assert repr(handle) == f"L2(0.01), coupled, on SGD inside {wrapper.__name__}"
+    for batch in batches():
+        optimizer.step(partial(forward_backward, model, optimizer, batch))
+    assert_same(model, train(partial(SGD, lr=0.1), in_loss=L2(STRENGTH)))
+
+
+@pytest.mark.parametrize("wrapper", [object, lambda: Wrapper(object())], ids=["none", "empty"])
+def test_what_holds_no_optimizer_is_refused(wrapper: Any) -> None:
+    with pytest.raises(ShrinkageError, match="object has no step hooks; pass a torch optimizer"):
+        regularize(make_net(), wrapper(), L2(STRENGTH))
 
 
 @pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])

@@ -202,3 +202,25 @@ def test_value_is_detached_and_follows_the_weights() -> None:
         assert_close(value, sum(0.5 * w.detach().abs().sum() for w in selected.values()))
         with torch.no_grad():
             model[0].weight.mul_(2)
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+@pytest.mark.parametrize("penalty", [L2, L1, GroupLasso], ids=lambda kind: kind.__name__)
+def test_every_tensor_is_pulled_to_its_own_reference(how: str, penalty: type[L2]) -> None:
+    model = make_net()
+    reference = {name: w + 0.1 for name, w in model.state_dict().items()}
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, penalty(0.3, toward=reference), how=how)
+    assert_close(handle.value(), penalty(0.3, toward=reference)(model).detach())
+    before = copy.deepcopy(model)
+    for w in model.parameters():
+        w.grad = torch.zeros_like(w)
+    optimizer.step()
+    for name in ("0.weight", "2.weight"):
+        w, own = before.get_parameter(name).detach(), penalty(0.3, toward=reference[name])
+        wanted = own.prox(w, 0.1) if how == "proximal" else w - 0.1 * own.gradient(w)
+        assert_close(model.get_parameter(name).detach(), wanted)
+    assert_close(
+        sum(row["value"] for row in handle.summary().rows),
+        penalty(0.3, toward=reference)(model).item(),
+    )

@@ -4,37 +4,63 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import LBFGS, Optimizer
 
+from shrinkage._rules import Rule, Selected, for_tensor
+from shrinkage.coupling import Constraint, check_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Row
 from shrinkage.penalties import L2, Penalty
 
+NOT_LAST = {
+    "ScheduleFree": (
+        ("decoupled", "proximal", "projected"),
+        "it trains on averages of other weights, which it keeps to itself",
+    ),
+    "Lookahead": (("proximal", "projected"), "it mixes in slow weights, which undoes exact zeros"),
+    "Ranger": (("proximal", "projected"), "it mixes in slow weights, which undoes exact zeros"),
+}
+"""Optimizers, by a part of their names, whose step is not the last to write the weights."""
 
-def parameter_groups(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
-    """Return the optimizer's parameter groups by the ``id`` of each parameter they hold."""
-    return {id(w): group for group in optimizer.param_groups for w in group["params"]}
+
+def unwrap(optimizer: Any) -> Optimizer:
+    """Return the optimizer whose step updates the weights, inside any wrappers.
+
+    Wrappers without step hooks, such as Accelerate's, keep it in ``optimizer``. Sharpness-aware
+    ones keep it in ``base_optimizer``, and their own hooks see perturbed weights.
+    """
+    base = getattr(optimizer, "base_optimizer", None)
+    if _hookable(base):
+        return unwrap(base)
+    if _hookable(optimizer):
+        return cast("Optimizer", optimizer)
+    if inner := getattr(optimizer, "optimizer", None):
+        return unwrap(inner)
+    raise ShrinkageError(f"{type(optimizer).__name__} has no step hooks; pass a torch optimizer.")
+
+
+def _hookable(optimizer: object) -> bool:
+    return isinstance(getattr(optimizer, "_optimizer_step_pre_hooks", None), dict)
 
 
 def check_optimizer(optimizer: Optimizer, how: str) -> None:
-    """Refuse an optimizer without step hooks, and couplings it cannot follow."""
+    """Refuse couplings that an optimizer cannot follow."""
     name = type(optimizer).__name__
-    if not isinstance(getattr(optimizer, "_optimizer_step_pre_hooks", None), dict):
-        inner = hasattr(optimizer, "optimizer")
-        raise ShrinkageError(
-            f"{name} has no step hooks; "
-            + ("pass the optimizer inside it: .optimizer." if inner else "pass a torch optimizer.")
-        )
+    for kind, (hows, why) in NOT_LAST.items():
+        if kind in name and how in hows:
+            raise ShrinkageError(f"how={how!r} under {name}: {why}; use how='coupled'.")
     if isinstance(optimizer, LBFGS) and how != "coupled":
         raise ShrinkageError(
             f"how={how!r} under LBFGS: its line search needs the penalty in the loss it minimizes; "
             "use how='coupled'."
         )
-    if how != "coupled" and any("lr" not in group for group in optimizer.param_groups):
+    if how in ("decoupled", "proximal") and any(
+        "lr" not in group for group in optimizer.param_groups
+    ):
         raise ShrinkageError(
             f"how={how!r} needs a learning rate, {name} has none; use how='coupled'."
         )
@@ -50,16 +76,20 @@ def check_initialized(model: nn.Module) -> None:
             )
 
 
-def check_tensor(row: Row, penalty: Penalty) -> None:
-    """Refuse a sharded tensor, and one whose shape the penalty does not take."""
+def check_tensor(row: Row, rule: Rule) -> None:
+    """Refuse a sharded tensor, and one that the penalty or the constraint does not take."""
     kind = type(row.tensor)
     if "distributed" in kind.__module__ or getattr(row.tensor, "_is_flat_param", False):
         raise ShrinkageError(
             f"{row.name} is sharded ({kind.__name__}); a penalty on shards is not supported. Train "
             "with DDP, or add penalty(model) to the loss before the model is sharded."
         )
+    acting = for_tensor(rule.penalty, row)
     try:
-        penalty.value(row.tensor.detach())
+        if isinstance(acting, Penalty):
+            check_coupling(acting, row.tensor, rule.how)
+        elif isinstance(acting, Constraint):
+            acting.project(row.tensor.detach())
     except ShrinkageError as error:
         raise ShrinkageError(f"{row.name}: {error}") from error
 
@@ -74,26 +104,35 @@ def check_gradient(row: Row) -> None:
         )
 
 
-def check_held(rows: Iterable[Row], held: Iterable[int]) -> None:
-    """Refuse trainable tensors that the optimizer does not hold: nothing would happen to them."""
-    held = set(held)
-    missing = [r.name for r in rows if r.tensor.requires_grad and id(r.tensor) not in held]
-    if missing:
-        raise ShrinkageError(
-            f"the optimizer does not hold {', '.join(missing)}; build it from the parameters of "
-            "the model as it is now, or leave these out with select=."
-        )
+def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimizer: bool) -> str:
+    """Say which tensors cannot carry what acts on them already and ours too, and why."""
+    for key in ours.keys() & theirs.keys():
+        rule, other = ours[key].rule, theirs[key].rule
+        shared = [
+            row.name
+            for same, (row, one) in ours.items()
+            if one is rule and same in theirs and theirs[same].rule is other
+        ]
+        taken = f"{', '.join(shared)} already carry {other}"
+        if not same_optimizer:
+            return f"{taken}, on another optimizer; call remove() on that handle first."
+        if type(other.penalty) is type(rule.penalty):
+            return f"{taken}; call remove() on that handle first, or assign handle.penalty."
+        if other.how == rule.how == "proximal":
+            return (
+                f"{taken}, and two proxes in turn are not the prox of the sum; use one penalty "
+                "such as ElasticNet, or how='coupled' for one of the two."
+            )
+        if other.how == rule.how == "projected":
+            return f"{taken}, and two projections in turn may end outside the first; use one."
+    return ""
 
 
-def warn_of_weight_decay(optimizer: Optimizer, penalty: Penalty, rows: dict[int, Row]) -> None:
+def warn_of_weight_decay(groups: Iterable[dict[str, Any]], penalty: L2) -> None:
     """Warn when the optimizer's own ``weight_decay`` acts beside an L2 penalty."""
-    decays: set[float | Tensor] = {
-        group.get("weight_decay", 0)
-        for group in optimizer.param_groups
-        if any(id(w) in rows for w in group["params"])
-    }
-    if isinstance(penalty, L2) and any(decays):
-        own = ", ".join(f"{float(decay):g}" for decay in sorted(decays, key=float) if decay)
+    decays = {float(group.get("weight_decay", 0)) for group in groups} - {0.0}
+    if decays:
+        own = ", ".join(f"{decay:g}" for decay in sorted(decays))
         warnings.warn(
             f"the optimizer already has weight_decay={own}, and {penalty!r} comes on top; set "
             "weight_decay=0 to have only the penalty.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shrinkage._rules import Acting, Assigned, Rule, for_tensor
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
@@ -23,9 +24,10 @@ class Summary:
     Attributes:
         title: The penalty, its coupling and the optimizer, in one line.
         notes: Further lines: totals, twins in other libraries, what to know.
-        rows: One dict per parameter: ``name``, ``penalized``, ``why``, ``penalty``, ``strength``,
-            ``numel``, ``value`` (its share of the total, 0 if not penalized), ``zeros`` (entries
-            that are exactly zero) and ``shared`` (further names of a tied tensor).
+        rows: One dict per parameter: ``name``, ``penalized``, ``why``, ``rule`` (the first that
+            matches), ``penalty``, ``how``, ``strength`` (now), ``numel``, ``value`` (its share of
+            the total, 0 if not penalized), ``zeros`` (entries that are exactly zero) and
+            ``shared`` (further names of a tied tensor).
     """
 
     title: str
@@ -54,43 +56,60 @@ class Summary:
 
 
 def summarize(
-    penalty: Penalty, decisions: Iterable[Row], held: Collection[int], title: str
+    rules: list[Rule],
+    now: Callable[[Rule], Acting | None],
+    assigned: Iterable[Assigned],
+    held: Collection[int],
+    title: str,
 ) -> Summary:
-    """Build the table from the decisions of a selection.
+    """Build the table from the decisions of ordered rules.
 
     Args:
-        penalty: The penalty.
-        decisions: Every parameter, selected or not.
-        held: The ``id`` of each tensor the optimizer holds; none if the penalty does not act.
+        rules: The rules.
+        now: Turns a rule into what acts at this step.
+        assigned: Every parameter and the rule that it matches, if any.
+        held: The ``id`` of each tensor the optimizer holds; none if nothing acts.
         title: First line.
     """
-    rows = [_row(penalty, decision, held) for decision in decisions]
+    acting = {rule: now(rule) for rule in rules}
+    rows = [_row(row, rule, acting[rule] if rule else None, held) for row, rule in assigned]
     active = [row for row in rows if row["penalized"]]
     total, numbers = (sum(row[key] for row in active) for key in ("value", "numel"))
-    note = (
+    notes = [
         f"{len(active)} of {len(rows)} tensors, {numbers:,} of "
         f"{sum(row['numel'] for row in rows):,} numbers, total value {total:.6g}"
-    )
-    twins = ", ".join(f"{where} {what}" for where, what in penalty.twins().items())
-    return Summary(title, (note, f"elsewhere: {twins}") if twins else (note,), rows)
+    ]
+    if len(rules) > 1:
+        notes += [f"rule {number}: {rule!r}" for number, rule in enumerate(rules, 1)]
+    for penalty in acting.values():
+        twins = penalty.twins() if isinstance(penalty, Penalty) else {}
+        if twins:
+            notes.append("elsewhere: " + ", ".join(f"{at} {what}" for at, what in twins.items()))
+    return Summary(title, tuple(notes), rows)
 
 
-def _row(penalty: Penalty, decision: Row, held: Collection[int]) -> dict[str, Any]:
-    tensor, why = decision.tensor.detach(), decision.reason
-    penalized = decision.selected and decision.tensor.requires_grad and id(decision.tensor) in held
-    if decision.selected and not penalized:
-        frozen = not decision.tensor.requires_grad
+def _row(
+    row: Row, rule: Rule | None, acting: Acting | None, held: Collection[int]
+) -> dict[str, Any]:
+    tensor, why = row.tensor.detach(), row.reason
+    penalized = row.selected and row.tensor.requires_grad and id(row.tensor) in held
+    if row.selected and not penalized:
+        frozen = not row.tensor.requires_grad
         why = f"selected ({why}), but {'frozen' if frozen else 'not in a live optimizer'}"
+    penalty = for_tensor(acting, row) if penalized else None
+    penalty = penalty if isinstance(penalty, Penalty) else None
     return {
-        "name": decision.name,
+        "name": row.name,
         "penalized": penalized,
         "why": why,
-        "penalty": type(penalty).__name__ if penalized else "",
-        "strength": float(penalty.strength) if penalized else 0.0,
+        "rule": repr(rule) if rule else "",
+        "penalty": type(acting).__name__ if penalized else "",
+        "how": rule.how if penalized and rule else "",
+        "strength": float(penalty.strength) if penalty else 0.0,
         "numel": tensor.numel(),
-        "value": penalty.value(tensor).item() if penalized else 0.0,
+        "value": penalty.value(tensor).item() if penalty else 0.0,
         "zeros": int((tensor == 0).sum()),
-        "shared": list(decision.shared),
+        "shared": list(row.shared),
     }
 
 

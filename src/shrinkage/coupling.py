@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,9 +13,24 @@ from shrinkage.penalties import Penalty
 Coupling: TypeAlias = Literal["coupled", "decoupled", "proximal"]
 
 
-def coupled(penalty: Penalty, w: Tensor, gradient: Tensor) -> Tensor:
-    """Add the penalty's gradient to the loss's, as if the penalty stood in the loss."""
-    return gradient + penalty.gradient(w)
+@runtime_checkable
+class Constraint(Protocol):
+    """A set that weights have to lie in."""
+
+    def project(self, w: Tensor) -> Tensor:
+        """Return the nearest point of the set."""
+
+
+def coupled(
+    penalty: Penalty, w: Tensor, gradient: Tensor, scale: float | Tensor | None = None
+) -> Tensor:
+    """Add the penalty's gradient to the loss's, as if the penalty stood in the loss.
+
+    ``scale`` is what ``gradient`` comes multiplied with: a loss scale, or -1 where the optimizer
+    maximizes.
+    """
+    added = penalty.gradient(w)
+    return gradient + (added if scale is None else scale * added)
 
 
 def decoupled(penalty: Penalty, w: Tensor, lr: float | Tensor) -> Tensor:
@@ -35,6 +50,11 @@ def proximal(penalty: Penalty, w: Tensor, lr: float | Tensor) -> Tensor:
     times as far, so the solution is that of strength (1 - m) times as large.
     """
     return penalty.prox(w, lr)
+
+
+def projected(constraint: Constraint, w: Tensor) -> Tensor:
+    """Move ``w`` into the constraint's set, after the optimizer's step and after a prox."""
+    return constraint.project(w)
 
 
 def resolve_coupling(how: str | None, penalty: Penalty) -> Coupling:

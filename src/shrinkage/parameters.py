@@ -92,20 +92,39 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
         >>> [row.name for row in explain_selection(net) if row.selected]
         ['0.weight', '2.weight']
     """
-    rows = [_decide(place, select) for place in _places(model)]
-    if not any(row.selected for row in rows):
-        raise ShrinkageError(_nothing_selected(select, rows))
+    rows = decide(model, select)
     for row in rows:
-        if row.selected and row.tensor.is_complex():
-            raise ShrinkageError(
-                f"{row.name} is complex; penalties act on real tensors. Leave it out with select=."
-            )
+        if row.selected:
+            check_real(row)
     return rows
 
 
 def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[str, Tensor]:
     """Return the penalized tensors by name, each tensor once; see :func:`explain_selection`."""
     return {row.name: row.tensor for row in explain_selection(model, select) if row.selected}
+
+
+def decide(model: nn.Module, select: Selection) -> list[Row]:
+    """Do as :func:`explain_selection`, but let complex tensors pass."""
+    rows = [_decide(place, select) for place in _places(model)]
+    if not any(row.selected for row in rows):
+        raise ShrinkageError(_nothing_selected(select, rows))
+    return rows
+
+
+def check_real(row: Row) -> None:
+    """Refuse a complex tensor."""
+    if row.tensor.is_complex():
+        raise ShrinkageError(
+            f"{row.name} is complex; penalties act on real tensors. Leave it out with select=."
+        )
+
+
+def label(select: Selection) -> str:
+    """Return a selection as a reader would write it."""
+    if isinstance(select, re.Pattern):
+        return f"re.compile({select.pattern!r})"
+    return repr(select) if isinstance(select, str) else getattr(select, "__name__", repr(select))
 
 
 def _places(model: nn.Module) -> list[_Place]:
@@ -139,11 +158,13 @@ def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
     if isinstance(select, re.Pattern):
         return any(map(select.search, place.names)), f"regular expression {select.pattern!r}"
     if isinstance(select, type) and issubclass(select, nn.Module):
+        if parametrized := _parametrized(place):
+            return False, parametrized
         users = (use.module for use in place.uses if "bias" not in use.local_name)
         return any(isinstance(user, select) for user in users), f"weights of {select.__name__}"
     if callable(select) and not isinstance(select, type):
-        label = getattr(select, "__name__", type(select).__name__)
-        return any(bool(select(name, tensor)) for name in place.names), label
+        kind = getattr(select, "__name__", type(select).__name__)
+        return any(bool(select(name, tensor)) for name in place.names), kind
     raise ShrinkageError(
         f"select={select!r} is not a selection; give weights, everything, a glob, "
         "re.compile(...), a module type or a function (name, tensor) -> bool."
@@ -153,23 +174,44 @@ def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
 def _judge_by_role(place: _Place) -> tuple[bool, str]:
     if getattr(place.tensor, "_no_weight_decay", False):
         return False, "marked _no_weight_decay"
+    if parametrized := _parametrized(place):
+        return False, parametrized
     for use in place.uses:
         if isinstance(use.module, WEIGHTED_MODULES) and "bias" not in use.local_name:
             return True, f"weight of {type(use.module).__name__}"
     _, module, local_name = place.uses[0]
     kind = type(module).__name__
-    if isinstance(module, nn.utils.parametrize.ParametrizationList):
-        return False, "parametrized: the effective weight is another tensor; select it by name"
     if "bias" in local_name:
         return False, f"bias of {kind}"
     return False, f"{local_name} of {kind}: not a weight by role; select it by name"
+
+
+def _parametrized(place: _Place) -> str:
+    """Say which effective tensor this one is a part of, as under ``weight_norm``, if any."""
+    for name, module, local_name in place.uses:
+        effective = ""
+        if isinstance(module, nn.utils.parametrize.ParametrizationList):
+            effective = name.replace(".parametrizations.", ".", 1).removesuffix(f".{local_name}")
+            effective = effective.removeprefix("parametrizations.")
+        for hook in module._forward_pre_hooks.values():
+            if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
+                whole: str = hook.name  # type: ignore[attr-defined]
+                if local_name in (f"{whole}_g", f"{whole}_v", f"{whole}_orig"):
+                    effective = name.removesuffix(local_name) + whole
+        if effective:
+            return (
+                f"parametrized: only a part of the effective weight {effective}, which every "
+                "forward pass computes anew; add penalty.value of that one to the loss"
+            )
+    return ""
 
 
 def _nothing_selected(select: Selection, rows: list[Row]) -> str:
     names = [row.name for row in rows]
     what = select if isinstance(select, str) else getattr(select, "__name__", select)
     near = get_close_matches(str(what), names, n=3, cutoff=0.3) or names[:5]
+    why = next((f" {r.name} is {r.reason}." for r in rows if r.reason.startswith("param")), "")
     return (
         f"select={what!r} matches no parameter that can be penalized; "
-        f"nearest names: {', '.join(near) or 'none, the model has no parameters'}."
+        f"nearest names: {', '.join(near) or 'none, the model has no parameters'}.{why}"
     )

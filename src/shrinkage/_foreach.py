@@ -1,0 +1,105 @@
+"""The couplings on many tensors at once: the same numbers as ``coupling``, in few operations.
+
+The tensors of one call share their device and type. L2, L1 and ElasticNet take at most five
+operations, however many tensors there are; other penalties go tensor by tensor.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from shrinkage.coupling import Constraint, coupled, decoupled, projected, proximal
+from shrinkage.penalties import L1, L2, ElasticNet, Penalty
+
+Number = float | Tensor
+
+
+def add_gradients_(
+    penalty: Penalty, ws: list[Tensor], gradients: list[Tensor], scale: Number | None = None
+) -> None:
+    """Add the penalty's gradients to the loss's: :func:`shrinkage.coupling.coupled`."""
+    if not _together(penalty):
+        for w, gradient in zip(ws, gradients, strict=True):
+            gradient.copy_(coupled(penalty, w, gradient, scale))
+        return
+    directions, factor = _directions(penalty, ws)
+    factor = factor if scale is None else factor * scale
+    if isinstance(factor, Tensor):
+        torch._foreach_add_(gradients, torch._foreach_mul(directions, factor))
+    else:
+        torch._foreach_add_(gradients, directions, alpha=factor)
+
+
+def shrinks(penalty: Penalty, ws: list[Tensor], lr: Number) -> list[Tensor]:
+    """Return what comes off the tensors: :func:`shrinkage.coupling.decoupled`."""
+    if not _together(penalty):
+        return [decoupled(penalty, w, lr) for w in ws]
+    directions, factor = _directions(penalty, ws)
+    return list(torch._foreach_mul(directions, factor * lr))
+
+
+def subtract_(ws: list[Tensor], shrunk: list[Tensor]) -> None:
+    """Take off what :func:`shrinks` measured."""
+    torch._foreach_sub_(ws, shrunk)
+
+
+def prox_(penalty: Penalty, ws: list[Tensor], lr: Number, skipped: Tensor | None = None) -> None:
+    """Apply the prox: :func:`shrinkage.coupling.proximal`; not where ``skipped`` is true."""
+    if not _together(penalty):
+        for w in ws:
+            _put(w, proximal(penalty, w, lr), skipped)
+        return
+    step = lr if skipped is None else torch.where(skipped, 0.0, lr)
+    threshold = step * penalty.strength
+    match penalty:
+        case L2():
+            torch._foreach_div_(ws, 1 + 2 * threshold)
+        case L1():
+            _soft_threshold_(ws, threshold)
+        case ElasticNet(l1_ratio=ratio):
+            _soft_threshold_(ws, threshold * ratio)
+            torch._foreach_div_(ws, 1 + threshold * (1 - ratio))
+
+
+def project_(constraint: Constraint, ws: list[Tensor], skipped: Tensor | None = None) -> None:
+    """Project: :func:`shrinkage.coupling.projected`; not where ``skipped`` is true."""
+    for w in ws:
+        _put(w, projected(constraint, w), skipped)
+
+
+def _together(penalty: Penalty) -> bool:
+    """Say whether there is a form for many tensors."""
+    plain = getattr(penalty, "toward", None) is None
+    return plain and type(penalty) in (L2, L1, ElasticNet)
+
+
+def _directions(penalty: Penalty, ws: list[Tensor]) -> tuple[list[Tensor], Number]:
+    """Return tensors, and the number that makes them the gradients of the penalty."""
+    match penalty:
+        case L2(strength):
+            return ws, 2 * strength
+        case L1(strength):
+            return list(torch._foreach_sign(ws)), strength
+    assert isinstance(penalty, ElasticNet)
+    directions = list(torch._foreach_sign(ws))
+    torch._foreach_mul_(directions, penalty.l1_ratio)
+    torch._foreach_add_(directions, ws, alpha=1 - penalty.l1_ratio)
+    return directions, penalty.strength
+
+
+def _soft_threshold_(ws: list[Tensor], threshold: Number) -> None:
+    if isinstance(threshold, Tensor):  # the clamps want a number
+        kept = torch._foreach_abs(ws)
+        torch._foreach_add_(kept, threshold, alpha=-1)
+        torch._foreach_clamp_min_(kept, 0.0)
+        torch._foreach_sign_(ws)
+        torch._foreach_mul_(ws, kept)
+    else:
+        inner = torch._foreach_clamp_max(ws, threshold)
+        torch._foreach_clamp_min_(inner, -threshold)
+        torch._foreach_sub_(ws, inner)
+
+
+def _put(w: Tensor, new: Tensor, skipped: Tensor | None) -> None:
+    w.copy_(new if skipped is None else torch.where(skipped, w, new))

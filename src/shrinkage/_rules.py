@@ -1,0 +1,134 @@
+"""Ordered rules: which penalty or constraint acts on which tensor; the first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+from torch import nn
+
+from shrinkage.coupling import Constraint, resolve_coupling
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import Row, Selection, check_real, decide, label, weights
+from shrinkage.penalties import Penalty
+
+Acting: TypeAlias = Penalty | Constraint
+Rules: TypeAlias = Mapping[Selection, Acting | None]
+
+
+class Rule:
+    """What acts on the tensors of one selection, and how.
+
+    Attributes:
+        select: The selection.
+        penalty: The penalty or constraint, None to leave the tensors alone. Assign
+            ``rule.penalty.at(strength)`` to change the strength on the way.
+        how: The coupling; ``"projected"`` for a constraint.
+    """
+
+    def __init__(self, select: Selection, penalty: Acting | None, how: str | None) -> None:
+        self.select = select
+        self._penalty = penalty
+        self.how = ""
+        if isinstance(penalty, Penalty):
+            self.how = resolve_coupling(how, penalty)
+        elif isinstance(penalty, Constraint):
+            self.how = "projected"
+        elif penalty is not None:
+            raise ShrinkageError(
+                f"penalty={penalty!r} is not a penalty; give one such as L2(1e-4), a constraint "
+                "such as MaxNorm(3.0), or rules such as {'features.*': L2(1e-4), 'head.*': None}."
+            )
+
+    @property
+    def penalty(self) -> Acting | None:
+        return self._penalty
+
+    @penalty.setter
+    def penalty(self, penalty: Acting | None) -> None:
+        if type(penalty) is not type(self._penalty):
+            raise ShrinkageError(
+                f"{penalty!r} cannot replace {self._penalty!r} on the way; only a copy with other "
+                "numbers can, such as penalty.at(strength). Else remove() and regularize anew."
+            )
+        self._penalty = penalty
+
+    @property
+    def name(self) -> str:
+        """The kind of the penalty and its selection, without numbers."""
+        return f"{type(self.penalty).__name__} on {label(self.select)}"
+
+    def __str__(self) -> str:
+        """Return the penalty and its coupling."""
+        penalty, _, _ = repr(self.penalty).partition("  #")
+        return f"{penalty}, {self.how}" if self.how else penalty
+
+    def __repr__(self) -> str:
+        """Return the rule as it was given."""
+        return f"{label(self.select)}: {self}"
+
+
+class Assigned(NamedTuple):
+    """One tensor of a model, and the first rule that matches it, if any."""
+
+    row: Row
+    rule: Rule | None
+
+
+def read_rules(penalty: Acting | Rules, select: Selection, how: str | None) -> list[Rule]:
+    """Return the rules that the arguments of ``regularize`` mean, in their order."""
+    if not isinstance(penalty, Mapping):
+        return [Rule(select, penalty, how)]
+    if select is not weights:
+        raise ShrinkageError(
+            f"select={label(select)} beside rules; the rules select already, so leave select= out."
+        )
+    rules = [Rule(key, acting, how) for key, acting in penalty.items()]
+    if not any(rule.how for rule in rules):
+        raise ShrinkageError("these rules leave every tensor alone; give one of them a penalty.")
+    return rules
+
+
+def for_tensor(acting: Acting | None, row: Row) -> Acting | None:
+    """Return what acts on one tensor: a penalty with the tensor's own reference."""
+    return acting.for_tensor(row.name, row.tensor) if isinstance(acting, Penalty) else acting
+
+
+def describe(rules: list[Rule]) -> str:
+    """Return the only rule, or how many there are."""
+    return str(rules[0]) if len(rules) == 1 else f"{len(rules)} rules"
+
+
+class Selected(NamedTuple):
+    """One tensor of a model that a rule acts on."""
+
+    row: Row
+    rule: Rule
+
+
+def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
+    """Give every tensor of ``model`` to the first rule that matches it.
+
+    Raises:
+        ShrinkageError: A rule matches nothing, or nothing that earlier rules left.
+    """
+    tables = [decide(model, rule.select) for rule in rules]
+    assigned = [_first_match(rows, rules) for rows in zip(*tables, strict=True)]
+    for rule in rules:
+        if all(pair.rule is not rule for pair in assigned):
+            raise ShrinkageError(
+                f"the rule {rule!r} never acts: earlier rules take all that it matches. Put it "
+                "before them; the first rule that matches a tensor wins."
+            )
+    return assigned
+
+
+def _first_match(rows: tuple[Row, ...], rules: list[Rule]) -> Assigned:
+    for row, rule in zip(rows, rules, strict=True):
+        if row.selected and rule.how:
+            check_real(row)
+            return Assigned(row, rule)
+        if row.selected:
+            return Assigned(replace(row, selected=False, reason=f"left alone: {row.reason}"), rule)
+    return Assigned(replace(rows[0], reason="no rule") if len(rules) > 1 else rows[0], None)

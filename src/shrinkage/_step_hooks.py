@@ -1,0 +1,162 @@
+"""The hooks of one optimizer: when, within a step, the penalties on it act."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from shrinkage import _foreach
+from shrinkage._targets import Batch, Targets
+
+_all: weakref.WeakSet[StepHooks] = weakref.WeakSet()
+
+
+def step_hooks() -> list[StepHooks]:
+    """Return the hooks on all optimizers that are alive."""
+    return [hooks for hooks in _all if hooks.attached]
+
+
+def step_hooks_of(optimizer: Optimizer) -> StepHooks:
+    """Return the hooks on ``optimizer``, put there if there are none."""
+    there = (hooks for hooks in step_hooks() if hooks.optimizer() is optimizer)
+    return next(there, None) or StepHooks(optimizer)
+
+
+class StepHooks:
+    """Lets all penalties on one optimizer act together, once in a step.
+
+    Before the step, or inside it when a closure has computed the gradients: coupled penalties are
+    added to them, decoupled ones are measured. After it: decoupled, proximal, projected, in turn.
+
+    Hooks also run when ``step`` calls the ``step`` of a base class, and not at the end of a step
+    that fails, which may be tried again with the same gradients. So it is remembered which
+    gradients hold the penalties, until their versions move on or a step ends.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = weakref.ref(optimizer)
+        self.targets: list[Targets] = []
+        self._in_step = False
+        self._batches: list[Batch] = []
+        self._shrunk: list[tuple[list[Tensor], list[Tensor]]] | None = None
+        self._holding: dict[int, tuple[Tensor, int]] = {}
+        # The compiler leaves them alone: a compiled step is not compiled anew for another strength.
+        before, after = map(torch.compiler.disable, (self._before_step, self._after_step))
+        self._hooks: tuple[RemovableHandle, ...] = (
+            optimizer.register_step_pre_hook(before),
+            optimizer.register_step_post_hook(after),
+        )
+        _all.add(self)
+
+    @property
+    def attached(self) -> bool:
+        """Whether the hooks still run: their optimizer is alive and has them."""
+        return all(hook.id in (hook.hooks_dict_ref() or ()) for hook in self._hooks)
+
+    def remove(self, targets: Targets) -> None:
+        """Take off what was put on, and with the last one the hooks."""
+        self.targets = [other for other in self.targets if other is not targets]
+        if not self.targets:
+            for hook in self._hooks:
+                hook.remove()
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self._in_step, self._batches, self._shrunk = True, [], None
+        if callable(kwargs.get("closure")):
+            return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
+        if len(args) > 1 and callable(args[1]):
+            return (args[0], self._wrap(args[1], optimizer), *args[2:]), kwargs
+        self._gradients_ready(optimizer)
+        return None
+
+    def _wrap(self, closure: Callable[[], Any], optimizer: Optimizer) -> Callable[[], Any]:
+        if getattr(closure, "hooks", None) is self:
+            return closure
+
+        def closure_with_penalty() -> Any:
+            loss = closure()
+            self._gradients_ready(optimizer)
+            # Only LBFGS reads the loss: its line search compares values.
+            return loss + self._value() if isinstance(optimizer, LBFGS) else loss
+
+        closure_with_penalty.hooks = self  # type: ignore[attr-defined]
+        return closure_with_penalty
+
+    @torch.no_grad()
+    def _gradients_ready(self, optimizer: Optimizer) -> None:
+        self._batches = [batch for one in self.targets for batch in one.of_step(optimizer)]
+        added = [self._add(batch, optimizer) for batch in self._by("coupled")]
+        self._holding |= {id(g): (g, g._version) for gradients in added for g in gradients}
+        if self._shrunk is None:
+            self._shrunk = [
+                (batch.tensors, _foreach.shrinks(batch.acting, batch.tensors, rate))
+                for batch in self._by("decoupled")
+                for rate in [_rate(batch, optimizer)]
+            ]
+
+    @torch.no_grad()
+    def _after_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if not self._in_step:
+            return  # the step of a base class has ended this one
+        for tensors, shrunk in self._shrunk or ():
+            _foreach.subtract_(tensors, shrunk)
+        for batch in self._by("proximal"):
+            skipped = _skipped(optimizer, batch)
+            _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
+        for batch in self._by("projected"):
+            _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
+        self._in_step, self._batches, self._shrunk, self._holding = False, [], None, {}
+        for one in self.targets:
+            one.step += 1
+
+    def _by(self, how: str) -> Iterator[Batch]:
+        return (batch for batch in self._batches if batch.how == how)
+
+    def _add(self, batch: Batch, optimizer: Optimizer) -> list[Tensor]:
+        """Add a penalty to the gradients that do not hold it yet; return them."""
+        pairs = [(w, w.grad) for w in batch.tensors if w.grad is not None]
+        if self._holding:
+            pairs = [(w, g) for w, g in pairs if not self._holds(g)]
+        tensors, gradients = [w for w, _ in pairs], [g for _, g in pairs]
+        if gradients:
+            _foreach.add_gradients_(batch.acting, tensors, gradients, _scale(batch, optimizer))
+        return gradients
+
+    def _holds(self, gradient: Tensor) -> bool:
+        holding, version = self._holding.get(id(gradient), (None, -1))
+        return holding is gradient and version == gradient._version
+
+    @torch.no_grad()
+    def _value(self) -> Any:
+        return sum(batch.acting.value(w) for batch in self._by("coupled") for w in batch.tensors)
+
+
+def _scale(batch: Batch, optimizer: Optimizer) -> float | Tensor | None:
+    """Return what multiplies the gradients: a fused optimizer's loss scale, -1 if it maximizes."""
+    scale: Tensor | None = getattr(optimizer, "grad_scale", None)
+    if not batch.group.get("maximize"):
+        return scale
+    return -1.0 if scale is None else -scale
+
+
+def _skipped(optimizer: Optimizer, batch: Batch) -> Tensor | None:
+    """Return whether this is a step that a fused optimizer skips for its infinite gradients."""
+    found: Tensor | None = getattr(optimizer, "found_inf", None)
+    return None if found is None else found.to(batch.tensors[0].device).reshape(()) > 0
+
+
+def _rate(batch: Batch, optimizer: Optimizer) -> float | Tensor:
+    """Return the learning rate, 0 if the step is skipped."""
+    lr: float | Tensor = batch.group["lr"]
+    skipped = _skipped(optimizer, batch)
+    return lr if skipped is None else torch.where(skipped, 0.0, lr)

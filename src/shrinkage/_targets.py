@@ -1,0 +1,160 @@
+"""What one step of an optimizer penalizes: the tensors, their groups, the penalties now."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import chain
+from operator import is_
+from typing import Any, NamedTuple, TypeAlias
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from shrinkage import _attachable
+from shrinkage._rules import Acting, Rule, Selected, assign, for_tensor
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import Row
+from shrinkage.penalties import Penalty
+
+Schedule: TypeAlias = Callable[[int], float | Tensor]
+
+
+class Target(NamedTuple):
+    """One tensor that an optimizer updates, its parameter group, and the rule that acts on it."""
+
+    row: Row
+    group: dict[str, Any]
+    rule: Rule
+
+
+class Batch(NamedTuple):
+    """Tensors of one rule, parameter group, device and type, with what acts on them now."""
+
+    acting: Any  # a Penalty, or a Constraint where ``how`` is "projected"
+    how: str
+    group: dict[str, Any]
+    tensors: list[Tensor]
+
+
+class Targets:
+    """What the steps of an optimizer do to the tensors of a model, as rules and a schedule say.
+
+    Every step compares, by identity, the modules and parameters of the model and the parameter
+    groups of the optimizer with those it knows, and decides anew where one was added, removed or
+    replaced. So a change counts from the next step on.
+
+    Attributes:
+        rules: The rules, the first match wins.
+        schedule: Turns the number of the step into a factor for every strength; None is 1.
+        step: The number of steps done.
+        selected: The tensors that rules act on, by ``id``, in the optimizer or not.
+        targets: Those that the optimizer holds.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rules: list[Rule],
+        schedule: Schedule | None,
+        optimizer: Optimizer,
+    ) -> None:
+        self.model, self.rules, self.schedule, self.step = model, rules, schedule, 0
+        self.resolve(optimizer)
+        for rule in rules:
+            self.now(rule)
+        if missing := self.missing():
+            raise ShrinkageError(
+                f"{missing}; build it from the parameters of the model as it is now, or leave "
+                "these out with select=."
+            )
+
+    def resolve(self, optimizer: Optimizer) -> None:
+        """Decide which tensors are penalized."""
+        _attachable.check_initialized(self.model)
+        assigned = assign(self.model, self.rules)
+        acted = [Selected(row, rule) for row, rule in assigned if row.selected and rule]
+        for row, rule in acted:
+            _attachable.check_tensor(row, rule)
+        groups = {id(w): group for group in optimizer.param_groups for w in group["params"]}
+        self.selected = {id(pair.row.tensor): pair for pair in acted}
+        self.targets = [
+            Target(row, groups[id(row.tensor)], rule)
+            for row, rule in acted
+            if id(row.tensor) in groups
+        ]
+        modules = self.model.modules()
+        self._tables = [table for m in modules for table in (m._modules, m._parameters)]
+        self._known = self._look(optimizer)
+        self._states: list[tuple[object, ...]] = []
+        self._batches: list[tuple[Rule, dict[str, Any], list[Row]]] = []
+
+    def missing(self) -> str:
+        """Say which trainable tensors are selected, but not in the optimizer."""
+        held = {id(target.row.tensor) for target in self.targets}
+        rows = [row for key, (row, _) in self.selected.items() if key not in held]
+        names = [row.name for row in rows if row.tensor.requires_grad]
+        return f"the optimizer does not hold {', '.join(names)}" if names else ""
+
+    def groups(self, rule: Rule) -> list[dict[str, Any]]:
+        """Return the parameter groups that hold tensors of a rule."""
+        return [target.group for target in self.targets if target.rule is rule]
+
+    def now(self, rule: Rule) -> Acting | None:
+        """Return what acts by ``rule`` at this step: its penalty, times the schedule."""
+        if self.schedule is None or not isinstance(rule.penalty, Penalty):
+            return rule.penalty
+        factor = self.schedule(self.step)
+        try:
+            return rule.penalty.at(rule.penalty.strength * factor)
+        except (ShrinkageError, TypeError) as error:
+            raise ShrinkageError(
+                f"schedule gave {factor!r} at step {self.step}; give a callable that turns the "
+                "number of the step into a factor >= 0, a number or a 0-d tensor."
+            ) from error
+
+    def of_step(self, optimizer: Optimizer) -> list[Batch]:
+        """Return what this step updates: targets that are trainable and have a gradient."""
+        known = self._look(optimizer)
+        if len(known) != len(self._known) or not all(map(is_, known, self._known)):
+            self.resolve(optimizer)
+            if missing := self.missing():
+                warnings.warn(f"{missing}: neither trained nor penalized.", stacklevel=2)
+        states = [_state(target.row.tensor) for target in self.targets]
+        if states != self._states:
+            self._batches, self._states = self._group(), states
+        return [batch for one in self._batches for batch in self._parts(*one)]
+
+    def _look(self, optimizer: Optimizer) -> list[object]:
+        groups = optimizer.param_groups
+        held = chain.from_iterable(group["params"] for group in groups)
+        return [*chain.from_iterable(table.values() for table in self._tables), *groups, *held]
+
+    def _group(self) -> list[tuple[Rule, dict[str, Any], list[Row]]]:
+        batches: dict[tuple[object, ...], tuple[Rule, dict[str, Any], list[Row]]] = {}
+        for row, group, rule in self.targets:
+            w = row.tensor
+            if w.requires_grad and w.grad is not None:
+                _attachable.check_gradient(row)
+                key = (id(rule), id(group), w.device, w.dtype, type(w))
+                batches.setdefault(key, (rule, group, []))[2].append(row)
+        return list(batches.values())
+
+    def _parts(self, rule: Rule, group: dict[str, Any], rows: list[Row]) -> Iterator[Batch]:
+        """Tensors with a reference of their own go alone, all others together."""
+        acting = self.now(rule)
+        together = []
+        for row in rows:
+            own = for_tensor(acting, row)
+            if own is acting:
+                together.append(row.tensor)
+            else:
+                yield Batch(own, rule.how, group, [row.tensor])
+        if together:
+            yield Batch(acting, rule.how, group, together)
+
+
+def _state(w: Tensor) -> tuple[object, ...]:
+    """Return all that decides whether a tensor is penalized in a step, and with which others."""
+    gradient = w.grad
+    return w.requires_grad, gradient is None or gradient.layout, w.dtype, w.device

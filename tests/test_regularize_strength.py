@@ -1,0 +1,222 @@
+"""Strengths that change on the way, are saved, and go on bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from _training import assert_same, batches, data_loss, forward_backward, make_net, moved, train
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import StepLR
+from torch.testing import assert_close
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import L1, L2, MCP
+from shrinkage.regularize import Regularization, regularize
+from shrinkage.schedules import cosine, follow_lr, linear
+
+OPTIMIZERS: list[Callable[..., Optimizer]] = [
+    partial(SGD, lr=0.1, momentum=0.9),
+    partial(Adam, lr=0.01),
+    partial(Adam, lr=0.01, fused=True),
+]
+COUPLINGS = ["coupled", "decoupled", "proximal"]
+
+
+@pytest.mark.parametrize("how", COUPLINGS)
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_a_schedule_is_the_strength_set_by_hand_at_every_step(how: str, kind: Any) -> None:
+    nets = [make_net(), make_net()]
+    for net, scheduled in zip(nets, (True, False), strict=True):
+        optimizer = Adam(net.parameters(), lr=0.01)
+        schedule = linear(0.0, 2.0, steps=5) if scheduled else None
+        rules = {"0.*": L2(kind(0.3)), "2.*": L1(kind(0.1))}
+        handle = regularize(net, optimizer, rules, how=how, schedule=schedule)
+        for step, batch in enumerate(batches()):
+            if not scheduled:
+                for rule, (_, strength) in zip(handle.rules, rules.items(), strict=True):
+                    rule.penalty = strength.at(strength.strength * min(step / 5, 1.0) * 2)
+            forward_backward(net, optimizer, batch)
+            optimizer.step()
+    assert_same(*nets, rtol=1e-6, atol=1e-7)
+
+
+def test_any_callable_is_a_schedule_and_the_handle_shows_the_strength_of_the_step() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, L2(0.1), schedule=lambda step: 0.5**step)
+    strengths = []
+    for _ in range(3):
+        (row,) = handle.summary().rows
+        strengths.append(row["strength"])
+        before = model.weight.detach().clone()
+        optimizer.zero_grad()
+        assert_close(handle.value(), L2(row["strength"]).value(before))
+        model(torch.zeros(1, 2)).sum().backward()
+        optimizer.step()
+        assert_close(model.weight.detach(), before * (1 - 0.1 * 2 * row["strength"]))
+    assert strengths == [0.1, 0.05, 0.025]
+    assert handle.penalty.strength == 0.1
+
+
+def test_following_the_learning_rate() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    scheduler = StepLR(optimizer, step_size=1, gamma=0.1)
+    regularize(model, optimizer, L2(0.5), schedule=follow_lr(optimizer, lr=0.1))
+    for lr in (0.1, 0.01):
+        before = model.weight.detach().clone()
+        optimizer.zero_grad()
+        model(torch.zeros(1, 2)).sum().backward()
+        optimizer.step()
+        scheduler.step()
+        assert_close(model.weight.detach(), before * (1 - lr * 2 * 0.5 * lr / 0.1))
+
+
+@pytest.mark.parametrize("factor", [-1.0, float("nan"), "1", None, torch.ones(2)])
+def test_a_schedule_that_gives_no_factor_is_refused_before_the_first_step(factor: Any) -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ShrinkageError, match=r"schedule gave .* at step 0; give a callable"):
+        regularize(model, optimizer, L2(0.1), schedule=lambda step: factor)
+    regularize(model, optimizer, L2(0.1))
+
+
+def test_a_schedule_that_fails_later_names_its_step_and_nothing_moves() -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(0.1), schedule=lambda step: 1.0 - step)
+    forward_backward(model, optimizer, next(batches(1)))
+    optimizer.step()
+    optimizer.step()
+    before = copy.deepcopy(model)
+    with pytest.raises(ShrinkageError, match=r"schedule gave -1\.0 at step 2"):
+        optimizer.step()
+    assert not moved(model, before)
+
+
+class Saved:
+    """A training that writes a checkpoint, as bytes, and one that goes on from it."""
+
+    def __init__(self, make: Callable[..., Optimizer], how: str, strength: Any) -> None:
+        self.model = make_net()
+        self.optimizer = make(self.model.parameters())
+        rules = {"0.*": L2(strength(0.02)), "2.weight": L1(strength(0.01))}
+        self.handle = regularize(
+            self.model, self.optimizer, rules, how=how, schedule=cosine(1.0, 0.1, steps=6)
+        )
+
+    def run(self, some: list[Any]) -> None:
+        for batch in some:
+            forward_backward(self.model, self.optimizer, batch)
+            self.optimizer.step()
+
+    def save(self) -> bytes:
+        parts = {name: getattr(self, name).state_dict() for name in self.parts}
+        torch.save(parts, buffer := io.BytesIO())
+        return buffer.getvalue()
+
+    def load(self, data: bytes) -> None:
+        parts = torch.load(io.BytesIO(data), weights_only=True)
+        for name in self.parts:
+            getattr(self, name).load_state_dict(parts[name])
+
+    parts = ("model", "optimizer", "handle")
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS, ids=["SGD", "Adam", "fused"])
+@pytest.mark.parametrize("how", COUPLINGS)
+@pytest.mark.parametrize("strength", [float, partial(torch.tensor, dtype=torch.float32)])
+def test_c13_a_resumed_training_is_bitwise_the_uninterrupted_one(
+    make: Callable[..., Optimizer], how: str, strength: Any
+) -> None:
+    whole, first, second = (Saved(make, how, strength) for _ in range(3))
+    work = list(batches(8))
+    whole.run(work[:2])
+    whole.handle.rules[1].penalty = whole.handle.rules[1].penalty.at(strength(0.03))
+    whole.run(work[2:])
+    first.run(work[:2])
+    first.handle.rules[1].penalty = first.handle.rules[1].penalty.at(strength(0.03))
+    first.run(work[2:4])
+    second.run(work[:1])
+    second.load(first.save())
+    second.run(work[4:])
+    assert not moved(second.model, whole.model)
+    assert second.handle.state_dict() == whole.handle.state_dict()
+    restarted = Saved(make, how, strength)
+    restarted.handle.load_state_dict({**first.handle.state_dict(), "step": 0})
+    restarted.model.load_state_dict(first.model.state_dict())
+    restarted.run(work[4:])
+    assert moved(restarted.model, whole.model)
+
+
+def attached(penalty: Any) -> tuple[Optimizer, Regularization]:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    return optimizer, regularize(model, optimizer, penalty)
+
+
+def test_the_state_is_plain_and_survives_json() -> None:
+    _optimizer, handle = attached({"0.*": None, "2.*": MCP(0.25, gamma=4.0)})
+    state = handle.state_dict()
+    assert state == {"step": 0, "penalties": ["MCP on '2.*'"], "strengths": [0.25]}
+    handle.load_state_dict({**json.loads(json.dumps(state)), "strengths": [0.5], "step": 3})
+    assert (handle.rules[1].penalty.strength, handle.rules[1].penalty.gamma) == (0.5, 4.0)
+    assert handle.state_dict()["step"] == 3
+
+
+def test_a_tensor_strength_is_loaded_into_the_users_tensor() -> None:
+    strength = torch.tensor(0.1)
+    _optimizer, handle = attached(L2(strength))
+    handle.load_state_dict({**handle.state_dict(), "strengths": [0.25]})
+    assert strength == 0.25
+    assert handle.penalty.strength is strength
+
+
+@pytest.mark.parametrize("state", [{}, {"step": 1}, {"penalties": ["L1 on weights"]}])
+def test_a_state_of_other_penalties_is_refused(state: dict[str, Any]) -> None:
+    _optimizer, handle = attached(L2(0.1))
+    whole = {"step": 5, "strengths": [0.3], **state} if "penalties" in state else state
+    with pytest.raises(ShrinkageError, match=r"the handle has \['L2 on weights'\]; call"):
+        handle.load_state_dict(whole)
+    assert handle.state_dict() == {"step": 0, "penalties": ["L2 on weights"], "strengths": [0.1]}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler itself
+@pytest.mark.parametrize("how", COUPLINGS)
+@pytest.mark.parametrize("strength", [float, torch.tensor])
+def test_fault_35_no_new_strength_compiles_a_step_anew(how: str, strength: Any) -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    counter = CompileCounter()
+    model = make_net()
+    optimizer = Adam(model.parameters(), lr=torch.tensor(0.01))
+    schedule = linear(1.0, 0.5, steps=20)
+    handle = regularize(model, optimizer, L2(strength(0.1)), how=how, schedule=schedule)
+    step = torch.compile(optimizer.step, backend=counter)
+    counts = []
+    for number, batch in enumerate(batches(8)):
+        optimizer.zero_grad()
+        data_loss(model, batch).backward()
+        step()
+        handle.penalty = handle.penalty.at(strength(0.1 / (number + 1)))
+        counts.append(counter.frame_count)
+    assert counts[1] > 0
+    assert counts[-1] == counts[1]
+
+
+def test_zero_steps_of_a_schedule_leave_no_trace() -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L1(0.1), schedule=lambda step: 0.0)
+    for batch in batches():
+        forward_backward(model, optimizer, batch)
+        optimizer.step()
+    assert not moved(model, train(partial(SGD, lr=0.1)))
