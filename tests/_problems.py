@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from shrinkage.engine import fit_path
 from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
+from shrinkage.engine.preprocess import Views
 from shrinkage.engine.problem import Problem, make_builder, make_problem
 from shrinkage.parameters import weights
 from shrinkage.penalties import L2, Penalty
@@ -77,7 +78,7 @@ def problem_of(
         "how": None,
         **changes,
     }
-    return make_problem(model, X, y, penalty or L2(1.0), **settings)
+    return make_problem(model, Views(X), y, penalty or L2(1.0), **settings)
 
 
 @dataclass

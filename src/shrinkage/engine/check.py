@@ -43,7 +43,7 @@ def difference_together(
     """
     together = stacked_members(problem.initial(chunk.group), update, len(chunk.strengths))
     chosen = _run_some(problem, plan, update, chunk, together, stepper)
-    x = problem.X[plan.train_rows(chunk.group)[:ROWS]]
+    x = problem.views.of(chunk.group.fold)[plan.train_rows(chunk.group)[:ROWS]]
     for place in {0, chunk.members - 1}:
         model = problem.initial(chunk.group)
         before = _outputs(model, x)
@@ -153,10 +153,11 @@ def _train_alone(
     dtype = next(iter(trained.values())).dtype
     lr = problem.lrs[0].to(dtype)
     rows, weight = plan.batches(chunk.group, 0)
+    X = problem.views.of(chunk.group.fold)
     for step in steps:
         factors = torch.tensor(update.factors(step + 1), dtype=dtype)
         batch = rows[step][weight[step] > 0]
-        loss = problem.loss(model(problem.X[batch]), problem.y[batch]).mean()
+        loss = problem.loss(model(X[batch]), problem.y[batch]).mean()
         gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         with torch.no_grad():
             for (name, w), g in zip(trained.items(), gradients, strict=True):

@@ -16,6 +16,7 @@ from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Progress
 from shrinkage.engine.plan import Plan, make_seeds, make_strengths
+from shrinkage.engine.preprocess import Transformer, preprocess_rows
 from shrinkage.engine.problem import ModelSource, Problem, make_problem
 from shrinkage.engine.rows import as_rows, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
@@ -50,6 +51,7 @@ def fit_path(
     loss: Loss = "auto",
     optimizer: MakeOptimizer = functools.partial(torch.optim.Adam, lr=1e-3),
     scheduler: MakeScheduler | None = None,
+    preprocess: Transformer | None = None,
     select: Selection = weights,
     how: str | None = None,
     refit: bool = True,
@@ -83,6 +85,9 @@ def fit_path(
             AdamW and RMSprop train vectorized, any other one member at a time.
         scheduler: ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)`` or the
             like, stepped after each epoch.
+        preprocess: A scikit-learn transformer such as ``StandardScaler()``. Each fold's members
+            see X through a copy fitted without that fold, the refit and the test rows through one
+            fitted on all training rows. X may then hold NaN, for an imputer.
         select: Which tensors are penalized, as in :func:`shrinkage.regularize`.
         how: The coupling; by default coupled for smooth penalties, proximal for the others.
         refit: Whether to fit the path on all training rows too.
@@ -109,11 +114,14 @@ def fit_path(
     for name, number in {"epochs": epochs, "batch_size": batch_size, "chunk": chunk}.items():
         if number is not None and number < 1:
             raise ShrinkageError(f"{name}={number} must be at least 1.")
-    rows, targets = as_rows(X, y)
+    finite = preprocess is None
+    rows, targets = as_rows(X, y, finite=finite)
     fold_ids = make_folds(folds, rows, targets)
+    all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     problem = make_problem(
         model,
-        *with_test_rows(rows, targets, test),
+        preprocess_rows(preprocess, all_rows, all_targets, fold_ids),
+        all_targets,
         penalty,
         loss=loss,
         optimizer=optimizer,
@@ -162,6 +170,7 @@ def _facts(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict
             "loss": problem.loss_name,
             "how": problem.how,
             "selected": list(problem.selected),
+            "preprocess": problem.views.facts,
             "epochs": plan.epochs,
             "batch_size": plan.batch_size,
         },

@@ -73,7 +73,7 @@ def _train(
             select=lambda name, _: name in problem.selected,
             how=problem.how,
         )
-    held, count = plan.held_rows(group), 0
+    X, held, count = problem.views.of(group.fold), plan.held_rows(group), 0
     with torch.random.fork_rng():
         torch.manual_seed(key("training", group))
         for epoch in range(plan.epochs):
@@ -82,7 +82,7 @@ def _train(
             for rows, weight in zip(*plan.batches(group, epoch), strict=True):
                 count += 1
                 chosen = rows[weight > 0]
-                loss = _step(model, optimizer, problem, chosen)
+                loss = _step(model, optimizer, problem, X, chosen)
                 if not loss.isfinite():
                     outcome.diverged[place] = count
                     return
@@ -92,20 +92,18 @@ def _train(
             mean = torch.tensor(losses, dtype=torch.float64) / len(plan.train_rows(group))
             outcome.train_loss[(*place, epoch)] = mean.float()
             if len(held):
-                outcome.held_loss[(*place, epoch)] = _loss(
-                    problem, _outputs(model, problem, held), held
-                )
+                outcome.held_loss[(*place, epoch)] = _loss(problem, _outputs(model, X[held]), held)
             epoch_done(epoch + 1)
 
 
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, problem: Problem, rows: Tensor
+    model: nn.Module, optimizer: torch.optim.Optimizer, problem: Problem, X: Tensor, rows: Tensor
 ) -> Tensor:
     losses: list[Tensor] = []
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = problem.loss(model(problem.X[rows]), problem.y[rows]).mean()
+        loss = problem.loss(model(X[rows]), problem.y[rows]).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         return loss
@@ -123,12 +121,12 @@ def _record_end(
     place: tuple[int, int],
 ) -> None:
     k, column = place
-    rows, held = plan.train_rows(group), plan.held_rows(group)
+    X, rows, held = problem.views.of(group.fold), plan.train_rows(group), plan.held_rows(group)
     alive = outcome.diverged[place] < 0
     if alive:
-        outcome.fit_loss[place] = _loss(problem, _outputs(model, problem, rows), rows)
+        outcome.fit_loss[place] = _loss(problem, _outputs(model, X[rows]), rows)
     if len(held):
-        outputs = _outputs(model, problem, held)
+        outputs = _outputs(model, X[held])
         outcome.outputs[group][k] = outputs if alive else torch.nan
     tensors = model_tensors(model)
     for p, name in enumerate(problem.selected):
@@ -139,10 +137,10 @@ def _record_end(
             outcome.weights[group][name][k] = tensor
 
 
-def _outputs(model: nn.Module, problem: Problem, rows: Tensor) -> Tensor:
+def _outputs(model: nn.Module, X: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(problem.X[part]) for part in torch.split(rows, 4096)])
+        return torch.cat([model(part) for part in torch.split(X, 4096)])
 
 
 def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> Tensor:

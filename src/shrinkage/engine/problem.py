@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
+from shrinkage.engine.preprocess import Views
 from shrinkage.engine.rows import check_finite
 from shrinkage.engine.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.update import MakeOptimizer
@@ -31,7 +32,7 @@ class Problem:
 
     Attributes:
         build: Makes a freshly initialized model from a random key.
-        X: Rows to train on, then the test rows.
+        views: Rows to train on, then the test rows, as each fold sees them.
         y: Their targets.
         loss: The data loss of each row.
         loss_name: What to call it.
@@ -44,7 +45,7 @@ class Problem:
     """
 
     build: Callable[[int], nn.Module]
-    X: Tensor
+    views: Views
     y: Tensor
     loss: RowLoss
     loss_name: str
@@ -55,6 +56,11 @@ class Problem:
     scheduler: MakeScheduler | None
     lrs: Tensor
 
+    @property
+    def X(self) -> Tensor:  # noqa: N802
+        """Return the rows as the refit on all training rows sees them."""
+        return self.views.X
+
     def initial(self, group: Group) -> nn.Module:
         """Return the model all members of ``group`` start from."""
         return self.build(key("initial weights", group))
@@ -62,7 +68,7 @@ class Problem:
 
 def make_problem(
     model: ModelSource,
-    X: Tensor,
+    views: Views,
     y: Tensor,
     penalty: Penalty,
     *,
@@ -79,17 +85,17 @@ def make_problem(
     build = make_builder(model)
     fresh = build(0)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
-    X, y = (t.to(dtype) if t.is_floating_point() else t for t in (X, y))
-    for name, rows in {"X": X, "y": y}.items():
-        check_finite(rows, f"{name} as {rows.dtype}, the model's type,")
+    by_fold = tuple(_typed("X", X, dtype) for X in views.by_fold)
+    views = Views(_typed("X", views.X, dtype), by_fold, views.facts)
+    y = _typed("y", y, dtype)
     loss_name, each = row_loss(loss, y)
-    check_fit(each, loss_name, _first_output(fresh, X), y)
+    check_fit(each, loss_name, _first_output(fresh, views.X), y)
     penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
     for name, tensor in penalized.items():
         check_coupling(penalty.for_tensor(name, tensor), tensor, coupling)
     return Problem(
         build=build,
-        X=X,
+        views=views,
         y=y,
         loss=each,
         loss_name=loss_name,
@@ -100,6 +106,12 @@ def make_problem(
         scheduler=scheduler,
         lrs=learning_rates(optimizer, scheduler, epochs),
     )
+
+
+def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    rows = rows.to(dtype) if rows.is_floating_point() else rows
+    check_finite(rows, f"{name} as {rows.dtype}, the model's type,")
+    return rows
 
 
 def _first_output(model: nn.Module, X: Tensor) -> Tensor:

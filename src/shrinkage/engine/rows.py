@@ -10,18 +10,19 @@ from torch import Tensor
 from shrinkage.errors import ShrinkageError
 
 
-def as_rows(X: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
+def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[Tensor, Tensor]:
     """Return rows and targets as tensors.
 
     Args:
         X: (N, ...) numbers.
         y: (N,) integer classes or numbers; (N, 1) is kept as it is.
         prefix: What to say before the names in an error.
+        finite: Whether NaN and infinite numbers in X are refused.
 
     Raises:
         ShrinkageError: Not numbers, no rows, of different length, or not finite.
     """
-    rows, targets = _numbers(X, f"{prefix}X"), _numbers(y, f"{prefix}y")
+    rows, targets = _numbers(X, f"{prefix}X", finite), _numbers(y, f"{prefix}y")
     if len(rows) != len(targets):
         raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")
     if targets.numel() != len(targets):
@@ -32,11 +33,13 @@ def as_rows(X: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
     return rows, targets if targets.is_floating_point() else targets.long()
 
 
-def with_test_rows(X: Tensor, y: Tensor, test: tuple[Any, Any] | None) -> tuple[Tensor, Tensor]:
+def with_test_rows(
+    X: Tensor, y: Tensor, test: tuple[Any, Any] | None, *, finite: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return the training rows with the test rows, if any, behind them."""
     if test is None:
         return X, y
-    rows, targets = as_rows(*test, "test ")
+    rows, targets = as_rows(*test, "test ", finite=finite)
     if rows.shape[1:] != X.shape[1:] or targets.shape[1:] != y.shape[1:]:
         raise ShrinkageError(
             f"test rows have shape {tuple(rows.shape[1:])} and training rows {tuple(X.shape[1:])}."
@@ -48,14 +51,15 @@ def with_test_rows(X: Tensor, y: Tensor, test: tuple[Any, Any] | None) -> tuple[
     return torch.cat([X, rows.to(X.dtype)]), torch.cat([y, targets.to(y.dtype)])
 
 
-def _numbers(values: Any, name: str) -> Tensor:
+def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:
     try:
         rows = torch.as_tensor(values).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShrinkageError(f"{name} is not an array of numbers: {error}.") from error
     if rows.dim() == 0 or rows.numel() == 0:
         raise ShrinkageError(f"{name} has shape {tuple(rows.shape)}: it holds no rows.")
-    check_finite(rows, name)
+    if finite:
+        check_finite(rows, name)
     return rows
 
 

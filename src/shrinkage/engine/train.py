@@ -32,8 +32,9 @@ def step_inputs(
     count = torch.tensor(counts)
     shared = [*leaves(members), plan.strengths[list(chunk.strengths)].to(dtype)]
     lr, weights = problem.lrs[epoch].to(dtype), weights.to(dtype)
+    X = problem.views.of(chunk.group.fold)
     for step in range(steps):
-        batch = [lr, factors[step], count[step], problem.X, problem.y, rows[step], weights[step]]
+        batch = [lr, factors[step], count[step], X, problem.y, rows[step], weights[step]]
         yield [*shared, *batch]
 
 
@@ -97,7 +98,8 @@ def _record_epoch(
     members.total.zero_()
     held = plan.held_rows(chunk.group)
     if len(held):
-        outputs = outputs_of(model, _tensors(members, chunk), problem.X[held])
+        X = problem.views.of(chunk.group.fold)
+        outputs = outputs_of(model, _tensors(members, chunk), X[held])
         losses = mean_losses(problem, outputs, problem.y[held])
         outcome.held_loss[own, column, epoch] = losses.where(alive, torch.nan).float()
         if epoch == plan.epochs - 1:
@@ -116,7 +118,7 @@ def _record_end(
     own, column = chunk.own_strengths, outcome.columns[chunk.group]
     tensors = _tensors(members, chunk)
     rows = plan.train_rows(chunk.group)
-    outputs = outputs_of(model, tensors, problem.X[rows])
+    outputs = outputs_of(model, tensors, problem.views.of(chunk.group.fold)[rows])
     alive = members.diverged[: chunk.members] < 0
     losses = mean_losses(problem, outputs, problem.y[rows])
     outcome.fit_loss[own, column] = losses.where(alive, torch.nan).float()
