@@ -34,7 +34,9 @@ class FakeEngine:
         self.before: Callable[[], object] = lambda: None
 
     def __call__(self, *arguments: Any, **options: Any) -> PathResult:
-        self.calls.append({**options, "penalty": arguments[3], "X": arguments[1]})
+        self.calls.append(
+            {**options, "penalty": arguments[3], "X": arguments[1], "y": arguments[2]}
+        )
         self.before()
         for stage in ("check", "compile", "train"):
             options["progress"](Progress(stage, 0, 96, 1, 4, 24, 96, self.note))
@@ -130,17 +132,27 @@ def test_adamw_is_decoupled_and_brings_no_decay_of_its_own(engine: FakeEngine) -
     assert asked["optimizer"].keywords["weight_decay"] == 0
 
 
-def test_tables_are_standardized_by_their_training_rows_and_images_are_not(
+def test_tables_are_standardized_within_folds_and_images_are_not(engine: FakeEngine) -> None:
+    for name in ("wine", "digits", "diabetes"):
+        assert call("path", "--data", name).exit_code == 0
+    wine, digits, diabetes = engine.calls
+    assert repr(wine["preprocess"]) == repr(diabetes["preprocess"]) == "StandardScaler()"
+    assert digits["preprocess"] is None
+    assert (digits["X"].min(), digits["X"].max()) == (0, 1)
+    assert float(wine["X"].mean()) > 60
+
+
+def test_targets_of_a_regression_are_scaled_and_their_unit_is_kept(
     engine: FakeEngine, tmp_path: Path
 ) -> None:
-    call("path", "--data", "wine")
-    call("path", "--data", "digits")
-    wine, digits = (asked["X"] for asked in engine.calls)
-    torch.testing.assert_close(wine.mean(0), torch.zeros(13), atol=1e-5, rtol=0)
-    torch.testing.assert_close(wine.std(0, correction=0), torch.ones(13))
-    assert (digits.min(), digits.max()) == (0, 1)
-    about = PathResult.load(tmp_path / "runs" / "wine-l2").about["data"]
-    assert len(about["standardized"]["X"]["mean"]) == 13
+    engine.changes = {"task": "regression"}
+    call("path", "--data", "diabetes", "--out", "mine")
+    y = engine.calls[0]["y"]
+    assert abs(float(y.mean())) < 1e-5
+    assert float(y.std(correction=0)) == pytest.approx(1)
+    unit = PathResult.load(tmp_path / "mine").about["data"]["target"]
+    back = y * unit["sd"] + unit["mean"]
+    assert set(back.round().tolist()) <= set(shrinkage.data.load_data("diabetes").y.tolist())
 
 
 def test_json_is_one_object_without_nan(engine: FakeEngine) -> None:

@@ -72,7 +72,7 @@ def test_typed_options_win_over_the_file(asked: list[PathOptions]) -> None:
     [
         ("\nfold = 3", "line 2: unknown key 'fold'; did you mean 'folds'?"),
         ("n_strengths = 3", "did you mean 'n-strengths'?"),
-        ("zzz = 3", "Choose from data, model"),
+        ("zzz = 3", "Choose from data, target"),
         ("[path]\nfolds = 3", "line 1: unknown key 'path'"),
         ("folds = 3\nfolds = 4\nlr = 1", "a key is given twice (at line 2"),
         ("folds = 3.0", "folds = 3.0: Input should be a valid integer"),

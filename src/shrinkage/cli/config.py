@@ -73,15 +73,16 @@ def _checked(file: Path, text: str, values: dict[str, Any], options: type[Any]) 
     known = {_key(field, info): field.name for field, info in _described(options)}
     kinds = get_type_hints(options)
     checked = {}
-    for key, value in values.items():
+    for key, given in values.items():
         place = f"{file}, line {_line(text, key)}"
         if key not in known:
             near = difflib.get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"Choose from {', '.join(known)}."
             raise ShrinkageError(f"{place}: unknown key {key!r}; {hint}")
-        kind: TypeAdapter[Any] = TypeAdapter(_in_toml(kinds[known[key]]))
+        kind = _in_toml(kinds[known[key]])
+        value = _joined(given) if kind is str else given
         try:
-            checked[known[key]] = kind.validate_python(_joined(value), strict=True)
+            checked[known[key]] = TypeAdapter(kind).validate_python(value, strict=True)
         except ValidationError as error:
             said = error.errors()[0]["msg"]
             raise ShrinkageError(f"{place}: {key} = {value!r}: {said}.") from error

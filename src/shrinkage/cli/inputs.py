@@ -6,9 +6,6 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from shrinkage.cli.exits import usage
 from shrinkage.cli.options import PathOptions
 from shrinkage.coupling import resolve_coupling
@@ -60,7 +57,14 @@ def read_data(job: PathOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
     if job.data not in BUILT_IN and not os.path.lexists(job.data):
         with usage("--data"):
             load_data(job.data)
-    loaded = load_data(job.data)
+    loaded = load_data(
+        job.data,
+        target=job.target,
+        task=job.task,
+        missing=job.missing,
+        ignore=job.ignore or (),
+        max_bytes=job.max_bytes,
+    )
     train, test = split_test(loaded, seed=job.seed)
     facts = {
         "name": loaded.name,
@@ -71,28 +75,25 @@ def read_data(job: PathOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
         "test_part": "its own" if loaded.test else f"a stratified fifth, seed {job.seed}",
         "features": train.X.shape[1],
         "outputs": train.outputs,
+        "feature_names": list(train.feature_names),
+        "classes": list(train.classes),
+        "notes": list(train.notes),
     }
-    if len(train.feature_shape) == 1:
-        train, test, scales = _standardized(train, test)
-        facts["standardized"] = scales
+    if train.task == "regression":
+        mean, deviation = float(train.y.mean()), float(train.y.std(correction=0)) or 1.0
+        train, test = (replace(part, y=(part.y - mean) / deviation) for part in (train, test))
+        facts["target"] = {"mean": mean, "sd": deviation}
     return train, test, facts
 
 
-def _standardized(train: Dataset, test: Dataset) -> tuple[Dataset, Dataset, dict[str, Any]]:
-    """Bring the columns of a table, and numeric targets, to mean 0 and deviation 1 in training."""
-    scales = {"X": _mean_and_deviation(train.X)}
-    if train.task == "regression":
-        scales["y"] = _mean_and_deviation(train.y)
-    train, test = (
-        replace(
-            part, **{name: (getattr(part, name) - mean) / sd for name, (mean, sd) in scales.items()}
-        )
-        for part in (train, test)
-    )
-    as_lists = {name: {"mean": m.tolist(), "sd": sd.tolist()} for name, (m, sd) in scales.items()}
-    return train, test, as_lists
+def make_preprocessing(train: Dataset) -> Any:
+    """Return what brings the columns of a table to mean 0 and deviation 1; images stay."""
+    if len(train.feature_shape) > 1 and not train.X.isnan().any():
+        return None
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-
-def _mean_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
-    deviation = values.std(0, correction=0)
-    return values.mean(0), torch.where(deviation > 0, deviation, 1.0)
+    if train.X.isnan().any():
+        return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
+    return StandardScaler()

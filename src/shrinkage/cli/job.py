@@ -25,7 +25,7 @@ from shrinkage import _run_directory
 from shrinkage.choose import minimum, one_standard_error
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
-from shrinkage.cli.inputs import make_penalty, read_data, read_strengths
+from shrinkage.cli.inputs import make_penalty, make_preprocessing, read_data, read_strengths
 from shrinkage.cli.options import PathOptions
 from shrinkage.cli.summary import path_rows, summarize
 from shrinkage.cli.training import make_optimizer, make_scheduler
@@ -72,10 +72,11 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     with usage("--folds"):
         folds = make_folds(job.folds, train.X, train.y, seed=job.seed)
     scheduler = make_scheduler(job)
+    preprocess = make_preprocessing(train)
     names = [row.name for row in explained if row.selected]
     size = sum(row.tensor.numel() for row in explained)
     header = {
-        "Data": _data_line(data_facts),
+        "Data": _data_line(data_facts) + (", standardized" if preprocess else ""),
         "Network": f"{job.model}, {size:,} parameters",
         "Penalty": f"{type(penalty).__name__} on {_listed(names)}, {how}",
         "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
@@ -97,6 +98,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             batch_size=job.batch_size,
             optimizer=make_optimizer(job),
             scheduler=scheduler,
+            preprocess=preprocess,
             select=job.select or weights,
             how=how,
             compile=COMPILE[job.compile],
@@ -160,10 +162,14 @@ def _show(
 
 def _data_line(facts: dict[str, Any]) -> str:
     outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
-    standardized = ", standardized" if "standardized" in facts else ""
-    return (
-        f"{facts['name']}: {facts['rows']:,} training rows, {facts['test_rows']:,} test rows, "
-        f"{facts['features']} features{standardized}, {outputs}"
+    return ", ".join(
+        [
+            f"{facts['name']}: {facts['rows']:,} training rows",
+            f"{facts['test_rows']:,} test rows",
+            f"{facts['features']} features",
+            outputs,
+            *facts["notes"],
+        ]
     )
 
 

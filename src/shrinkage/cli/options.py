@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+Missing = Literal["refuse", "drop", "mean"]
+
 What: Any = partial(typer.Option, rich_help_panel="What to train")
 Grid: Any = partial(typer.Option, rich_help_panel="Strengths, folds, seeds")
 Training: Any = partial(typer.Option, rich_help_panel="Training")
@@ -29,11 +31,44 @@ class DataOptions:
     data: Annotated[
         str,
         What(
-            metavar="NAME|DIR",
-            help="digits, breast_cancer, wine, iris, diabetes, or a directory of MNIST files. A "
-            "fifth of the rows is kept for the test, unless the data bring a test part.",
+            metavar="NAME|FILE",
+            help="digits, breast_cancer, wine, iris, diabetes; a .csv, .tsv, .parquet or .npz "
+            "file; or a directory of MNIST files. A fifth of the rows is kept for the test, unless "
+            "the data bring a test part.",
         ),
     ] = "digits"
+    target: Annotated[
+        str | None,
+        What(
+            metavar="NAME",
+            show_default="y of an .npz",
+            help="The column of a table that is to be predicted. Text columns become 0/1 features.",
+        ),
+    ] = None
+    task: Annotated[
+        Literal["classification", "regression"] | None,
+        What(
+            metavar="TASK",
+            show_default="classes if text, or at most 20 whole numbers",
+            help="classification or regression, if the target could be either.",
+        ),
+    ] = None
+    missing: Annotated[
+        Missing,
+        What(
+            metavar="POLICY",
+            help="What to do about missing values: refuse; drop their rows; or mean, which puts "
+            "in the mean of the training rows, anew for each fold.",
+        ),
+    ] = "refuse"
+    ignore: Annotated[
+        list[str] | None,
+        What(metavar="NAME", show_default="none", help="A column to leave out; may be repeated."),
+    ] = None
+    max_bytes: Annotated[
+        int,
+        What(min=1, metavar="N", help="Largest file, unpacked: a guard against damaged ones."),
+    ] = 2 * 1024**3
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import stat
 import struct
 import zlib
 from io import BufferedIOBase
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.files import open_regular
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -42,24 +42,18 @@ def read_idx(path: Path, max_bytes: int) -> Tensor:
         ...     read_idx(path, max_bytes=1000)
         tensor([7, 2, 1], dtype=torch.uint8)
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ShrinkageError(f"{path} is not a regular file; give a plain or gzip IDX file.")
-        with path.open("rb") as file:
+    with open_regular(path) as file:
+        try:
             packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
             file.seek(0)
             if not packed:
                 return _parse(file, path, max_bytes)
             with gzip.GzipFile(fileobj=file) as unpacked:
                 return _parse(unpacked, path, max_bytes)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ShrinkageError(
-            f"{path}: the gzip data is cut short or damaged ({error}); fetch the file again."
-        ) from error
-    except OSError as error:
-        raise ShrinkageError(
-            f"cannot read {path}: {error.strerror or error}; check the file and its permissions."
-        ) from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ShrinkageError(
+                f"{path}: the gzip data is cut short or damaged ({error}); fetch the file again."
+            ) from error
 
 
 def read_pair(

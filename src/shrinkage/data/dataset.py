@@ -1,0 +1,123 @@
+"""Rows and targets with what is known of them, and how they are split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from shrinkage.errors import ShrinkageError
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Rows and their targets, with what a run's manifest says about them.
+
+    Args:
+        name: built-in name, or the name of the file or directory.
+        X: float32, one flat row of features per sample; NaN only where a missing value is still
+            to be imputed.
+        y: int64 classes counted from 0, or float32 targets.
+        task: "classification" or "regression".
+        sha256: hash of the values, types and shapes of ``X`` and ``y``, however they were stored.
+        feature_shape: shape of one row before it was flattened, such as ``(28, 28)``.
+        test: the test part that came with the data, if one did.
+        feature_names: names of the features, if they have any; "color=red" is one of a text column.
+        classes: names of the classes in the order of their numbers, if they have any.
+        notes: what was done to the data as they were read.
+
+    Shape:
+        X: (N, features). y: (N,).
+
+    Example:
+        >>> X, y = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])
+        >>> Dataset("mine", X, y, "classification", hash_of(X, y), (2,))
+        Dataset('mine', classification: 4 rows, 2 features, 2 outputs)
+    """
+
+    name: str
+    X: Tensor
+    y: Tensor
+    task: Task
+    sha256: str
+    feature_shape: tuple[int, ...]
+    test: Dataset | None = None
+    feature_names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Width of a model's output: the number of classes, or 1 for regression."""
+        return int(self.y.max()) + 1 if self.task == "classification" else 1
+
+    def __repr__(self) -> str:
+        """One line of sizes."""
+        rows, features = self.X.shape
+        with_test = f", {len(self.test.y)} test rows" if self.test else ""
+        return (
+            f"Dataset({self.name!r}, {self.task}: {rows} rows{with_test}, {features} features, "
+            f"{self.outputs} output{'s' if self.outputs != 1 else ''})"
+        )
+
+
+def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Training part and test part of a data set; stratified by class for classification.
+
+    A test part that came with the data is returned as it is, and nothing is drawn. Otherwise every
+    class gives the rounded fraction of its rows, at least one and never all. Rows keep their order.
+
+    Args:
+        dataset: what ``load_data`` returned.
+        fraction: share of the rows for the test part, between 0 and 1.
+        seed: seed of the draw; the global random state is left alone.
+
+    Raises:
+        ShrinkageError: a fraction outside (0, 1), or a class with a single row.
+
+    Example:
+        >>> from shrinkage.data import load_data
+        >>> train, test = split_test(load_data("iris"))
+        >>> len(train.y), test.y.bincount().tolist()
+        (120, [10, 10, 10])
+    """
+    if dataset.test is not None:
+        return replace(dataset, test=None), dataset.test
+    if not 0 < fraction < 1:
+        raise ShrinkageError(f"fraction={fraction}: choose a number between 0 and 1, such as 0.2.")
+    classification = dataset.task == "classification"
+    strata = dataset.y if classification else torch.zeros(len(dataset.y))
+    shuffled = torch.randperm(len(strata), generator=torch.Generator().manual_seed(seed))
+    in_test = torch.zeros(len(strata), dtype=torch.bool)
+    for stratum in sorted(set(strata.tolist())):
+        rows = shuffled[strata[shuffled] == stratum]
+        if len(rows) < 2:
+            of_class = f" of class {int(stratum)}" if classification else ""
+            raise ShrinkageError(
+                f"{dataset.name} has a single row{of_class}, and a split needs two; "
+                "add rows or leave them out."
+            )
+        in_test[rows[: min(max(round(fraction * len(rows)), 1), len(rows) - 1)]] = True
+    return take_rows(dataset, ~in_test, dataset.name), take_rows(
+        dataset, in_test, f"{dataset.name} test"
+    )
+
+
+def take_rows(dataset: Dataset, kept: Tensor, name: str) -> Dataset:
+    """Return the part of a data set whose rows are kept."""
+    X, y = dataset.X[kept], dataset.y[kept]
+    return replace(dataset, name=name, X=X, y=y, sha256=hash_of(X, y))
+
+
+def hash_of(*tensors: Tensor) -> str:
+    """Return the hash of values, types and shapes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().view(-1).numpy().data)
+    return digest.hexdigest()
