@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -153,8 +155,9 @@ def test_verdict_by_hand() -> None:
     assert answer.interval == pytest.approx(expected, rel=1e-9)
     assert answer.answer == "cannot tell"
     assert answer.sentence == (
-        "Cannot tell: at strength 1.0e-06 the cross-validated loss is 0.15 lower than without a "
-        "penalty, but the 95% interval runs from 0.35 lower to 0.05 higher (3 folds x 1 seed)."
+        "Cannot tell: at strength 1.0e-06 (chosen anew without each fold) the cross-validated loss "
+        "is 0.15 lower than without a penalty, but the 95% interval runs from 0.35 lower to 0.05 "
+        "higher (3 folds x 1 seed)."
     )
 
 
@@ -164,9 +167,71 @@ def test_verdict_helped_says_so_with_the_numbers() -> None:
     assert answer.answer == "helped"
     assert answer.interval[1] < 0
     assert answer.sentence == (
-        "Helped: at strength 1.0e-06 the cross-validated loss is 0.0050 lower than without a "
-        "penalty (95% interval 0.0045 to 0.0056; 4 folds x 1 seed)."
+        "Helped: at strength 1.0e-06 (chosen anew without each fold) the cross-validated loss is "
+        "0.0050 lower than without a penalty (95% interval 0.0045 to 0.0056; 4 folds x 1 seed)."
     )
+
+
+def test_the_strength_is_chosen_anew_without_each_fold() -> None:
+    # By fold, the strength that is best on the other two: 2, 1, 1; on all three: 1.
+    losses = torch.tensor(
+        [[1.0, 1.0, 1.0], [0.5, 0.8, 0.7], [0.9, 0.7, 0.7], [2.0, 2.0, 2.0]], dtype=torch.float64
+    )
+    result = with_losses(losses)
+    assert minimum(result).index == 1
+    answer = verdict(result)
+    differences = [0.9 - 1, 0.8 - 1, 0.7 - 1]
+    error = stats.tstd(differences) * math.sqrt(1 / 3 + 10 / 20)
+    assert answer.difference == pytest.approx(sum(differences) / 3, rel=1e-12)
+    assert answer.standard_error == pytest.approx(error, rel=1e-9)
+    fixed = verdict(result, Choice("by hand", 1, result.strengths[1].item(), False))
+    assert fixed.difference == pytest.approx(-1 / 3, rel=1e-12)
+    assert "anew" in answer.sentence
+    assert "anew" not in fixed.sentence
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_verdict_makes_the_choice_again_by_its_own_rule(rule: Any) -> None:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        shared = torch.randn(1, 4, generator=generator)
+        losses = 3 + shared + 0.3 * torch.randn(6, 4, generator=generator)
+        rows = torch.randint(5, 30, (4,), generator=generator).tolist()
+        result = with_losses(losses, rows)
+        choice = rule(result)
+        if choice.index == 0:
+            continue
+        place = RULES.index(rule)
+        differences = []
+        for f in range(4):
+            others = [g for g in range(4) if g != f]
+            seen = [[row[g] for g in others] for row in losses.double().tolist()]
+            index = brute_force(seen, [rows[g] for g in others])[place]
+            differences.append(float(losses[index, f] - losses[0, f]))
+        expected = sum(w * d for w, d in zip(rows, differences, strict=True)) / sum(rows)
+        assert verdict(result, choice).difference == pytest.approx(expected, abs=1e-6)
+
+
+def test_two_folds_choose_on_one() -> None:
+    result = with_losses(torch.tensor([[1.0, 1.0], [0.5, 0.9], [0.9, 0.95]]))
+    for rule in RULES:
+        assert verdict(result, rule(result)).answer == "cannot tell"
+
+
+def test_a_strength_lost_in_one_fold_is_chosen_for_none() -> None:
+    losses = torch.tensor([[1.0, 1.0, 1.0], [0.1, 0.1, torch.nan], [0.8, 0.9, 0.8]])
+    answer = verdict(with_losses(losses))
+    assert answer.difference == pytest.approx(-1 / 6, rel=1e-6)
+
+
+def test_every_fold_is_compared_with_strength_zero_at_its_own_knobs() -> None:
+    losses = torch.tensor([[4.0, 3.0], [3.5, 2.9], [2.6, 3.0], [2.5, 1.0]], dtype=torch.float64)
+    knobs = {"dropout": torch.tensor([0, 0, 0.5, 0.5], dtype=torch.float64)}
+    grid = torch.tensor([0, 0.1, 0, 0.1], dtype=torch.float64)
+    result = replace(with_losses(losses), strengths=grid, knobs=knobs)
+    assert minimum(result).knobs == {"dropout": 0.5}
+    # Both folds choose the last point; its strength 0 is the third.
+    assert verdict(result).difference == pytest.approx(((2.5 - 2.6) + (1.0 - 3.0)) / 2, rel=1e-9)
 
 
 def test_verdict_on_a_harmful_strength() -> None:

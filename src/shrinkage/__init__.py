@@ -8,7 +8,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shrinkage.choose import minimum, one_standard_error, paired_one_standard_error, verdict
+    from shrinkage.choose import (
+        minimum,
+        noise,
+        one_standard_error,
+        paired_one_standard_error,
+        verdict,
+    )
     from shrinkage.engine.fit_path import fit_path
     from shrinkage.errors import ShrinkageError
     from shrinkage.parameters import everything, weights
@@ -51,6 +57,7 @@ __all__ = [
     "everything",
     "fit_path",
     "minimum",
+    "noise",
     "one_standard_error",
     "paired_one_standard_error",
     "regularize",
@@ -60,7 +67,7 @@ __all__ = [
 ]
 
 _LOADED_ON_USE = {
-    "choose": ("minimum", "one_standard_error", "paired_one_standard_error", "verdict"),
+    "choose": ("minimum", "noise", "one_standard_error", "paired_one_standard_error", "verdict"),
     "engine": ("fit_path",),
     "errors": ("ShrinkageError",),
     "parameters": ("everything", "weights"),

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from shrinkage import _run_directory
-from shrinkage._classes import correct
 from shrinkage._refit import Refit as Refit
 from shrinkage._result_axes import KNOBS, REFIT, WEIGHTS, axes_of, check_axes
 from shrinkage._table import table
 from shrinkage.errors import ShrinkageError
+from shrinkage.metrics import Metric, score
 from shrinkage.penalties import Penalty
 from shrinkage.points import matching
 
@@ -136,25 +136,28 @@ class PathResult:
             about={**self.about, "knobs": fixed} if fixed else self.about,
         )
 
-    def metric(self, name: str = "loss") -> Tensor:
+    def metric(self, name: Metric = "loss") -> Tensor:
         """Return a held-out metric after the last epoch.
 
         Args:
-            name: ``"loss"``, or ``"accuracy"`` for classification.
+            name: ``"loss"``, ``"accuracy"``, the name of a scikit-learn scorer such as
+                ``"roc_auc"`` or ``"r2"``, or a scorer: a function ``(estimator, X, y) -> number``
+                where more is better.
 
         Shape:
             (K, F, S), NaN where the member diverged.
+
+        Raises:
+            ShrinkageError: The kept outputs cannot give this metric.
         """
-        self._check_metric(name)
         if name == "loss":
             return self.valid_loss[..., -1]
-        right = correct(self.predictions, self.targets)
-        folds = range(self.n_folds)
-        return torch.stack([right[..., self.folds == f].mean(-1) for f in folds], dim=1)
+        held = [self.folds == fold for fold in range(self.n_folds)]
+        scores = [score(name, self.predictions[:, :, rows], self.targets[rows]) for rows in held]
+        return torch.stack(scores, dim=1)
 
-    def test_metric(self, name: str = "loss") -> Tensor:
+    def test_metric(self, name: Metric = "loss") -> Tensor:
         """Return a metric of the refit models on the test rows, (K, S); names as in `metric`."""
-        self._check_metric(name)
         refit = self.refit
         if (
             refit is None
@@ -165,14 +168,7 @@ class PathResult:
             raise ShrinkageError("this path has no test rows; pass test=(X, y) to fit_path.")
         if name == "loss":
             return refit.test_loss
-        return correct(refit.test_predictions, refit.test_targets).mean(-1)
-
-    def _check_metric(self, name: str) -> None:
-        allowed = ("loss", "accuracy") if self.task == "classification" else ("loss",)
-        if name not in allowed:
-            raise ShrinkageError(
-                f"unknown metric {name!r} for {self.task}; choose from {', '.join(allowed)}."
-            )
+        return score(name, refit.test_predictions, refit.test_targets)
 
     def rows(self) -> Iterator[dict[str, float | int | str | None]]:
         """Yield the tidy table: one row per strength (and knobs), fold, seed and epoch (from 1).

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from shrinkage.choose import MEASURES, Curve, curve, minimum, one_standard_error
+from shrinkage.choose import Curve, curve, measure, minimum, one_standard_error
 from shrinkage.labels import number
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
@@ -73,7 +73,7 @@ class CVDisplay(Display):
             standard_error=values.standard_error,
             train=fit if metric == "loss" else torch.full_like(fit, torch.nan),
             marks=marks,
-            measure=MEASURES[metric][0],
+            measure=measure(metric),
             penalty=penalty_name(result),
             twins=_twins(result, marks["minimum"]),
             frame=frame,

@@ -1,0 +1,81 @@
+r"""A held-out metric over the strengths, with its standard error.
+
+Seeds are averaged inside a fold first: they share the data, so they are not extra folds. With
+:math:`w_f` the rows of fold f and :math:`e_f` its held-out metric,
+
+.. math:: m = \frac{\sum_f w_f e_f}{\sum_f w_f}, \qquad
+    \mathrm{se} = \sqrt{\frac{1}{F-1} \frac{\sum_f w_f (e_f - m)^2}{\sum_f w_f}}
+
+as in glmnet (``cvm`` and ``cvsd``). A diverged member makes its strength NaN, and NaN never wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.metrics import Metric, greater_is_better, metric_name
+from shrinkage.result import PathResult
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A held-out metric over the strengths.
+
+    Shape:
+        mean: (K,). standard_error: (K,), NaN with one fold. per_fold: (K, F). All float64.
+    """
+
+    mean: Tensor
+    standard_error: Tensor
+    per_fold: Tensor
+
+
+def curve(result: PathResult, metric: Metric = "loss") -> Curve:
+    """Return mean and standard error over the folds of a held-out metric, for every strength."""
+    per_fold = whole_members(result, metric).mean(-1)
+    return Curve(*mean_and_error(per_fold, fold_rows(result)), per_fold)
+
+
+def measure(metric: Metric) -> str:
+    """Return what the curve of a metric shows, in words."""
+    return f"cross-validated {metric_name(metric)}"
+
+
+def lower_is_better(metric: Metric) -> float:
+    """Return the sign that makes less of a metric better."""
+    return -1.0 if greater_is_better(metric) else 1.0
+
+
+def whole_members(result: PathResult, metric: Metric) -> Tensor:
+    """Return the metric of every member, NaN where it diverged.
+
+    Shape:
+        (K, F, S), float64.
+    """
+    values = result.metric(metric).double()
+    return values.masked_fill((result.diverged >= 0) | ~values.isfinite(), torch.nan)
+
+
+def fold_rows(result: PathResult) -> Tensor:
+    """Return how many rows each fold holds out, (F,)."""
+    return torch.bincount(result.folds, minlength=result.n_folds).double()
+
+
+def mean_and_error(per_fold: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weighted mean and standard error over the last axis: glmnet's cvm and cvsd."""
+    share = rows / rows.sum()
+    mean = (share * per_fold).sum(-1)
+    spread = (share * (per_fold - mean.unsqueeze(-1)).square()).sum(-1)
+    return mean, (spread / (len(rows) - 1)).sqrt()
+
+
+def need_folds(result: PathResult, what: str) -> None:
+    """Refuse a path of one fold."""
+    if result.n_folds < 2:
+        raise ShrinkageError(
+            f"{what} needs a variance over folds, and this path has one fold. Use at least 2."
+        )

@@ -1,0 +1,138 @@
+"""Rules: from a path to one strength.
+
+Where the strengths are crossed with other knobs, the best point is sought among all of them, and
+what follows, the standard-error rules and the verdict, stays on the path with the same knobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import Tensor
+
+from shrinkage.choose.held_out import curve, fold_rows, lower_is_better, mean_and_error, need_folds
+from shrinkage.errors import ShrinkageError
+from shrinkage.metrics import Metric
+from shrinkage.points import alike
+from shrinkage.result import PathResult
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One strength of a path, and the rule that chose it.
+
+    Args:
+        rule: The name of the function.
+        index: Its place in ``result.strengths``.
+        strength: Its value.
+        at_edge: Whether it is the smallest nonzero or the largest strength of the grid, so that a
+            better one may lie outside. Strength 0 is no edge: it says that no penalty is best.
+        knobs: What else the point has, such as ``{"dropout": 0.2}``; ``result.slice(**knobs)`` is
+            the path it lies on.
+    """
+
+    rule: str
+    index: int
+    strength: float
+    at_edge: bool
+    knobs: dict[str, float] = field(default_factory=dict)
+
+
+def minimum(result: PathResult, metric: Metric = "loss") -> Choice:
+    """Return the largest strength that attains the best mean (the smallest loss).
+
+    Args:
+        result: The path.
+        metric: ``"loss"``, or a metric of which more is better, as in `PathResult.metric`.
+
+    Raises:
+        ShrinkageError: At every strength some member diverged.
+    """
+    return _choose(result, "minimum", metric)
+
+
+def one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
+    """Return the largest strength within one standard error of the best mean.
+
+    The standard error is that of the best strength, and the bound is included, as in glmnet's
+    ``lambda.1se``. Arguments and errors as in `minimum`; there must be two folds.
+    """
+    need_folds(result, "the one-standard-error rule")
+    return _choose(result, "one_standard_error", metric)
+
+
+def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
+    """Return the largest strength whose paired difference to the best is within its own error.
+
+    The difference is taken inside each fold, where all strengths share rows, initial weights and
+    batches. What they have in common cancels, so this rule stays closer to the minimum. Arguments
+    and errors as in `minimum`; there must be two folds.
+    """
+    need_folds(result, "the paired one-standard-error rule")
+    return _choose(result, "paired_one_standard_error", metric)
+
+
+def _at_minimum(losses: Tensor, rows: Tensor, best: int) -> Tensor:
+    mean, _ = mean_and_error(losses, rows)
+    return mean <= mean[best]
+
+
+def _within_error(losses: Tensor, rows: Tensor, best: int) -> Tensor:
+    mean, error = mean_and_error(losses, rows)
+    return mean <= mean[best] + error[best].nan_to_num()
+
+
+def _within_paired_error(losses: Tensor, rows: Tensor, best: int) -> Tensor:
+    mean, error = mean_and_error(losses - losses[best], rows)
+    return mean <= error.nan_to_num()
+
+
+RULES: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = MappingProxyType(
+    {
+        "minimum": _at_minimum,
+        "one_standard_error": _within_error,
+        "paired_one_standard_error": _within_paired_error,
+    }
+)
+"""Which strengths a rule allows, from the losses, (K, F), the rows of each fold, and the best."""
+
+
+def kept(rule: str, losses: Tensor, rows: Tensor, result: PathResult) -> int:
+    """Return the point that a rule keeps: the largest strength that it allows.
+
+    One fold has no standard error, and every rule is the minimum there.
+
+    Args:
+        rule: A name in `RULES`.
+        losses: Less is better; NaN never wins.
+        rows: Rows of each fold.
+        result: Strengths and knobs of the points.
+
+    Shape:
+        losses: (K, F). rows: (F,).
+    """
+    mean, _ = mean_and_error(losses, rows)
+    best = int(mean.nan_to_num(nan=math.inf).argmin())
+    allowed = RULES[rule](losses, rows, best)
+    if rule != "minimum":
+        allowed &= alike(result.knobs, best, len(mean))
+    return int(result.strengths.masked_fill(~allowed, -1).argmax())
+
+
+def _choose(result: PathResult, rule: str, metric: Metric) -> Choice:
+    losses = lower_is_better(metric) * curve(result, metric).per_fold
+    if losses.isnan().any(1).all():
+        raise ShrinkageError(
+            f"no strength can be chosen: at every strength from 0 to {result.strengths.max():g} "
+            "some member diverged. Lower the learning rate, or standardize the inputs, and run "
+            "again."
+        )
+    index = kept(rule, losses, fold_rows(result), result)
+    strength = result.strengths[index].item()
+    path = result.strengths[alike(result.knobs, index, len(losses))].tolist()
+    at_edge = strength > 0 and strength in (path[1], path[-1])
+    knobs = {name: values[index].item() for name, values in result.knobs.items()}
+    return Choice(rule, index, strength, at_edge, knobs)

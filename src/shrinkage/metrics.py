@@ -1,0 +1,157 @@
+"""Metrics of outputs: accuracy, and whatever a scikit-learn scorer measures."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from shrinkage._classes import correct, predicted
+from shrinkage.errors import ShrinkageError
+
+Metric: TypeAlias = str | Callable[[Any, Any, Any], float]
+
+OF_NUMBERS = frozenset(
+    {
+        "d2_absolute_error_score",
+        "explained_variance",
+        "max_error",
+        "neg_max_error",
+        "neg_mean_absolute_error",
+        "neg_mean_absolute_percentage_error",
+        "neg_mean_gamma_deviance",
+        "neg_mean_poisson_deviance",
+        "neg_mean_squared_error",
+        "neg_mean_squared_log_error",
+        "neg_median_absolute_error",
+        "neg_root_mean_squared_error",
+        "neg_root_mean_squared_log_error",
+        "r2",
+    }
+)
+"""The scorers of regression; every other name measures classes."""
+
+
+def greater_is_better(metric: Metric) -> bool:
+    """Return whether more of it is better: always, but for the loss, as scikit-learn has it."""
+    return metric != "loss"
+
+
+def metric_name(metric: Metric) -> str:
+    """Return what to call a metric."""
+    if isinstance(metric, str):
+        return metric
+    measured = getattr(metric, "_score_func", metric)
+    return str(getattr(measured, "__name__", type(measured).__name__))
+
+
+def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return a metric of the outputs of many members on the same rows, NaN where they are NaN.
+
+    A scikit-learn scorer sees an estimator whose inputs are these outputs: classes are the largest
+    output, probabilities the softmax (a single output is the logit of class 1), numbers the
+    output itself.
+
+    Args:
+        metric: ``"accuracy"``, the name of a scikit-learn scorer, or a scorer: a function
+            ``(estimator, X, y) -> number`` where more is better.
+        outputs: Outputs.
+        targets: Classes, or numbers.
+
+    Shape:
+        outputs: (..., N, C). targets: (N,) or (N, M). Returned: (...), float64.
+
+    Raises:
+        ShrinkageError: The metric cannot be computed from these outputs; the message lists the
+            names of those that can.
+
+    Example:
+        >>> outputs = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.5, 1.0]])
+        >>> score("roc_auc", outputs, torch.tensor([1, 0, 1]))
+        tensor(1., dtype=torch.float64)
+    """
+    classes = not targets.is_floating_point()
+    if metric == "accuracy" and classes:
+        return correct(outputs, targets).mean(-1)
+    members = outputs.double().flatten(0, -3) if outputs.dim() > 2 else outputs.double()[None]
+    alive = ~members.isnan().flatten(1).any(1)
+    values = torch.full((len(members),), torch.nan, dtype=torch.float64)
+    for place in alive.nonzero().flatten().tolist():
+        try:
+            values[place] = _measured(metric, members[place], targets)
+        except (ValueError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ShrinkageError(
+                f"the metric {metric_name(metric)!r} cannot be computed on these "
+                f"{len(targets)} rows: {reason}. {_possible(members[place], targets)}"
+            ) from error
+    return values.view(outputs.shape[:-2])
+
+
+def _measured(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
+    from sklearn.metrics import get_scorer
+
+    classes = 0 if targets.is_floating_point() else max(2, outputs.shape[1])
+    if isinstance(metric, str) and (metric in OF_NUMBERS) == bool(classes):
+        raise ValueError(f"it is no metric of {'classes' if classes else 'numbers'}")
+    scorer = get_scorer(metric) if isinstance(metric, str) else metric
+    if not callable(scorer):
+        raise TypeError("it is neither the name of a scikit-learn scorer nor a function")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = float(scorer(_reader(classes), outputs.numpy(), targets.numpy()))
+    if not math.isfinite(value):
+        raise ValueError(f"it is {value} there")
+    return value
+
+
+def _possible(outputs: Tensor, targets: Tensor) -> str:
+    from sklearn.metrics import get_scorer_names
+
+    names = []
+    for name in get_scorer_names():
+        try:
+            _measured(name, outputs, targets)
+        except (ValueError, TypeError, AttributeError):
+            continue
+        names.append(name)
+    return f"Choose from loss, {', '.join(names)}."
+
+
+@functools.cache
+def _reader(classes: int) -> Any:
+    """Return a scikit-learn estimator whose inputs are already the outputs of a model.
+
+    Args:
+        classes: How many classes; 0 for numbers.
+    """
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+    class Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        classes_ = torch.arange(classes).numpy()
+
+        def predict(self, X: Any) -> Any:
+            return predicted(torch.from_numpy(X)).numpy()
+
+        def predict_proba(self, X: Any) -> Any:
+            return _logits(X).softmax(1).numpy()
+
+        def decision_function(self, X: Any) -> Any:
+            logits = _logits(X).numpy()
+            return logits if classes > 2 else logits[:, 1] - logits[:, 0]
+
+    class Numbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+        def predict(self, X: Any) -> Any:
+            return X[:, 0] if X.shape[1] == 1 else X
+
+    return Classes() if classes else Numbers()
+
+
+def _logits(outputs: Any) -> Tensor:
+    logits = torch.from_numpy(outputs)
+    return torch.nn.functional.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
