@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         paired_one_standard_error,
         verdict,
     )
+    from shrinkage.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
     from shrinkage.engine.fit_path import fit_path
     from shrinkage.errors import ShrinkageError
     from shrinkage.parameters import everything, weights
@@ -43,8 +44,11 @@ __all__ = [
     "L2",
     "MCP",
     "SCAD",
+    "Constraint",
     "ElasticNet",
     "GroupLasso",
+    "MaxNorm",
+    "NonNegative",
     "NuclearNorm",
     "Orthogonal",
     "PathResult",
@@ -54,6 +58,7 @@ __all__ = [
     "SparseGroupLasso",
     "SpectralNorm",
     "Sum",
+    "UnitNorm",
     "everything",
     "fit_path",
     "minimum",
@@ -68,6 +73,7 @@ __all__ = [
 
 _LOADED_ON_USE = {
     "choose": ("minimum", "noise", "one_standard_error", "paired_one_standard_error", "verdict"),
+    "constraints": ("Constraint", "MaxNorm", "NonNegative", "UnitNorm"),
     "engine": ("fit_path",),
     "errors": ("ShrinkageError",),
     "parameters": ("everything", "weights"),

@@ -75,3 +75,8 @@ def group_norms(w: Tensor, dim: Dim, owner: str) -> tuple[Tensor, int]:
     others = [axis for axis in range(w.dim()) if axis not in axes]
     size = max(prod([w.shape[axis] for axis in others]), 1)
     return torch.linalg.vector_norm(w, dim=others, keepdim=True) if others else w.abs(), size
+
+
+def largest(w: Tensor) -> Tensor:
+    """Return the largest absolute entry, 0 of an empty tensor."""
+    return w.abs().max() if w.numel() else w.sum()

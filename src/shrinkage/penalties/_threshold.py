@@ -30,8 +30,3 @@ def block_soft_threshold(w: Tensor, norm: Tensor, threshold: float | Tensor) -> 
     """
     kept = (norm - threshold).clamp_min(0) / torch.where(norm > 0, norm, 1)
     return w * torch.where(norm > 0, kept, norm >= threshold)
-
-
-def largest(w: Tensor) -> Tensor:
-    """Return the largest absolute entry, 0 of an empty tensor."""
-    return w.abs().max() if w.numel() else w.sum()

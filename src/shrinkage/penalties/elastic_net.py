@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from shrinkage._tensors import largest
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._threshold import largest, soft_threshold
+from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.l1 import L1
 from shrinkage.penalties.l2 import L2

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import Dim, check_dim, group_norms
-from shrinkage.penalties._threshold import block_soft_threshold, largest
+from shrinkage._tensors import Dim, check_dim, group_norms, largest
+from shrinkage.penalties._threshold import block_soft_threshold
 from shrinkage.penalties.base import Penalty
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from shrinkage.penalties._threshold import largest, soft_threshold
+from shrinkage._tensors import largest
+from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from shrinkage._tensors import largest
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._threshold import largest, soft_threshold
+from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 
 

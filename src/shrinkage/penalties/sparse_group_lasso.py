@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import Dim, check_dim, group_axes, group_norms
+from shrinkage._tensors import Dim, check_dim, group_axes, group_norms, largest
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._threshold import block_soft_threshold, largest, soft_threshold
+from shrinkage.penalties._threshold import block_soft_threshold, soft_threshold
 from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.group_lasso import GroupLasso
 from shrinkage.penalties.l1 import L1
