@@ -21,11 +21,14 @@ UNITS = {"cross_entropy": "cross-entropy, nats per row", "mse": "mean squared er
 
 def loss_label(result: PathResult) -> str:
     """Return the loss and its unit, for an axis."""
+    name = loss_name(result)
+    return f"loss ({UNITS.get(name, labels.printable(name)[:40])})" if name else "loss"
+
+
+def loss_name(result: PathResult) -> str:
+    """Return what the engine called the loss, or "" if the result does not know."""
     plan = result.about.get("plan")
-    name = plan.get("loss") if isinstance(plan, dict) else None
-    if not isinstance(name, str):
-        return "loss"
-    return f"loss ({UNITS.get(name, labels.printable(name)[:40])})"
+    return str(plan.get("loss", "")) if isinstance(plan, dict) else ""
 
 
 def strength_axis(result: PathResult, places: list[int]) -> dict[str, Any]:
@@ -66,16 +69,28 @@ def _frame(values: Curve, train: Tensor, judged: list[int]) -> list[float] | Non
 
 def _shrinkage(result: PathResult, places: list[int]) -> dict[str, Any] | None:
     """The axis on top: exact zeros where there are any, else how much of the norm is left."""
-    norms, sparsity = _layers(result)
-    if not norms.shape[1]:
+    if not result.tensor_names:
         return None
-    if bool((sparsity.nan_to_num() > 0).any()):
-        weights = _sizes(result)
-        share = (sparsity * weights).sum(1) / weights.sum()
-        return {"title": "weights that are exactly zero", "percent": plain(100 * share[places])}
-    total = norms.square().sum(1).sqrt()
+    zeros = zero_share(result)
+    if zeros is not None:
+        return {"title": "weights that are exactly zero", "percent": plain(100 * zeros[places])}
+    total = total_norm(result)
     title = "weight norm left, no exact zeros"
     return {"title": title, "percent": plain(100 * (total / total[0])[places])}
+
+
+def total_norm(result: PathResult) -> Tensor:
+    """Return the norm (K,) of all penalized weights together, in the models of the folds."""
+    return result.norms.double().square().sum(-1).sqrt().mean((1, 2))
+
+
+def zero_share(result: PathResult) -> Tensor | None:
+    """Return the share (K,) of exact zeros in the models of the folds; None if there are none."""
+    sparsity = result.sparsity.double().mean((1, 2))
+    if not bool((sparsity.nan_to_num() > 0).any()):
+        return None
+    sizes = _sizes(result)
+    return (sparsity * sizes).sum(1) / sizes.sum()
 
 
 def layers(result: PathResult, places: list[int]) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-
 from shrinkage.choose import Choice, Verdict, curve, minimum, one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import number
@@ -77,14 +75,13 @@ def _headline(result: PathResult, judged: Verdict, best: Choice, kind: str) -> s
     if judged.answer == "did not help":
         return f"{kind} did not help"
     base = float(curve(result).mean[0])
-    share = f" by {-judged.difference / base:.2g}" if base > 0 else ""
-    if base > 0:
-        share = f" by {100 * -judged.difference / base:.2g} %"
+    percent = -100 * judged.difference / base if base > 0 else 0.0
+    share = f" by {percent:.{0 if percent >= 10 else 1}f} %" if percent else ""
     return f"{kind} helped: it lowered the loss{share}"
 
 
 def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> list[Step]:
-    steps = [_keep(result, judged, best, simple), *_beyond(result, best)]
+    steps = [*_keep(result, judged, best, simple), *_beyond(result, best)]
     steps += _training(result, best)
     lost = int((result.diverged >= 0).sum())
     if lost:
@@ -97,23 +94,26 @@ def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) ->
     return steps
 
 
-def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> Step:
+def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> list[Step]:
     """What the answer itself asks for."""
-    use = f"regularize(model, optimizer, {_call(result, best.strength)})"
     if judged.answer == "helped":
-        return Step(
-            f"Keep the penalty, at strength {number(best.strength)}{_twin(result, best)}:", use
-        )
+        text = f"Keep the penalty, at strength {number(best.strength)}{_twin(result, best)}:"
+        return [Step(text, _use(result, best))]
     if judged.answer == "did not help":
-        return Step(f"Train without it. {_gap(result)}")
-    text = "The data do not decide: the difference is no larger than its uncertainty. "
-    if simple.index > 0:
-        text += (
-            f"If smaller weights are worth something to you, strength {number(simple.strength)} "
-            "(one standard error) keeps the loss within one standard error of the best:"
-        )
-        return Step(text, f"regularize(model, optimizer, {_call(result, simple.strength)})")
-    return Step(text + "More rows, folds or seeds narrow the interval.")
+        return [Step(f"Train without it. {_gap(result)}")]
+    if math.isnan(judged.difference):
+        return []
+    mean = curve(result).mean
+    safe = simple if mean[simple.index] <= mean[0] else best
+    meanwhile = (
+        "Until then both are sound: no penalty, or strength "
+        f"{number(safe.strength)}{_twin(result, safe)}, where the loss was no higher:"
+    )
+    more = f"--folds {max(10, 2 * result.n_folds)} --seeds {max(5, 2 * len(result.seeds))}"
+    return [
+        Step("Measure more: folds and seeds narrow the interval.", f"shrinkage path ... {more}"),
+        Step(meanwhile, _use(result, safe)),
+    ]
 
 
 def _beyond(result: PathResult, best: Choice) -> list[Step]:
@@ -165,9 +165,9 @@ def _gap(result: PathResult) -> str:
     )
 
 
-def _call(result: PathResult, strength: float) -> str:
-    rounded = result.penalty.at(torch.tensor(strength).item() if strength else 0.0)
-    return repr(rounded.at(float(f"{strength:.2e}"))).partition("  #")[0]
+def _use(result: PathResult, choice: Choice) -> str:
+    penalty = repr(result.penalty.at(float(f"{choice.strength:.2e}"))).partition("  #")[0]
+    return f"regularize(model, optimizer, {penalty})"
 
 
 def _twin(result: PathResult, choice: Choice) -> str:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from shrinkage._classes import predicted
+from shrinkage.report.curves import loss_name
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result import PathResult
 
 BINS, MOST_CLASSES, MOST_POINTS, BARS = 10, 12, 300, 31
-SOFTMAX = {None, "cross_entropy", "CrossEntropyLoss"}
+SOFTMAX = {"", "cross_entropy", "CrossEntropyLoss"}
 SIGMOID = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
 
 
@@ -29,14 +30,9 @@ def out_of_fold(result: PathResult, places: list[int]) -> dict[str, Any]:
     }
 
 
-def _loss_name(result: PathResult) -> object:
-    plan = result.about.get("plan")
-    return plan.get("loss") if isinstance(plan, dict) else None
-
-
 def _are_logits(result: PathResult) -> bool:
     one = result.predictions.shape[-1] == 1
-    return _loss_name(result) in (SIGMOID if one else SOFTMAX)
+    return loss_name(result) in (SIGMOID if one else SOFTMAX)
 
 
 def _probabilities(result: PathResult, k: int) -> Tensor:
@@ -97,29 +93,31 @@ def _most_mistaken(result: PathResult, classes: int) -> list[int]:
 
 def _residuals(result: PathResult, places: list[int]) -> dict[str, Any]:
     """Predicted against observed for some rows, and the histogram of all residuals."""
-    targets = result.targets.double()
-    if result.predictions.shape[-1] != 1:
+    targets = result.targets.double().flatten()
+    n, outputs = len(result.targets), result.predictions.shape[-1]
+    if len(targets) != n * outputs:
         return {"points": [], "total": len(targets)}
-    outputs = result.predictions[places, ..., 0].double()
-    residuals = outputs - targets
     rows = evenly(len(targets), MOST_POINTS)
-    known = residuals[residuals.isfinite()]
-    if not len(known):
+    predictions = [result.predictions[k].flatten(1) for k in places]
+    drawn = [p[:, rows].double().mean(0) for p in predictions]
+    reaches = [(d - targets[rows]).abs().max() for d in drawn]
+    reach = next((float(r) for r in reaches if r.isfinite() and r > 0), None)
+    if reach is None:
         return {"points": [], "total": len(targets)}
-    reach = float(known.abs().quantile(0.999) if len(known) < 1e6 else known.abs().max()) or 1.0
     return {
         "total": len(targets),
         "observed": plain(targets[rows]),
-        "points": plain(outputs.mean(1)[:, rows]),
+        "points": [plain(d) for d in drawn],
         "reach": reach,
-        "bars": [_histogram(r, reach) for r in residuals],
-        "error": plain(residuals.square().mean((1, 2)).sqrt()),
+        "bars": [_histogram(p.double() - targets, reach) for p in predictions],
+        "error": [plain((p.double() - targets).square().mean().sqrt()) for p in predictions],
         "spread": plain(targets.std(correction=0)),
     }
 
 
-def _histogram(residuals: Tensor, reach: float) -> list[float | None]:
+def _histogram(residuals: Tensor, reach: float) -> list[float]:
+    """Percent of the residuals in each bar; the outermost hold what lies beyond."""
     known = residuals[residuals.isfinite()].clamp(-reach, reach)
     counts = torch.histc(known, BARS, -reach, reach) if len(known) else torch.zeros(BARS)
-    shares: list[float | None] = plain(100 * counts / max(len(known), 1))
+    shares: list[float] = plain(100 * counts / max(len(known), 1))
     return shares

@@ -11,6 +11,7 @@ from typing import Any
 from shrinkage import __version__, labels
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.findings import Findings, find
+from shrinkage.report.slices import best_path, knobs_table
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result import PathResult
 
@@ -33,6 +34,7 @@ def render(result: PathResult) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (assets / "page.html").read_text(encoding="utf-8")
     )
+    crossed, result = result, best_path(result)
     findings = find(result)
     places = shown_strengths(result, findings)
     return template.render(
@@ -42,10 +44,11 @@ def render(result: PathResult) -> str:
         script_digest=_digest(script),
         data=_escaped(numbers(result, findings, places)),
         title=title(result),
-        members=tables.members(result),
+        members=tables.members(crossed),
         findings=findings,
         choices=tables.choices_table(result, findings.choices),
         strengths=tables.strengths_table(result, places),
+        knobs=knobs_table(crossed),
         selection=tables.selection_table(result),
         facts=tables.facts(result),
         task=result.task,
@@ -79,7 +82,11 @@ def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[s
         "marks": [
             {"rule": rule, "place": places.index(choice.index)} for rule, choice in choices.items()
         ],
-        "readout": [[name, [texts[k] for k in places]] for name, texts in columns.items()],
+        "readout": [
+            [name, [texts[k] for k in places]]
+            for name, texts in columns.items()
+            if name != "diverged"
+        ],
         "validation": curves.validation(result, places, list(choices.values())),
         "layers": curves.layers(result, places),
         "learning": curves.learning(result, places),

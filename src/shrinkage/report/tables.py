@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
+from shrinkage.report.curves import loss_name, total_norm, zero_share
 from shrinkage.report.findings import RULES
 from shrinkage.result import PathResult
 
@@ -34,15 +35,12 @@ def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
     named: dict[int, list[str]] = {0: ["no penalty"]}
     for rule, choice in choices.items():
         named.setdefault(choice.index, []).append(RULES[rule])
-    head = ["", "strength", *columns, *tests]
+    strengths = [labels.number(s) for s in result.strengths.tolist()]
     rows = [
-        [
-            _capital(" = ".join(rules)),
-            labels.number(result.strengths[k].item()),
-            *(column[k] for column in (*columns.values(), *tests.values())),
-        ]
-        for k, rules in named.items()
+        [name, *(column[k] for k in named)]
+        for name, column in {"strength": strengths, **columns, **tests}.items()
     ]
+    head = ["", *(_capital(" = ".join(rules)) for rules in named.values())]
     note = "± one standard error over the folds"
     return Table(head, rows, note + ("; test: ± deviation over the seeds." if tests else "."))
 
@@ -65,22 +63,19 @@ def strength_columns(result: PathResult) -> dict[str, list[str]]:
     train = result.fit_loss.double().mean((1, 2))
     digits = _decimals(loss.standard_error)
     columns = {
-        "validation loss": _with_error(loss.mean, loss.standard_error, digits),
+        "validation loss": with_error(loss.mean, loss.standard_error),
         "training loss": [_fixed(v, digits) for v in train.tolist()],
         "gap": [_fixed(v, digits) for v in (loss.mean - train).tolist()],
     }
     if result.task == "classification":
         accuracy = curve(result, "accuracy")
         columns["accuracy"] = [_percent(v) for v in accuracy.mean.tolist()]
-    else:
-        explained = 1 - loss.mean / result.targets.double().var(correction=0)
-        columns["R²"] = [_fixed(v, 3) for v in explained.tolist()]
-    norms, zeros = result.norms.double(), result.sparsity.double()
-    columns["weight norm"] = [
-        _fixed(v, 2) for v in norms.square().sum(-1).sqrt().mean((1, 2)).tolist()
-    ]
-    if bool((zeros.nan_to_num() > 0).any()):
-        columns["zeros"] = [_percent(v) for v in zeros.mean((1, 2, 3)).tolist()]
+    elif loss_name(result) == "mse":
+        columns["R²"] = _explained(loss.mean, result.targets)
+    columns["weight norm"] = [_fixed(v, 2) for v in total_norm(result).tolist()]
+    zeros = zero_share(result)
+    if zeros is not None:
+        columns["exact zeros"] = [_percent(v) for v in zeros.tolist()]
     lost = (result.diverged >= 0).sum((1, 2))
     if bool(lost.any()):
         columns["diverged"] = [str(n) for n in lost.tolist()]
@@ -92,10 +87,12 @@ def _test_columns(result: PathResult) -> dict[str, list[str]]:
         return {}
     loss = result.test_metric().double()
     spread = loss.std(1) if loss.shape[1] > 1 else torch.full_like(loss[:, 0], torch.nan)
-    columns = {"test loss": _with_error(loss.mean(1), spread, _decimals(spread))}
+    columns = {"test loss": with_error(loss.mean(1), spread)}
     if result.task == "classification":
         accuracy = result.test_metric("accuracy").mean(1)
         columns["test accuracy"] = [_percent(v) for v in accuracy.tolist()]
+    elif loss_name(result) == "mse":
+        columns["test R²"] = _explained(loss.mean(1), result.refit.test_targets)
     return columns
 
 
@@ -106,15 +103,15 @@ def selection_table(result: PathResult) -> Table:
         rows = [
             [
                 labels.printable(str(row.get("name", "")))[:80],
-                "penalized" if row.get("penalized") else "free",
+                "yes" if row.get("penalized") else "no",
                 f"{row['numbers']:,}" if isinstance(row.get("numbers"), int) else "",
                 labels.printable(str(row.get("why", "")))[:120],
             ]
             for row in known[:MOST_ROWS]
         ]
-        return Table(["tensor", "", "numbers", "why"], rows, _more(len(known)))
-    rows = [[labels.printable(name)[:80], "penalized"] for name in result.tensor_names[:MOST_ROWS]]
-    return Table(["tensor", ""], rows, _more(len(result.tensor_names)))
+        return Table(["tensor", "penalized", "numbers", "why"], rows, _more(len(known)))
+    rows = [[labels.printable(name)[:80], "yes"] for name in result.tensor_names[:MOST_ROWS]]
+    return Table(["tensor", "penalized"], rows, _more(len(result.tensor_names)))
 
 
 def facts(result: PathResult) -> list[tuple[str, str]]:
@@ -123,9 +120,10 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
     data = _mapping(about.get("data"))
     rows: list[tuple[str, object]] = [
         ("command", about.get("command")),
-        ("data", _listed(data, ("name", "rows", "test_rows", "features", "outputs", "task"))),
+        ("data", _data(data)),
         ("data sha256", data.get("sha256")),
         ("penalty", repr(result.penalty.at(1.0)).partition("(")[0] + _how(plan)),
+        ("knobs", _listed(_mapping(about.get("knobs")))),
         ("optimizer", plan.get("optimizer")),
         ("scheduler", plan.get("scheduler")),
         ("loss", plan.get("loss")),
@@ -146,7 +144,15 @@ def members(result: PathResult) -> str:
     """Return how many trainings the path is made of."""
     K, F, S = result.diverged.shape
     refits = f", and {K * S:,} refits on all rows" if result.refit else ""
-    return f"{K:,} strengths × {F} folds × {S} seeds = {K * F * S:,} trainings{refits}"
+    what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
+    grid = f"{K:,} {labels.printable(what)} × {F} folds × {S} seeds"
+    return f"{grid} = {K * F * S:,} trainings{refits}"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    sizes = {"rows": "training rows", "test_rows": "test rows", "features": "features"}
+    known = [f"{data[n]:,} {what}" for n, what in sizes.items() if isinstance(data.get(n), int)]
+    return ", ".join([str(data.get("name", "")), *known]).strip(", ")
 
 
 def _how(plan: Mapping[str, Any]) -> str:
@@ -167,21 +173,29 @@ def _clean(value: object, most: int = 4000) -> str:
     return "\n".join(labels.printable(line) for line in lines)
 
 
+def _explained(mean_square: Tensor, targets: Tensor) -> list[str]:
+    variance = targets.double().var(0, correction=0).mean()
+    return [_fixed(v, 3) for v in (1 - mean_square / variance).tolist()]
+
+
 def _more(n: int) -> str:
     return f"The first {MOST_ROWS} of {n:,} tensors." if n > MOST_ROWS else ""
 
 
 def _decimals(errors: Tensor) -> int:
-    """Decimals that show two digits of the smallest error, 2 to 6 of them."""
+    """Decimals that show two digits of the smallest error, 2 to 5 of them."""
     seen = [e for e in errors.tolist() if math.isfinite(e) and e > 0]
-    return min(6, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
+    return min(5, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
 
 
-def _with_error(values: Tensor, errors: Tensor, digits: int) -> list[str]:
-    pairs = zip(values.tolist(), errors.tolist(), strict=True)
+def with_error(values: Tensor, errors: Tensor) -> list[str]:
+    """Return each value with its error, to two digits of the smallest error."""
+    digits = _decimals(errors)
     return [
-        f"{_fixed(v, digits)} ± {e:.{digits}f}" if math.isfinite(v + e) else _fixed(v, digits)
-        for v, e in pairs
+        f"{_fixed(v, digits)} ±\N{NO-BREAK SPACE}{e:.{digits}f}"
+        if math.isfinite(v + e)
+        else _fixed(v, digits)
+        for v, e in zip(values.tolist(), errors.tolist(), strict=True)
     ]
 
 

@@ -100,7 +100,7 @@ function linear(low, high, from, to, count = 5) {
   const scale = (value) => (known(value) ? from + ((value - low) / span) * (to - from) : null);
   const raw = span / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.75);
   scale.ticks = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * span; i += 1) {
     scale.ticks.push([i * step, decimal(i * step, step)]);
@@ -111,7 +111,7 @@ function linear(low, high, from, to, count = 5) {
 function logarithmic(low, high, from, to) {
   const inner = linear(Math.log10(low), Math.log10(high), from, to);
   const scale = (value) => (known(value) && value > 0 ? inner(Math.log10(value)) : null);
-  const factors = high / low > 50 ? [1] : [1, 2, 5];
+  const factors = high / low > 300 ? [1] : high / low > 30 ? [1, 3] : [1, 2, 5];
   scale.ticks = [];
   for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p += 1) {
     for (const factor of factors) {
@@ -123,8 +123,9 @@ function logarithmic(low, high, from, to) {
 }
 
 function decimal(value, step) {
+  if (Math.abs(value) < step * 1e-6) return "0";
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  if (digits > 5 || Math.abs(value) >= 1e6) return value === 0 ? "0" : value.toExponential(0).replace("-", "−");
+  if (digits > 5 || Math.abs(value) >= 1e6) return value.toExponential(0).replace("-", "−");
   return value.toFixed(digits).replace(/^-/, "−");
 }
 
@@ -204,7 +205,7 @@ function touch(root, xs, box) {
 }
 
 function nowLine(root, x, top, bottom) {
-  add(root, "path", { d: `M${x} ${top}V${bottom}`, class: "now" });
+  add(root, "rect", { x: x - 4, y: top, width: 8, height: bottom - top, class: "now" });
   add(root, "path", { d: `M${x - 5} ${bottom + 8}h10l-5 -8z`, class: "fill ink" });
 }
 

@@ -25,15 +25,15 @@ function drawEffect() {
     (root, full) => {
       const width = Math.min(full, 680);
       const reach = Math.max(Math.abs(low), Math.abs(high)) * 1.25;
-      const scale = linear(-reach, reach, 8, width - 8, width < 500 ? 4 : 6);
+      const scale = linear(-reach, reach, 24, width - 24, 5);
       const zero = scale(0);
       add(root, "text", { x: zero - 12, y: 14, class: "end" }, "← better than no penalty");
       add(root, "text", { x: zero + 12, y: 14 }, "worse →");
       add(root, "path", { d: `M${scale(low)} 42H${scale(high)}M${scale(low)} 35v14M${scale(high)} 35v14`, class: "line accent" });
       add(root, "circle", { cx: scale(difference), cy: 42, r: 6.5, class: "fill accent" });
-      add(root, "path", { d: `M${zero} 4V62`, class: "now" });
+      add(root, "path", { d: `M${zero} 4V62`, class: "zero" });
       horizontalAxis(root, scale, 62, width < 500 ? "difference in loss, 95 % interval"
-        : "difference in validation loss to no penalty, with its 95 % interval", width / 2, 8, width - 8);
+        : "difference in validation loss to no penalty, with its 95 % interval", width / 2, 24, width - 24);
       return 106;
     });
 }
@@ -52,21 +52,26 @@ function drawValidation() {
     ["band", "gap", "generalization gap"],
     ["line", "line blue thin dashed", "validation without a penalty"],
   ]);
+  const beyond = valid.filter((value) => known(value) && value > frame[1]);
+  const leftOut = valid.filter((value) => !known(value)).length;
+  byId("validation-note").textContent = [
+    beyond.length ? `${beyond.length} of ${valid.length} strengths lie above the frame, up to ${short(Math.max(...beyond))}.` : "",
+    leftOut ? `${leftOut} of ${valid.length} strengths are left out, because training diverged.` : "",
+    data.total > valid.length ? `${valid.length} of ${data.total.toLocaleString("en")} strengths are shown, evenly chosen.` : "",
+  ].join(" ");
   panel(host, "validation and training loss against strength", (root, width, k) => {
     const narrow = width < 560;
     const left = 56;
     const right = width - 12;
-    const found = marks();
+    const found = marks().reverse();
     const high = 20 * found.length + (top ? 46 : 10);
     const bottom = high + (narrow ? 260 : 330);
     const scale = strengthScale(left, right);
     const { xs } = scale;
     const y = linear(frame[0], frame[1], bottom, high, narrow ? 5 : 7);
     verticalAxis(root, y, left, right);
-    add(root, "text", { x: 0, y: high - 12, class: "title" }, "");
     add(root, "text", { x: 13, y: (high + bottom) / 2, class: "middle", transform: `rotate(-90 13 ${(high + bottom) / 2})` }, data.loss);
     strengthAxis(root, scale, bottom, left, right);
-    if (top) topAxis(root, scale, top, high, left, right, narrow);
     const inside = add(root, "svg", { class: "clip", x: left, y: high, width: right - left, height: bottom - high,
       viewBox: `${left} ${high} ${right - left} ${bottom - high}` });
     const v = valid.map(y);
@@ -87,11 +92,9 @@ function drawValidation() {
       if (known(v[i])) add(inside, "circle", { cx: x, cy: v[i], r: radius, class: i ? "fill blue" : "open blue" });
       if (known(t[i]) && (!i || xs.length < 8)) add(inside, "circle", { cx: x, cy: t[i], r: radius, class: i ? "fill faint" : "open faint" });
     });
-    const beyond = valid.filter((value) => known(value) && value > frame[1]);
-    if (beyond.length) {
-      add(root, "text", { x: right - 4, y: high + 16, class: "end halo" }, `above the frame: up to ${short(Math.max(...beyond))}`);
-    }
-    found.forEach((mark, row) => markLine(root, xs[mark.place], 14 + 20 * row, bottom, mark, left, right));
+    found.forEach((mark, row) => add(root, "path", { d: `M${xs[mark.place]} ${6 + 20 * row}V${bottom}`, class: `line thin ${mark.color}` }));
+    if (top) topAxis(root, scale, top, high, left, right, narrow);
+    found.forEach((mark, row) => markLabel(root, xs[mark.place], 16 + 20 * row, mark, row ? xs[found[row - 1].place] : right, left));
     nowLine(root, xs[k], high, bottom);
     gapLabel(root, xs[k], v[k], t[k], valid[k] - train[k], high, right);
     touch(root, xs, { x: left, y: high, width: right - left, height: bottom - high + 24 });
@@ -102,21 +105,22 @@ function drawValidation() {
 function topAxis(root, scale, top, y, left, right, narrow) {
   const room = narrow ? 52 : 64;
   let free = -Infinity;
-  add(root, "text", { x: left, y: y - 28, class: "" }, narrow ? top.title.split(",")[0] : top.title);
+  add(root, "text", { x: left, y: y - 28, class: "halo" }, narrow ? top.title.split(",")[0] : top.title);
   scale.xs.forEach((x, i) => {
     if (x < free || !known(top.percent[i])) return;
     free = x + room;
     add(root, "path", { d: `M${x} ${y - 4}v4`, class: "axis" });
-    add(root, "text", { x, y: y - 9, class: "middle" }, `${Math.round(top.percent[i])} %`);
+    add(root, "text", { x, y: y - 9, class: "middle halo" }, `${Math.round(top.percent[i])} %`);
   });
   add(root, "path", { d: `M${left} ${y}H${right}`, class: "rule" });
 }
 
-function markLine(root, x, y, bottom, mark, left, right) {
-  add(root, "path", { d: `M${x} ${y - 8}V${bottom}`, class: `line thin ${mark.color}` });
+// Marks come from the right, each a row lower, so that a label meets no line of another mark.
+function markLabel(root, x, y, mark, next, left) {
   const label = `${mark.name} ${data.strengths.labels[mark.place]}`;
-  const reads = right - x > 7 * label.length;
-  add(root, "text", { x: reads ? x + 6 : x - 6, y: y + 2, class: `${mark.color} halo${reads ? "" : " end"}` }, label);
+  const width = 7 * label.length;
+  const reads = next - x > width || x - left < width;
+  add(root, "text", { x: reads ? x + 6 : x - 6, y, class: `${mark.color} halo${reads ? "" : " end"}` }, label);
 }
 
 function gapLabel(root, x, valid, train, gap, high, right) {
@@ -134,7 +138,8 @@ function drawLayers() {
   const caption = byId("layers-caption");
   if (!total) {
     caption.textContent = "No tensor was penalized in this run.";
-    byId("norms").hidden = byId("zeros").hidden = true;
+    byId("norms").hidden = true;
+    byId("zeros").hidden = true;
     return;
   }
   const thinned = names.length < total ? ` ${names.length} of ${total.toLocaleString("en")} tensors are drawn, evenly chosen.` : "";
@@ -143,8 +148,8 @@ function drawLayers() {
   legend(byId("layers-legend"), named.map((p) => ["line", "line", names[p], colors[p]]));
   overStrengths(byId("norms"), "Frobenius norm", norms, colors, null);
   if (zeros) overStrengths(byId("zeros"), "exact zeros", zeros, colors, 100);
-  else byId("zeros").hidden = true;
-  if (!zeros) byId("zeros").parentElement.classList.add("single");
+  else byId("zeros").parentElement.hidden = true;
+  if (!zeros) byId("norms").closest(".pair").classList.add("single");
 }
 
 function overStrengths(host, title, lines, colors, ceiling) {
@@ -165,7 +170,7 @@ function overStrengths(host, title, lines, colors, ceiling) {
     nowLine(root, scale.xs[k], high, bottom);
     lines.forEach((series, p) => {
       const points = scale.xs.map((x, i) => [x, y(series[i])]);
-      line(root, points.slice(1), lines.length > 12 ? "thin" : "").style.stroke = colors[p];
+      line(root, points.slice(1), lines.length > 12 ? "series thin" : "series").style.stroke = colors[p];
       const dot = (i, classes, r) => {
         if (!known(points[i][1])) return;
         const node = add(root, "circle", { cx: points[i][0], cy: points[i][1], r, class: classes });
@@ -183,7 +188,7 @@ function overStrengths(host, title, lines, colors, ceiling) {
 function drawLearning() {
   const host = byId("learning");
   const { epochs, train, valid, low, high } = data.learning;
-  const fixed = [{ place: 0, name: "no penalty", color: "blue" }, ...marks().filter((mark) => mark.place > 0)];
+  const fixed = [{ place: 0, name: "no penalty", color: "ink" }, ...marks().filter((mark) => mark.place > 0)];
   const shown = fixed.map((mark) => mark.place);
   const values = finite(shown.flatMap((k) => [train[k], low[k], high[k]]));
   if (!values.length) {
@@ -194,7 +199,7 @@ function drawLearning() {
   const smallest = Math.min(...values);
   const largest = Math.max(...values);
   const log = smallest > 0 && largest / smallest > 8;
-  const draw = (place, name, index) => (root, width, k) => {
+  const draw = (place, name, color, index) => (root, width, k) => {
     const at = place ?? k;
     const [left, right, top, bottom] = [44, width - 10, 44, 204];
     const y = log ? logarithmic(smallest / 1.1, largest * 1.1, bottom, top)
@@ -203,7 +208,7 @@ function drawLearning() {
     if (epochs.length === 1) x.ticks = [[epochs[0], String(epochs[0])]];
     x.ticks = x.ticks.filter(([value]) => Number.isInteger(value));
     verticalAxis(root, y, left, right);
-    add(root, "text", { x: 0, y: 14, class: "title" }, name);
+    add(root, "text", { x: 0, y: 14, class: `title ${color}` }, name);
     add(root, "text", { x: 0, y: 31 }, `strength ${data.strengths.labels[at]}`);
     horizontalAxis(root, x, bottom, index ? "epoch" : `epoch${log ? " (loss on a log scale)" : ""}`, (left + right) / 2, left, right);
     const xs = epochs.map((epoch) => (epochs.length > 1 ? x(epoch) : (left + right) / 2));
@@ -218,10 +223,10 @@ function drawLearning() {
     if (!finite([valid[at]]).length) add(root, "text", { x: (left + right) / 2, y: (top + bottom) / 2, class: "middle" }, "diverged");
     return bottom + 44;
   };
-  fixed.forEach(({ place, name }, index) => {
-    panel(put(host, "div"), `learning curves, ${name}`, draw(place, capital(name), index));
+  fixed.forEach(({ place, name, color }, index) => {
+    panel(put(host, "div"), `learning curves, ${name}`, draw(place, capital(name), color, index));
   });
-  panel(put(host, "div", undefined, { id: "learning-now" }), "learning curves at the slider's strength", draw(null, "Slider", 1));
+  panel(put(host, "div", undefined, { id: "learning-now" }), "learning curves at the slider's strength", draw(null, "Selected", "ink", 1));
 }
 
 function capital(text) {

@@ -10,6 +10,7 @@ function drawCalibration() {
     empty(host, "No calibration: with this loss the outputs are not known to be logits, so they say no probability.");
     return;
   }
+  byId("calibration-note").textContent = "Each dot is as large as its share of the rows; open and gray: no penalty. On the diagonal the model is right as often as it is sure.";
   panel(host, "how often the model is right when it is so sure", (root, width, k) => {
     const { bins, error, confidence, accuracy } = data.calibration[k];
     const [left, right, top] = [50, width - 12, 56];
@@ -34,24 +35,26 @@ function drawCalibration() {
     };
     if (k) draw(data.calibration[0].bins, "faint", false);
     draw(bins, "blue", true);
-    add(root, "text", { x: left, y: bottom + 62 }, `dots: as large as their share of rows${k ? "; open and gray: no penalty" : ""}`);
-    return bottom + 70;
+    return bottom + 44;
   });
 }
 
 function drawConfusion() {
   const host = byId("confusion");
   const { classes, total, counts } = data.confusion;
-  panel(host, "rows by true and predicted class", (root, width, k) => {
-    const [left, right, top] = [50, width - 12, 56];
-    const bottom = top + (right - left);
-    const size = (right - left) / classes.length;
+  byId("confusion-note").textContent = `Numbers of rows, mean over seeds.${classes.length < total
+    ? ` Shown are the ${classes.length} most mistaken of ${total.toLocaleString("en")} classes.` : ""}`;
+  panel(host, "rows by true and predicted class", (root, full, k) => {
+    const [left, top] = [50, 56];
+    const size = Math.min((full - 12 - left) / classes.length, 110);
+    const right = left + size * classes.length;
+    const bottom = top + size * classes.length;
     const rows = counts[k].map((row) => row.map((value) => value ?? 0));
     const all = rows.flat().reduce((sum, value) => sum + value, 0);
-    const right_ = rows.reduce((sum, row, i) => sum + row[i], 0);
+    const hits = rows.reduce((sum, row, i) => sum + row[i], 0);
     add(root, "text", { x: 0, y: 14, class: "title" }, "Confusion");
     add(root, "text", { x: 0, y: 34 }, all
-      ? `${percent(right_ / all)} right, ${Math.round(all - right_).toLocaleString("en")} of ${Math.round(all).toLocaleString("en")} rows wrong`
+      ? `${percent(hits / all)} right, ${Math.round(all - hits).toLocaleString("en")} of ${Math.round(all).toLocaleString("en")} rows wrong`
       : "no predictions: training diverged");
     rows.forEach((row, i) => {
       const sum = row.reduce((a, b) => a + b, 0) || 1;
@@ -70,9 +73,7 @@ function drawConfusion() {
     });
     add(root, "text", { x: (left + right) / 2, y: bottom + 38, class: "middle" }, "predicted class");
     add(root, "text", { x: 14, y: (top + bottom) / 2, class: "middle", transform: `rotate(-90 14 ${(top + bottom) / 2})` }, "true class");
-    const note = classes.length < total ? `the ${classes.length} most mistaken of ${total.toLocaleString("en")} classes; ` : "";
-    add(root, "text", { x: left, y: bottom + 62 }, `${note}rows, mean over seeds`);
-    return bottom + 70;
+    return bottom + 44;
   });
 }
 
@@ -100,11 +101,11 @@ function drawResiduals() {
     points[k].forEach((value, i) => {
       if (known(value)) add(inside, "circle", { cx: x(observed[i]), cy: y(value), r: 3, class: "fill blue point" });
     });
-    if (observed.length < total) {
-      add(root, "text", { x: left, y: bottom + 62 }, `${observed.length} of ${total.toLocaleString("en")} rows, evenly chosen`);
-    }
-    return bottom + 70;
+    return bottom + 44;
   });
+  byId("observed-note").textContent = observed.length < total
+    ? `${observed.length} of ${total.toLocaleString("en")} rows are drawn, evenly chosen; mean over seeds.` : "Mean over seeds.";
+  byId("residuals-note").textContent = "Rows and seeds together; the outermost bars also hold what lies beyond them.";
   const tallest = Math.max(...finite([bars])) || 1;
   panel(byId("residuals"), "histogram of predicted minus observed", (root, width, k) => {
     const [left, right, top] = [50, width - 12, 56];
@@ -123,6 +124,6 @@ function drawResiduals() {
     }
     horizontalAxis(root, x, bottom, "predicted − observed", (left + right) / 2, left, right);
     add(root, "path", { d: `M${x(0)} ${top}V${bottom}`, class: "line thin dashed faint" });
-    return bottom + 70;
+    return bottom + 44;
   });
 }

@@ -33,9 +33,12 @@ function setUpDial() {
   slider.max = data.strengths.labels.length - 1;
   slider.disabled = data.strengths.labels.length < 2;
   slider.addEventListener("input", () => select(Number(slider.value)));
-  const jumps = [{ place: 0, name: "0", title: "no penalty" },
-    ...data.marks.map(({ rule, place }) => ({ place, name: RULES[rule].short, title: RULES[rule].name }))];
-  for (const { place, name, title } of jumps) {
+  const names = new Map([[0, [["0", "no penalty"]]]]);
+  for (const { rule, place } of data.marks) {
+    names.set(place, [...(names.get(place) ?? []), [RULES[rule].short, RULES[rule].name]]);
+  }
+  for (const [place, words] of names) {
+    const [name, title] = [0, 1].map((i) => words.map((word) => word[i]).join(" = "));
     const button = put(byId("jumps"), "button", name, { type: "button", title });
     button.dataset.place = place;
     button.addEventListener("click", () => select(place));

@@ -1,0 +1,43 @@
+"""Strengths crossed with other knobs: the page shows the best path, and a table of all."""
+
+from __future__ import annotations
+
+import math
+
+from shrinkage import labels
+from shrinkage.choose import curve, minimum
+from shrinkage.errors import ShrinkageError
+from shrinkage.points import combinations
+from shrinkage.report.tables import MOST_ROWS, Table, with_error
+from shrinkage.result import PathResult
+
+
+def best_path(result: PathResult) -> PathResult:
+    """Return the path of strengths through the best point of all; the first if none is known."""
+    if not result.knobs:
+        return result
+    try:
+        return result.slice(**minimum(result).knobs)
+    except ShrinkageError:
+        return result.slice(**{name: values[0].item() for name, values in result.knobs.items()})
+
+
+def knobs_table(result: PathResult) -> Table | None:
+    """Return the best strength of every combination of knobs, best first; None without knobs."""
+    if not result.knobs:
+        return None
+    loss = curve(result)
+    mean, shown = loss.mean.nan_to_num(nan=math.inf), with_error(loss.mean, loss.standard_error)
+    paths = [points[mean[points].argmin()] for points in combinations(result.knobs, len(mean))]
+    best = sorted((int(point) for point in paths), key=lambda point: float(mean[point]))
+    rows = [
+        [
+            ", ".join(f"{labels.printable(n)} {v[k].item():g}" for n, v in result.knobs.items()),
+            labels.number(result.strengths[k].item()),
+            shown[k],
+        ]
+        for k in best[:MOST_ROWS]
+    ]
+    note = "The page shows the first; being the best of several, its loss is a little too good."
+    more = f" {len(best) - MOST_ROWS:,} more are left out." if len(best) > MOST_ROWS else ""
+    return Table(["knobs", "best strength", "validation loss"], rows, note + more)
