@@ -84,23 +84,27 @@ class Paper:
 
 
 @contextmanager
-def paper(ax: Any, heights: Sequence[float], width: float, height: float) -> Iterator[Paper]:
+def paper(
+    ax: Any, heights: Sequence[float], width: float, height: float, columns: int = 1
+) -> Iterator[Paper]:
     """Take the given axes, or make a figure, and hold our style while drawing.
 
     Args:
         ax: None; as many axes as panels; or a figure or subfigure to put the panels in.
-        heights: Relative heights of the panels, which share one horizontal axis.
+        heights: Relative heights of the panels, which share one horizontal axis if one column.
         width: Of a figure to make, in inches; its height too.
         height: See there.
+        columns: Panels side by side.
     """
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
+    panels = len(heights) * columns
     if ax is not None and not isinstance(ax, FigureBase):
         axes = [ax] if isinstance(ax, Axes) else list(getattr(ax, "flat", ax))
-        if len(axes) != len(heights) or not all(isinstance(one, Axes) for one in axes):
+        if len(axes) != panels or not all(isinstance(one, Axes) for one in axes):
             raise ShrinkageError(
-                f"ax={ax!r:.80} does not fit: give {len(heights)} axes from top to bottom, a "
+                f"ax={ax!r:.80} does not fit: give {panels} axes from top to bottom, a "
                 "figure or subfigure to put them in, or None for a new figure."
             )
         with style(own_figure=False):
@@ -117,7 +121,9 @@ def paper(ax: Any, heights: Sequence[float], width: float, height: float) -> Ite
 
             ax = Figure(figsize=(width, height), dpi=150, layout="constrained")
             FigureCanvasAgg(ax)
-        made = ax.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
+        made = ax.subplots(
+            len(heights), columns, sharex=columns == 1, height_ratios=heights, squeeze=False
+        )
         root = made.flat[0].get_figure(root=True)
         yield Paper(root, list(made.flat), colors, False, width < COLUMN)
 
