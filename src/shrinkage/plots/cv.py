@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shrinkage.choose import Curve, curve, measure, minimum, one_standard_error
 from shrinkage.labels import number
+from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
@@ -55,7 +56,7 @@ class CVDisplay(Display):
     frame: tuple[float, float] | None = None
 
     @classmethod
-    def from_result(cls, result: PathResult, metric: str = "loss") -> CVDisplay:
+    def from_result(cls, result: PathResult, metric: Metric = "loss") -> CVDisplay:
         """Take from a result what the drawing shows.
 
         Raises:
@@ -134,7 +135,7 @@ class CVDisplay(Display):
 
 
 def plot_cv(
-    result: PathResult, metric: str = "loss", *, ax: Any = None, width: float = _ink.PAGE
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = _ink.PAGE
 ) -> CVDisplay:
     """Draw the cross-validation curve of a path.
 
@@ -162,7 +163,7 @@ def plot_cv(
     return CVDisplay.from_result(result, metric).plot(ax, width=width)
 
 
-def best_path(result: PathResult, metric: str) -> PathResult:
+def best_path(result: PathResult, metric: Metric) -> PathResult:
     """Return the path through the best point, where strengths were crossed with other knobs."""
     return result.slice(**minimum(result, metric).knobs) if result.knobs else result
 
@@ -173,7 +174,7 @@ def penalty_name(result: PathResult) -> str:
     return type(result.penalty).__name__ + (f" at {knobs}" if knobs else "")
 
 
-def chosen(result: PathResult, metric: str) -> dict[str, float]:
+def chosen(result: PathResult, metric: Metric) -> dict[str, float]:
     """Return the strength by name of each rule that can be applied."""
     marks = {"minimum": minimum(result, metric).strength}
     if result.n_folds > 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.labels import number
+from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots._strength_axis import SHORT
@@ -45,7 +46,7 @@ class LearningCurvesDisplay(Display):
     standard_error: Tensor
 
     @classmethod
-    def from_result(cls, result: PathResult, metric: str = "loss") -> LearningCurvesDisplay:
+    def from_result(cls, result: PathResult, metric: Metric = "loss") -> LearningCurvesDisplay:
         """Take the curves at strength 0 and at the strengths that ``metric`` chooses.
 
         Raises:
@@ -126,7 +127,7 @@ class LearningCurvesDisplay(Display):
 
 
 def plot_learning_curves(
-    result: PathResult, metric: str = "loss", *, ax: Any = None, width: float = _ink.PAGE
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = _ink.PAGE
 ) -> LearningCurvesDisplay:
     """Draw training and held-out loss by epoch, at strength 0 and at the chosen strengths.
 

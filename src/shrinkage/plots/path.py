@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shrinkage.choose import verdict
 from shrinkage.labels import number, printable
+from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots.cv import CVDisplay, best_path, penalty_name, strength_label
@@ -41,17 +42,17 @@ class PathDisplay(Display):
     caption: str
 
     @classmethod
-    def from_result(cls, result: PathResult, metric: str = "loss") -> PathDisplay:
+    def from_result(cls, result: PathResult, metric: Metric = "loss") -> PathDisplay:
         """Take from a result what the drawing shows.
 
         Raises:
             ShrinkageError: The metric is unknown, or every strength diverged.
         """
-        result = best_path(result, metric)
-        cv = CVDisplay.from_result(result, metric)
         headline = "No verdict: one fold has no variance over folds."
         if result.n_folds > 1:
             headline = verdict(result, metric=metric).sentence
+        result = best_path(result, metric)
+        cv = CVDisplay.from_result(result, metric)
         data = result.about.get("data")
         name = str(data.get("name", ""))[:60] if isinstance(data, dict) else ""
         kind, beyond = penalty_name(result), ""
@@ -109,7 +110,7 @@ class PathDisplay(Display):
 
 
 def plot_path(
-    result: PathResult, metric: str = "loss", *, ax: Any = None, width: float = 8.0
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = 8.0
 ) -> PathDisplay:
     """Draw a path: its verdict, the cross-validation curve, and below it the weights.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.labels import short_names
+from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
@@ -49,7 +50,7 @@ class WeightsDisplay(Display):
     penalty: str
 
     @classmethod
-    def from_result(cls, result: PathResult, metric: str = "loss") -> WeightsDisplay:
+    def from_result(cls, result: PathResult, metric: Metric = "loss") -> WeightsDisplay:
         """Take from a result what the drawing shows: means over folds and seeds.
 
         Raises:
@@ -128,7 +129,7 @@ class WeightsDisplay(Display):
 
 
 def plot_weights(
-    result: PathResult, metric: str = "loss", *, ax: Any = None, width: float = _ink.PAGE
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = _ink.PAGE
 ) -> WeightsDisplay:
     """Draw the norm of every penalized tensor over the strengths, and its exact zeros if any.
 
