@@ -213,7 +213,7 @@ def test_manifest_tells_command_data_and_versions(
     [
         (["--data", "digit"], "did you mean 'digits'"),
         (["--penalty", "l3"], "elastic_net, group_lasso, l1, l2"),
-        (["--model", "cnn"], "mlp:128"),
+        (["--model", "net"], "mlp:128"),
         (["--select", "nothing*"], "nearest names: 0.weight"),
         (["--how", "magic"], "coupled"),
         (["--optimizer", "lbfgs"], "adamw"),

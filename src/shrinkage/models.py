@@ -1,13 +1,15 @@
-"""Small models to start with: the tutorial's network, other perceptrons, and a linear model."""
+"""Small models to start with, and the door to the user's own."""
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from shrinkage._own_model import own_model
 from shrinkage.errors import ShrinkageError
 
 
@@ -29,13 +31,16 @@ def tutorial_net(features: int, classes: int, hidden: int = 128) -> nn.Sequentia
     return perceptron(features, classes, (hidden,))
 
 
-def perceptron(features: int, outputs: int, widths: Sequence[int]) -> nn.Sequential:
+def perceptron(
+    features: int, outputs: int, widths: Sequence[int], dropout: float = 0.0
+) -> nn.Sequential:
     """Linear layers with ReLU between them.
 
     Args:
         features: inputs per row.
         outputs: logits or values per row.
         widths: units of each hidden layer.
+        dropout: probability that a hidden unit is left out of a training step.
 
     Shape:
         input: (N, features). output: (N, outputs).
@@ -53,8 +58,39 @@ def perceptron(features: int, outputs: int, widths: Sequence[int]) -> nn.Sequent
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Linear(features, width), nn.ReLU()]
+        layers += [nn.Dropout(dropout)] if dropout else []
         features = width
     return nn.Sequential(*layers, nn.Linear(features, outputs))
+
+
+def convolutional(shape: Sequence[int], outputs: int, channels: Sequence[int]) -> nn.Sequential:
+    """Convolutions of 3 x 3 with ReLU, each followed by 2 x 2 pooling, then a linear layer.
+
+    Args:
+        shape: height and width, or channels, height and width of the images, which come in flat.
+        outputs: logits or values per row.
+        channels: channels of each convolution.
+
+    Shape:
+        input: (N, height * width * channels). output: (N, outputs).
+
+    Example:
+        >>> convolutional((8, 8), 10, (4,))
+        Sequential(
+          (0): Unflatten(dim=1, unflattened_size=(1, 8, 8))
+          (1): Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+          (2): ReLU()
+          (3): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+          (4): Flatten(start_dim=1, end_dim=-1)
+          (5): Linear(in_features=64, out_features=10, bias=True)
+        )
+    """
+    before, height, width = (1, *shape)[-3:]
+    layers: list[nn.Module] = [nn.Unflatten(1, (before, height, width))]
+    for after in channels:
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        before, height, width = after, height // 2, width // 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, outputs))
 
 
 def linear(features: int, outputs: int) -> nn.Linear:
@@ -74,16 +110,21 @@ def linear(features: int, outputs: int) -> nn.Linear:
     return nn.Linear(features, outputs)
 
 
-def make_model(spec: str, features: int, outputs: int) -> Callable[[], nn.Module]:
+def make_model(
+    spec: str, features: int, outputs: int, shape: Sequence[int] = ()
+) -> Callable[[], nn.Module]:
     """Factory of the model that a short text describes; each call draws new initial weights.
 
     Args:
-        spec: "linear", or "mlp:" and the widths of the hidden layers, such as "mlp:512,512".
+        spec: "linear"; "mlp:" and the widths of the hidden layers, such as "mlp:512,512", with
+            dropout as "mlp:512,512,dropout=0.5"; "cnn", or "cnn:" and the channels of its
+            convolutions; or "package.module:factory", see :func:`own_model`.
         features: inputs per row.
         outputs: logits or values per row.
+        shape: shape of a row before it was flattened, for "cnn".
 
     Raises:
-        ShrinkageError: any other text.
+        ShrinkageError: any other text, or images that "cnn" cannot take.
 
     Example:
         >>> make_model("mlp:128", features=784, outputs=10)()
@@ -93,12 +134,43 @@ def make_model(spec: str, features: int, outputs: int) -> Callable[[], nn.Module
           (2): Linear(in_features=128, out_features=10, bias=True)
         )
     """
+    kind, _, rest = spec.partition(":")
     if spec == "linear":
         return functools.partial(linear, features, outputs)
-    if re.fullmatch(r"mlp:[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", spec):
-        widths = tuple(int(width) for width in spec.removeprefix("mlp:").split(","))
-        return functools.partial(perceptron, features, outputs, widths)
+    if kind == "mlp" and (read := re.fullmatch(rf"({_WIDTHS})(?:,dropout=(0?\.[0-9]+))?", rest)):
+        dropout = float(read[2] or 0)
+        return functools.partial(perceptron, features, outputs, _numbers(read[1]), dropout)
+    if kind == "cnn" and re.fullmatch(_WIDTHS, rest or "16,32") and spec != "cnn:":
+        channels = _numbers(rest or "16,32")
+        return functools.partial(
+            convolutional, _image(features, shape, channels), outputs, channels
+        )
+    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", spec) and kind not in ("linear", "mlp", "cnn"):
+        return own_model(spec, features, outputs)
     raise ShrinkageError(
-        f"unknown model {spec!r}; write 'linear', or 'mlp:' and the widths of the hidden layers "
-        "(1 to 999999), such as 'mlp:128' or 'mlp:512,512'."
+        f"unknown model {spec[:40]!r}; write 'linear', 'mlp:' and the widths of the hidden layers "
+        "(1 to 999999), such as 'mlp:128' or 'mlp:512,512', perhaps with ',dropout=0.5', 'cnn', or "
+        "'module:factory' for your own."
     )
+
+
+_WIDTHS = r"[1-9][0-9]{0,5}(?:,[1-9][0-9]{0,5})*"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+def _image(features: int, shape: Sequence[int], channels: Sequence[int]) -> Sequence[int]:
+    """Return the shape of the images: a flat row may be a square one."""
+    side = math.isqrt(features)
+    if len(shape) < 2 and side * side == features:
+        shape = (side, side)
+    least = 2 ** len(channels)
+    if len(shape) not in (2, 3) or min(shape[-2:]) < least:
+        raise ShrinkageError(
+            f"'cnn' needs images of at least {least} x {least} pixels, as (height, width) or "
+            f"(channels, height, width), and a row has shape {tuple(shape) or (features,)}; "
+            "choose 'mlp:128' or other data."
+        )
+    return shape

@@ -66,7 +66,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     train, test, data_facts = read_data(job)
     _check_free(job.out or _default_directory(job, train.name), job.overwrite)
     with usage("--model"):
-        factory = make_model(job.model, train.X.shape[1], train.outputs)
+        factory = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)
     with usage("--select"):
         explained = explain_selection(factory(), job.select or weights)
     with usage("--folds"):

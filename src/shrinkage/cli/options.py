@@ -79,7 +79,9 @@ class ModelOptions:
         str,
         What(
             metavar="SPEC",
-            help="mlp:128 has a hidden layer of 128 units, mlp:64,64 two; linear.",
+            help="mlp:128 has a hidden layer of 128 units, mlp:64,64 two, mlp:64,dropout=0.5 "
+            "drops half of them at random; linear; cnn for images; or your own, module:factory, "
+            "called with the numbers of inputs and outputs.",
         ),
     ] = "mlp:128"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from dataclasses import replace
@@ -28,7 +29,7 @@ ROWS, TARGETS = ("X", "x", "X_train", "x_train"), ("y", "y_train")
 TEST_ROWS, TEST_TARGETS = ("X_test", "x_test"), ("y_test",)
 DAMAGE = (
     ValueError, OSError, EOFError, RuntimeError, NotImplementedError, KeyError, TypeError,
-    SyntaxError, OverflowError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    SyntaxError, OverflowError, zlib.error, lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
 
 

@@ -118,9 +118,10 @@ def _first_output(model: nn.Module, X: Tensor) -> Tensor:
     try:
         with torch.no_grad():
             output = model(X[:2])
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except Exception as error:
         raise ShrinkageError(
-            f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: {error}."
+            f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "
+            f"{type(error).__name__}: {error}."
         ) from error
     if not isinstance(output, Tensor):
         raise ShrinkageError(
