@@ -134,6 +134,11 @@ def test_equal_references_are_one_and_are_bound_together() -> None:
     assert both.strength_max(w).isfinite()
 
 
+def test_binding_is_the_identity_without_references() -> None:
+    penalty = L1(0.1) + L2(0.1)
+    assert penalty.for_tensor("w", W) is penalty
+
+
 def test_strength_max_is_refused_where_it_cannot_be_said() -> None:
     with pytest.raises(ShrinkageError, match="MCP and SCAD are not linear in their strength"):
         (MCP(0.2) + L2(0.1)).strength_max(W)

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shrinkage.activity import activity
     from shrinkage.choose import (
         minimum,
         noise,
@@ -59,6 +60,7 @@ __all__ = [
     "SpectralNorm",
     "Sum",
     "UnitNorm",
+    "activity",
     "everything",
     "fit_path",
     "minimum",
@@ -72,6 +74,7 @@ __all__ = [
 ]
 
 _LOADED_ON_USE = {
+    "activity": ("activity",),
     "choose": ("minimum", "noise", "one_standard_error", "paired_one_standard_error", "verdict"),
     "constraints": ("Constraint", "MaxNorm", "NonNegative", "UnitNorm"),
     "engine": ("fit_path",),

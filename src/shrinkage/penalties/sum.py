@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import ClassVar
 
 import torch
@@ -81,7 +82,8 @@ class Sum(Penalty):
         return [(self.strength * factor, penalty) for factor, penalty in inner]
 
     def for_tensor(self, name: str, w: Tensor) -> Sum:
-        return replace(self, terms=tuple(term.for_tensor(name, w) for term in self.terms))
+        terms = tuple(term.for_tensor(name, w) for term in self.terms)
+        return self if all(map(is_, terms, self.terms)) else replace(self, terms=terms)
 
     def center(self, w: Tensor) -> Tensor:
         return self.terms[0].center(w)
