@@ -10,6 +10,7 @@ import torch
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
+    LeaveOneGroupOut,
     LeaveOneOut,
     RepeatedKFold,
     ShuffleSplit,
@@ -91,7 +92,8 @@ class Purged:
         (RepeatedKFold(n_splits=3, n_repeats=2), "twice"),
         (TimeSeriesSplit(3), "does not train|never holds out"),
         (Purged(), "does not train on every row"),
-        (GroupKFold(3), "does not split these rows"),
+        (GroupKFold(3), "Give groups="),
+        (TimeSeriesSplit(3), "time order"),
         (KFold(30), "does not split these rows"),
         ("5", "give a number, a splitter"),
         (None, "give a number, a splitter"),
@@ -117,3 +119,42 @@ def test_a_class_of_one_row_is_refused_whatever_the_splitter() -> None:
         make_folds(KFold(4), X, alone)
     with pytest.raises(ShrinkageError, match="class 1 has 1 rows"):
         make_folds(2, X, alone)
+
+
+# groups
+
+PATIENTS = np.array([f"patient {n}" for n in [0, 0, 1, 2, 2, 2, 3, 4, 4, 5, 6, 7] * 2])
+
+
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
+@pytest.mark.parametrize("folds", [3, GroupKFold(3), LeaveOneGroupOut()])
+def test_rows_of_a_group_stay_together(folds: Any, y: torch.Tensor) -> None:
+    ids = make_folds(folds, X, y, groups=PATIENTS)
+    assert int(ids.max()) + 1 == (8 if isinstance(folds, LeaveOneGroupOut) else 3)
+    for patient in set(PATIENTS):
+        assert len(ids[torch.from_numpy(patient == PATIENTS)].unique()) == 1
+
+
+def test_groups_of_classes_are_stratified() -> None:
+    y = torch.arange(120) % 2
+    groups = torch.arange(120) // 4
+    folds = make_folds(5, torch.zeros(120, 1), y, groups=groups)
+    for fold in range(5):
+        assert torch.bincount(y[folds == fold]).tolist() == [12, 12]
+    other = make_folds(5, torch.zeros(120, 1), y, groups=groups, seed=1)
+    assert not torch.equal(folds, other)
+
+
+@pytest.mark.parametrize(
+    ("folds", "groups", "words"),
+    [
+        (3, [0] * 23, "give 24 labels"),
+        (3, [0, 1] * 12, "folds=3 with 2 groups"),
+        (KFold(3), PATIENTS, "lies in two folds"),
+        ([0, 1] * 12, [0, 0, 1, 1] * 6, "lies in two folds"),
+        (GroupKFold(9), PATIENTS, "does not split these rows"),
+    ],
+)
+def test_groups_that_cannot_stay_together_are_refused(folds: Any, groups: Any, words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        make_folds(folds, X, NUMBERS, groups=groups)

@@ -45,6 +45,7 @@ def fit_path(
     test: tuple[Any, Any] | None = None,
     strengths: int | Sequence[float] = 20,
     folds: Any = 5,
+    groups: Any = None,
     seeds: int | Sequence[int] = 3,
     epochs: int = 20,
     batch_size: int = 32,
@@ -75,6 +76,7 @@ def fit_path(
         strengths: How many automatic strengths, or the strengths. Strength 0 is always added.
         folds: A number of folds (stratified for classes), a scikit-learn splitter, or one fold
             id per row.
+        groups: A label per row, such as the patient's; rows of one group stay in one fold.
         seeds: How many seeds (0, 1, ...), or the seeds.
         epochs: Passes over the training rows.
         batch_size: Rows a step.
@@ -116,7 +118,7 @@ def fit_path(
             raise ShrinkageError(f"{name}={number} must be at least 1.")
     finite = preprocess is None
     rows, targets = as_rows(X, y, finite=finite)
-    fold_ids = make_folds(folds, rows, targets)
+    fold_ids = make_folds(folds, rows, targets, groups=groups)
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     problem = make_problem(
         model,
