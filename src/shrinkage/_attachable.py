@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import LBFGS, Optimizer
 
@@ -138,3 +139,18 @@ def warn_of_weight_decay(groups: Iterable[dict[str, Any]], penalty: L2) -> None:
             "weight_decay=0 to have only the penalty.",
             stacklevel=3,
         )
+
+
+def warn_of_rounding(held: Iterable[tuple[Tensor, dict[str, Any]]], how: str, penalty: L2) -> None:
+    """Warn when all that a step of L2 alone takes off the weights is rounded away."""
+    for w, group in held if how in ("decoupled", "proximal") else ():
+        share = 2 * float(penalty.strength) * float(group["lr"])
+        least = torch.finfo(w.dtype).eps / 4
+        if 0 < share < least:
+            warnings.warn(
+                f"{penalty!r} takes {share:.2g} of a weight in a step, and {w.dtype} rounds "
+                f"changes below {least:.2g} away: it has no effect. Keep the weights in a wider "
+                "type, as autocast does.",
+                stacklevel=3,
+            )
+            return

@@ -96,10 +96,6 @@ class Targets:
         names = [row.name for row in rows if row.tensor.requires_grad]
         return f"the optimizer does not hold {', '.join(names)}" if names else ""
 
-    def groups(self, rule: Rule) -> list[dict[str, Any]]:
-        """Return the parameter groups that hold tensors of a rule."""
-        return [target.group for target in self.targets if target.rule is rule]
-
     def now(self, rule: Rule) -> Acting | None:
         """Return what acts by ``rule`` at this step: its penalty, times the schedule."""
         if self.schedule is None or not isinstance(rule.penalty, Penalty):

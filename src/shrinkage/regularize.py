@@ -77,7 +77,9 @@ def regularize(
     handle = Regularization(Targets(model, rules, schedule, inner), inner, " inside ".join(kinds))
     for rule in rules:
         if isinstance(rule.penalty, L2):
-            _attachable.warn_of_weight_decay(handle._targets.groups(rule), rule.penalty)
+            held = [(t.row.tensor, t.group) for t in handle._targets.targets if t.rule is rule]
+            _attachable.warn_of_weight_decay([group for _, group in held], rule.penalty)
+            _attachable.warn_of_rounding(held, rule.how, rule.penalty)
     return handle
 
 
