@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 import shrinkage
 from shrinkage.cli import app, exits, job, screens
+from shrinkage.cli.options import PathOptions
+from shrinkage.cli.training import OPTIMIZERS
 from shrinkage.engine import Progress
 from shrinkage.engine.schedule import learning_rates
 from shrinkage.penalties import catalogue
@@ -369,7 +371,7 @@ def test_overwrite_replaces_a_run(engine: FakeEngine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "ascii", "latin-1"])
-@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
 def test_nothing_is_cut_and_everything_can_be_encoded(
     engine: FakeEngine, columns: int, charset: str
 ) -> None:
@@ -380,7 +382,7 @@ def test_nothing_is_cut_and_everything_can_be_encoded(
     assert "…" not in done.stdout
     assert "..." not in done.stdout
     assert "?" not in done.stdout
-    assert ("±" in done.stdout) == (charset == "utf-8")
+    assert ("±" in done.stdout.split("Verdict")[0]) == (charset == "utf-8" and columns > 40)
     assert max(map(len, done.stdout.splitlines())) <= columns
     assert ("train loss" in done.stdout) == (columns >= 80)
     assert any(dot in done.stdout for dot in ("─●─", "-o-")) == (columns == 120)
@@ -416,6 +418,16 @@ def test_help_has_an_example(arguments: list[str]) -> None:
     done = call(*arguments)
     assert (done.exit_code, done.stderr) == (0, "")
     assert "shrinkage path --data breast_cancer --penalty l1" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["path", "--help"], ["config", "--help"]])
+def test_help_in_a_narrow_terminal_cuts_no_word(arguments: list[str]) -> None:
+    done = call(*arguments, columns=40)
+    assert done.exit_code == 0
+    assert "│" not in done.stdout
+    assert "…" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 40
+    assert "│" in call(*arguments, columns=80).stdout
 
 
 def test_help_names_every_penalty_and_data_set() -> None:
@@ -456,6 +468,37 @@ def test_real_run_whose_reader_leaves_is_quiet_and_complete(tmp_path: Path) -> N
         assert command.stderr.read() == ""
     assert command.returncode == 1
     assert PathResult.load(tmp_path / "runs" / "iris-l2").about["command"].startswith("shrinkage")
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "offered"),
+    [
+        ("shrinkage ", "1", {"path", "report", "config"}),
+        ("shrinkage path --opt", "2", {"--optimizer"}),
+        ("shrinkage path --optimizer ", "3", {"adam", "adamw", "sgd", "rmsprop"}),
+    ],
+)
+def test_completion_offers_names_and_does_not_wait_for_torch(
+    words: str, place: str, offered: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_SHRINKAGE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", place)
+    code = """
+import sys
+import shrinkage.cli
+try:
+    shrinkage.cli.main()
+finally:
+    assert not {"torch", "numpy", "sklearn", "pydantic"} & set(sys.modules)
+"""
+    assert offered <= set(printed_by(code).split())
+
+
+def test_options_name_what_there_is() -> None:
+    kinds = get_type_hints(PathOptions)
+    assert set(get_args(kinds["optimizer"])) == set(OPTIMIZERS)
+    assert get_args(kinds["missing"]) == get_args(shrinkage.data.Missing)
 
 
 def test_public_function_stays_a_function_when_its_file_is_imported() -> None:

@@ -17,9 +17,9 @@ from shrinkage.cli.report import report
 __all__ = ["app", "main"]
 
 EXAMPLES = (
-    "Example: [bold]shrinkage path[/bold] (handwritten digits, L2, 378 small networks)\n\n"
-    "Example: [bold]shrinkage path --data breast_cancer --penalty l1[/bold]\n\n"
-    "Example: [bold]shrinkage path --strengths 1e-5,1e-4,1e-3 --out runs/mine[/bold]"
+    "Example: shrinkage path (handwritten digits, L2, 378 small networks)\n\n"
+    "Example: shrinkage path --data breast_cancer --penalty l1\n\n"
+    "Example: shrinkage path --strengths 1e-5,1e-4,1e-3 --out runs/mine"
 )
 
 app = typer.Typer(

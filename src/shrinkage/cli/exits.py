@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,26 @@ from shrinkage.errors import ShrinkageError
 PLAIN = {"±": "+/-", "×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "’": "'", "→": "->"}
 
 
+NARROWEST_BOX = 60
+
+
 class Commands(TyperGroup):
     """Ends with ``Error: ...`` on stderr, whatever the terminal can show."""
+
+    def get_command(self, context: Any, name: str) -> Any:
+        """Return a command whose help has no boxes where they would cut its words."""
+        command: Any = super().get_command(context, name)
+        columns = shutil.get_terminal_size().columns
+        if command is not None and columns < NARROWEST_BOX:
+            command.rich_markup_mode, context.terminal_width = None, columns - 2
+        return command
+
+    def format_help(self, context: Any, formatter: Any) -> None:
+        """Write the help, without boxes in a narrow terminal."""
+        columns = shutil.get_terminal_size().columns
+        if columns < NARROWEST_BOX:
+            self.rich_markup_mode, formatter.width = None, columns - 2
+        super().format_help(context, formatter)
 
     def main(self, *arguments: Any, **extra: Any) -> NoReturn:
         """Run the command line and exit."""

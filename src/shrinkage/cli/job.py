@@ -63,7 +63,8 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     """
     penalty, how = make_penalty(job)
     strengths = read_strengths(job, side)
-    train, test, data_facts = read_data(job)
+    with screens.busy(side, "Reading the data"):
+        train, test, data_facts = read_data(job)
     _check_free(job.out or _default_directory(job, train.name), job.overwrite)
     with usage("--model"):
         factory = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)

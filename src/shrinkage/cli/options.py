@@ -42,7 +42,8 @@ class DataOptions:
         What(
             metavar="NAME",
             show_default="y of an .npz",
-            help="The column of a table that is to be predicted. Text columns become 0/1 features.",
+            help="The column of a table that is to be predicted. The other columns become "
+            "features, one 0/1 feature for each text of a column of texts.",
         ),
     ] = None
     task: Annotated[
@@ -67,7 +68,12 @@ class DataOptions:
     ] = None
     max_bytes: Annotated[
         int,
-        What(min=1, metavar="N", help="Largest file, unpacked: a guard against damaged ones."),
+        What(
+            min=1,
+            metavar="N",
+            show_default="2 GiB",
+            help="Largest file, unpacked, in bytes: a guard against damaged ones.",
+        ),
     ] = 2 * 1024**3
 
 

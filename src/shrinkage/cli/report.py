@@ -10,7 +10,7 @@ import typer
 from shrinkage.cli import screens
 from shrinkage.cli.exits import one_line_errors
 
-EXAMPLE = "Example: [bold]shrinkage report runs/digits-l2[/bold]"
+EXAMPLE = "Example: shrinkage report runs/digits-l2"
 
 
 def report(

@@ -29,7 +29,7 @@ RULES = {
 SHORT = {"no_penalty": "no penalty", "minimum": "min", "one_standard_error": "1 SE"}
 STYLES = {"no_penalty": "cyan", "minimum": "bold green", "one_standard_error": "bold magenta"}
 ANSWERS = {"helped": "bold green", "did not help": "bold yellow", "cannot tell": "bold cyan"}
-NARROW, WIDE, PICTURE = 80, 119, 30
+TINY, NARROW, WIDE, PICTURE = 56, 80, 119, 30
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
@@ -78,14 +78,15 @@ def live_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
         transient=True,
         disable=not console.is_terminal or console.quiet,
     ) as bars:
-        task = bars.add_task("Starting", total=None, where="")
+        task = bars.add_task("Looking for strengths", total=None, where="")
 
         def show(now: Progress) -> None:
             if now.note:
                 console.print(f"Note: {now.note}", style="yellow")
             training = now.stage == "train"
             done = f"{now.members_done}/" if now.members_done else ""
-            where = f"epoch {now.epoch}/{now.epochs}, {done}{now.members_total} members"
+            where = f"epoch {now.epoch}/{now.epochs}"
+            where += "" if console.width < TINY else f", {done}{now.members_total} members"
             bars.update(
                 task,
                 description=STAGES[now.stage],
@@ -106,17 +107,18 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
         choices: ``choices`` of the same.
     """
     narrow, wide = console.width < NARROW, console.width >= WIDE
+    tiny = console.width < TINY
     score = "accuracy" if "accuracy" in rows[0] else "R2"
-    sparse = any(row["zeros"] > 0 for row in rows)
+    sparse = not tiny and any(row["zeros"] > 0 for row in rows)
     digits = _decimals([row["standard_error"] for row in rows])
-    head = ["strength", f"CV loss {_plus_minus(console)} SE", score]
+    head = ["strength", "CV loss" if tiny else f"CV loss {_plus_minus(console)} SE", score]
     head += [] if narrow else ["train loss", "norm"]
     head += ["zeros"] if sparse else []
     table = _table(console, head)
     picture = _picture(console, rows) if wide else None
     if picture:
         table.add_column(f"CV loss {_plus_minus(console)} SE", justify="left", no_wrap=True)
-    table.add_column("", justify="left", no_wrap=True)
+    table.add_column("", justify="left", no_wrap=not tiny)
     for index, row in enumerate(rows):
         cells: list[str] = [
             show_strength(row["strength"]),
@@ -142,7 +144,8 @@ def show_test(console: Console, rows: Sequence[Facts]) -> None:
     """
     score = "accuracy" if "accuracy" in rows[0] else "R2"
     digits = _decimals([row["loss_sd"] for row in rows])
-    table = _table(console, ["choice", "strength", "test loss", f"test {score}"])
+    test = "" if console.width < TINY else "test "
+    table = _table(console, ["choice", "strength", f"{test}loss", f"{test}{score}"])
     table.columns[0].justify = "left"
     for row in rows:
         spread = row[f"{score}_sd"]
@@ -151,7 +154,11 @@ def show_test(console: Console, rows: Sequence[Facts]) -> None:
             show_strength(row["strength"]),
             _with_error(console, row["loss"], row["loss_sd"], digits),
             _score(score, row[score])
-            + (f" {_plus_minus(console)} {_score(score, spread)}" if math.isfinite(spread) else ""),
+            + (
+                f" {_plus_minus(console)} {_score(score, spread)}"
+                if test and math.isfinite(spread)
+                else ""
+            ),
             style=STYLES[row["rule"]],
         )
     console.print(table)
@@ -252,7 +259,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def _with_error(console: Console, value: float, error: float, digits: int) -> str:
-    if not math.isfinite(error):
+    if not math.isfinite(error) or console.width < TINY:
         return _number(value, digits)
     return f"{value:.{digits}f} {_plus_minus(console)} {error:.{digits}f}"
 

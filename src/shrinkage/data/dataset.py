@@ -97,7 +97,8 @@ def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[
     for stratum in sorted(set(strata.tolist())):
         rows = shuffled[strata[shuffled] == stratum]
         if len(rows) < 2:
-            of_class = f" of class {int(stratum)}" if classification else ""
+            named = dataset.classes[int(stratum)] if dataset.classes else int(stratum)
+            of_class = f" of class {named}" if classification else ""
             raise ShrinkageError(
                 f"{dataset.name} has a single row{of_class}, and a split needs two; "
                 "add rows or leave them out."
