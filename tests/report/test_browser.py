@@ -177,13 +177,14 @@ def test_all_nan_is_said_in_words(visit: Callable[..., Any]) -> None:
         assert "No strength could be judged" in said
         assert "No strength has a validation loss" in said
         assert "No learning curve" in said
-        assert "no predictions: training diverged" in said
+        assert "No calibration" in said
+        assert "No confusion" in said
         assert "NaN" not in said
         assert "nan" not in said
 
 
 CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "no strength but 0": ({"K": 1}, "did not help"),
+    "no strength but 0": ({"K": 1}, "Strength 0 is the only one"),
     "one strength": ({"K": 2}, "strength"),
     "one fold": ({"F": 1}, "No verdict from one fold"),
     "one seed": ({"S": 1}, "helped"),

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from shrinkage.choose import Choice, Verdict, curve, minimum, one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import number
+from shrinkage.report.scatter import seeds_matter
 from shrinkage.result import PathResult
 
 RULES = {"minimum": "minimum", "one_standard_error": "one standard error"}
+AGAIN = "shrinkage path ..."
 SMALL_GAP, STILL_FALLING = 0.1, 0.02
 
 
@@ -48,13 +50,18 @@ def find(result: PathResult) -> Findings:
     kind = type(result.penalty).__name__
     try:
         best = minimum(result)
-    except ShrinkageError as error:
-        return Findings(
-            "no verdict", "No strength could be judged", _sentence(str(error)), None, {}, []
-        )
+    except ShrinkageError:
+        reach = f"from 0 to {number(result.strengths[-1].item())}"
+        text = f"At every strength {reach} some training diverged, so there is nothing to compare."
+        step = Step("Lower the learning rate, or standardize the inputs, and run again.")
+        return Findings("no verdict", "No strength could be judged", text, None, {}, [step])
+    if len(result.strengths) == 1:
+        text = "Strength 0 is the only one of this path, so there is nothing to compare it with."
+        step = Step("Give strengths, or let them be found:", AGAIN)
+        return Findings("no verdict", f"No verdict on {kind}", text, None, {}, [step])
     if result.n_folds < 2:
         text = "One fold gives a loss, but no measure of its uncertainty."
-        step = Step("Use at least two folds, better five:", "fit_path(..., folds=5)")
+        step = Step("Use at least two folds, better five:", f"{AGAIN} --folds 5")
         name = {best.rule: best}
         return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
     simple, judged = one_standard_error(result), verdict(result, best)
@@ -85,12 +92,11 @@ def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) ->
     steps += _training(result, best)
     lost = int((result.diverged >= 0).sum())
     if lost:
-        steps.append(
-            Step(
-                f"{lost} of {result.diverged.numel()} trainings diverged; their strengths are left "
-                "out of every choice. A lower learning rate would bring them back."
-            )
+        text = (
+            f"{lost} of {result.diverged.numel():,} trainings diverged; their strengths are left "
+            "out of every choice. A lower learning rate would bring them back."
         )
+        steps.append(Step(text))
     return steps
 
 
@@ -109,11 +115,16 @@ def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> 
         "Until then both are sound: no penalty, or strength "
         f"{number(safe.strength)}{_twin(result, safe)}, where the loss was no higher:"
     )
-    more = f"--folds {max(10, 2 * result.n_folds)} --seeds {max(5, 2 * len(result.seeds))}"
-    return [
-        Step("Measure more: folds and seeds narrow the interval.", f"shrinkage path ... {more}"),
-        Step(meanwhile, _use(result, safe)),
-    ]
+    return [_more(result), Step(meanwhile, _use(result, safe))]
+
+
+def _more(result: PathResult) -> Step:
+    """Which measurements narrow the interval: folds always do, seeds if starts blur it most."""
+    folds = f"{AGAIN} --folds {max(10, 2 * result.n_folds)}"
+    if seeds_matter(result):
+        text = "Measure more: folds narrow the interval, and the random starts blur it most:"
+        return Step(text, f"{folds} --seeds {2 * len(result.seeds) + 1}")
+    return Step("Measure more: folds narrow the interval, more seeds hardly would:", folds)
 
 
 def _beyond(result: PathResult, best: Choice) -> list[Step]:
@@ -124,7 +135,7 @@ def _beyond(result: PathResult, best: Choice) -> list[Step]:
     word, factors = ("largest", (1, 10, 100)) if last else ("smallest", (0.01, 0.1, 1))
     tries = ",".join(f"{best.strength * factor:.0e}" for factor in factors)
     text = f"The best strength is the {word} of the grid; a better one may lie beyond it:"
-    return [Step(text, f"shrinkage path ... --strengths {tries}")]
+    return [Step(text, f"{AGAIN} --strengths {tries}")]
 
 
 def _training(result: PathResult, best: Choice) -> list[Step]:

@@ -11,8 +11,9 @@ from typing import Any
 from shrinkage import __version__, labels
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.findings import Findings, find
+from shrinkage.report.scatter import scatter
 from shrinkage.report.slices import best_path, knobs_table
-from shrinkage.report.thin import evenly, plain
+from shrinkage.report.thin import evenly, plain_number
 from shrinkage.result import PathResult
 
 SCRIPTS = ("chart.js", "curves.js", "outputs.js", "page.js")
@@ -71,9 +72,9 @@ def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[s
         "effect": None
         if judged is None
         else {
-            "difference": _finite(judged.difference),
-            "low": _finite(judged.interval[0]),
-            "high": _finite(judged.interval[1]),
+            "difference": plain_number(judged.difference),
+            "low": plain_number(judged.interval[0]),
+            "high": plain_number(judged.interval[1]),
         },
         "loss": curves.loss_label(result),
         "penalty": type(result.penalty).__name__,
@@ -90,6 +91,7 @@ def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[s
         "validation": curves.validation(result, places, list(choices.values())),
         "layers": curves.layers(result, places),
         "learning": curves.learning(result, places),
+        "noise": scatter(result),
         **outputs.out_of_fold(result, places),
     }
 
@@ -98,15 +100,9 @@ def title(result: PathResult) -> str:
     """Return what the page is about: the penalty and, if it has a name, the data."""
     data = result.about.get("data")
     name = labels.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
-    kind = type(result.penalty).__name__
-    return f"{kind} on {name}" if name else f"{kind} path"
-
-
-def _finite(value: float) -> float | None:
-    import torch
-
-    number: float | None = plain(torch.tensor(value))
-    return number
+    knobs = ", ".join(f"{knob} {value:g}" for knob, value in result.about.get("knobs", {}).items())
+    kind = type(result.penalty).__name__ + (f", {labels.printable(knobs)}," if knobs else "")
+    return f"{kind} on {name}" if name else f"{kind.rstrip(',')} path"
 
 
 def _escaped(numbers: dict[str, Any]) -> Any:

@@ -145,7 +145,10 @@ def members(result: PathResult) -> str:
     K, F, S = result.diverged.shape
     refits = f", and {K * S:,} refits on all rows" if result.refit else ""
     what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
-    grid = f"{K:,} {labels.printable(what)} × {F} folds × {S} seeds"
+    if K == 1:
+        what = "strength"
+    folds, seeds = f"{F} fold{'s' * (F > 1)}", f"{S} seed{'s' * (S > 1)}"
+    grid = f"{K:,} {labels.printable(what)} × {folds} × {seeds}"
     return f"{grid} = {K * F * S:,} trainings{refits}"
 
 

@@ -34,7 +34,10 @@ def plain(values: Tensor) -> Any:
     return _plain(values.double().tolist())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
+def plain_number(value: float) -> float | None:
+    """Return a number of five digits, or None if it is not finite."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(part) for part in value] if isinstance(value, list) else plain_number(value)

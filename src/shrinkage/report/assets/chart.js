@@ -206,7 +206,7 @@ function touch(root, xs, box) {
 
 function nowLine(root, x, top, bottom) {
   add(root, "rect", { x: x - 4, y: top, width: 8, height: bottom - top, class: "now" });
-  add(root, "path", { d: `M${x - 5} ${bottom + 8}h10l-5 -8z`, class: "fill ink" });
+  add(root, "path", { d: `M${x - 5} ${bottom}h10l-5 -8z`, class: "fill ink" });
 }
 
 function viridis(share) {

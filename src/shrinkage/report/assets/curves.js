@@ -10,7 +10,7 @@ function marks() {
   const places = new Map();
   for (const { rule, place } of data.marks) places.set(place, [...(places.get(place) ?? []), RULES[rule]]);
   return [...places].sort(([a], [b]) => a - b).map(([place, rules]) => ({
-    place, color: rules[0].color, name: rules.map((rule) => rule.name).join(" = "),
+    place, color: rules[0].color, name: rules.length > 1 ? `${rules[0].name} = ${rules[1].short}` : rules[0].name,
   }));
 }
 
@@ -43,6 +43,10 @@ function drawValidation() {
   const { valid, error, train, frame, top } = data.validation;
   if (!frame) {
     empty(host, "No strength has a validation loss: at each of them some training diverged. A lower learning rate, or standardized inputs, would help.");
+    return;
+  }
+  if (valid.length < 2) {
+    empty(host, "Strength 0 is the only one of this path: there is no curve to draw.");
     return;
   }
   const several = finite([error]).length > 0;
@@ -94,7 +98,7 @@ function drawValidation() {
     });
     found.forEach((mark, row) => add(root, "path", { d: `M${xs[mark.place]} ${6 + 20 * row}V${bottom}`, class: `line thin ${mark.color}` }));
     if (top) topAxis(root, scale, top, high, left, right, narrow);
-    found.forEach((mark, row) => markLabel(root, xs[mark.place], 16 + 20 * row, mark, row ? xs[found[row - 1].place] : right, left));
+    found.forEach((mark, row) => markLabel(root, xs[mark.place], 16 + 20 * row, mark, row ? xs[found[row - 1].place] : width));
     nowLine(root, xs[k], high, bottom);
     gapLabel(root, xs[k], v[k], t[k], valid[k] - train[k], high, right);
     touch(root, xs, { x: left, y: high, width: right - left, height: bottom - high + 24 });
@@ -116,10 +120,10 @@ function topAxis(root, scale, top, y, left, right, narrow) {
 }
 
 // Marks come from the right, each a row lower, so that a label meets no line of another mark.
-function markLabel(root, x, y, mark, next, left) {
+function markLabel(root, x, y, mark, next) {
   const label = `${mark.name} ${data.strengths.labels[mark.place]}`;
-  const width = 7 * label.length;
-  const reads = next - x > width || x - left < width;
+  const width = 6.8 * label.length + 8;
+  const reads = next - x > width || x < width;
   add(root, "text", { x: reads ? x + 6 : x - 6, y, class: `${mark.color} halo${reads ? "" : " end"}` }, label);
 }
 
@@ -154,6 +158,10 @@ function drawLayers() {
 
 function overStrengths(host, title, lines, colors, ceiling) {
   const values = finite([lines]);
+  if (data.strengths.logs.length < 2) {
+    empty(host, "Strength 0 is the only one of this path: there is nothing that it could change.");
+    return;
+  }
   if (!values.length) {
     empty(host, `No ${title}: training diverged at every strength.`);
     return;

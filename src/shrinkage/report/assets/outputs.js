@@ -11,6 +11,10 @@ function drawCalibration() {
     return;
   }
   byId("calibration-note").textContent = "Each dot is as large as its share of the rows; open and gray: no penalty. On the diagonal the model is right as often as it is sure.";
+  if (!data.calibration.some(({ bins }) => bins.length)) {
+    empty(host, "No calibration: training diverged at every strength, so there are no predictions.");
+    return;
+  }
   panel(host, "how often the model is right when it is so sure", (root, width, k) => {
     const { bins, error, confidence, accuracy } = data.calibration[k];
     const [left, right, top] = [50, width - 12, 56];
@@ -42,6 +46,10 @@ function drawCalibration() {
 function drawConfusion() {
   const host = byId("confusion");
   const { classes, total, counts } = data.confusion;
+  if (!finite([counts]).some((count) => count > 0)) {
+    empty(host, "No confusion: training diverged at every strength, so there are no predictions.");
+    return;
+  }
   byId("confusion-note").textContent = `Numbers of rows, mean over seeds.${classes.length < total
     ? ` Shown are the ${classes.length} most mistaken of ${total.toLocaleString("en")} classes.` : ""}`;
   panel(host, "rows by true and predicted class", (root, full, k) => {
@@ -125,5 +133,28 @@ function drawResiduals() {
     horizontalAxis(root, x, bottom, "predicted − observed", (left + right) / 2, left, right);
     add(root, "path", { d: `M${x(0)} ${top}V${bottom}`, class: "line thin dashed faint" });
     return bottom + 44;
+  });
+}
+
+function drawNoise() {
+  const { rows, sentence } = data.noise;
+  byId("noise-caption").textContent = sentence;
+  if (!rows.length) return;
+  byId("noise-note").textContent = "Standard deviations of the held-out loss, and the difference that the penalty makes (blue). Gray cancels when strengths are compared; orange stays, and more folds and seeds average it.";
+  const largest = Math.max(...rows.map(({ size }) => size)) || 1;
+  const looks = { shared: "faint", left: "orange", effect: "blue" };
+  panel(byId("noise"), "standard deviation of the held-out loss by its source", (root, width) => {
+    const narrow = width < 640;
+    const [left, step] = [narrow ? 0 : 390, narrow ? 56 : 34];
+    rows.forEach(({ name, why, size, kind }, i) => {
+      const y = 18 + i * step;
+      const at = narrow ? y + 22 : y - 11;
+      const length = Math.max((size / largest) * (width - left - 70), 1);
+      add(root, "text", { x: 0, y, class: "title" }, capital(name));
+      add(root, "text", narrow ? { x: 0, y: y + 16 } : { x: 134, y }, why);
+      add(root, "rect", { x: left, y: at, width: length, height: 14, class: `fill bar ${looks[kind]}` });
+      add(root, "text", { x: left + length + 8, y: at + 11.5, class: "strong" }, short(size));
+    });
+    return rows.length * step + (narrow ? 0 : 4);
   });
 }

@@ -72,6 +72,7 @@ if (data.residuals) {
   drawCalibration();
   drawConfusion();
 }
+drawNoise();
 setUpDial();
 setUpTheme();
 showChoice();

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from _results import make_result
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, root_mean_squared_error
+
+from shrinkage.report.outputs import out_of_fold
+from shrinkage.report.tables import choices_table, strength_columns
+from shrinkage.report.thin import evenly, plain
+
+
+def test_confusion_is_that_of_scikit_learn() -> None:
+    result = make_result(K=3, S=2, rows=90)
+    counts = out_of_fold(result, [0, 2])["confusion"]["counts"]
+    for shown, k in zip(counts, (0, 2), strict=True):
+        classes = result.predictions[k].argmax(-1)
+        wanted = sum(confusion_matrix(result.targets, c, labels=range(3)) for c in classes) / 2
+        np.testing.assert_allclose(shown, wanted)
+
+
+def test_of_many_classes_the_most_mistaken_are_shown() -> None:
+    result = make_result(K=2, S=1, rows=300, classes=30)
+    perfect = 9.0 * torch.nn.functional.one_hot(result.targets, 30).float()
+    perfect[result.targets == 17] = perfect[result.targets == 4][0]
+    predictions = perfect.expand_as(result.predictions).clone()
+    shown = out_of_fold(replace(result, predictions=predictions), [0])["confusion"]
+    assert {"4", "17"} <= set(shown["classes"])
+    assert (len(shown["classes"]), shown["total"]) == (12, 30)
+
+
+def test_calibration_is_share_right_at_a_confidence() -> None:
+    result = make_result(K=1, S=1, rows=100, classes=2, F=2)
+    sure = torch.logit(torch.tensor(0.85, dtype=torch.float64)).float()
+    targets = torch.arange(100) % 2
+    outputs = torch.zeros(100, 2)
+    outputs[:, 1] = torch.where(torch.arange(100) < 70, 2 * targets - 1, 1 - 2 * targets) * sure
+    shown = out_of_fold(
+        replace(result, targets=targets, predictions=outputs.view(1, 1, 100, 2)), [0]
+    )["calibration"][0]
+    ((said, was, share),) = shown["bins"]
+    assert (said, was, share) == (pytest.approx(0.85, abs=1e-4), 0.7, 1.0)
+    assert shown["error"] == pytest.approx(0.15, abs=1e-4)
+
+
+def test_one_output_is_the_logit_of_class_1() -> None:
+    about = {"plan": {"loss": "BCEWithLogitsLoss"}}
+    result = make_result(K=1, S=1, rows=60, classes=2, test=False, about=about)
+    logits = result.predictions[..., 1:] - result.predictions[..., :1]
+    two = out_of_fold(replace(result, about={}), [0])
+    one = out_of_fold(replace(result, predictions=logits), [0])
+    assert one["confusion"]["counts"] == two["confusion"]["counts"]
+    assert one["calibration"][0]["error"] == pytest.approx(two["calibration"][0]["error"], rel=1e-3)
+
+
+def test_residuals_are_those_of_every_row_and_seed() -> None:
+    result = make_result(K=2, S=3, rows=500, task="regression")
+    shown = out_of_fold(result, [0, 1])["residuals"]
+    for k in (0, 1):
+        targets = result.targets.expand(3, -1)
+        wanted = root_mean_squared_error(targets.flatten(), result.predictions[k, ..., 0].flatten())
+        assert shown["error"][k] == pytest.approx(wanted, rel=1e-4)
+        assert sum(shown["bars"][k]) == pytest.approx(100, rel=1e-3)
+    assert len(shown["points"][0]) == len(shown["observed"]) == 300
+
+
+def test_several_targets_are_counted_one_by_one() -> None:
+    result = make_result(K=2, rows=40, task="regression", test=False)
+    two = replace(
+        result,
+        targets=result.targets.unsqueeze(1).repeat(1, 2),
+        predictions=result.predictions.repeat(1, 1, 1, 2),
+    )
+    one = out_of_fold(result, [0])["residuals"]
+    both = out_of_fold(two, [0])["residuals"]
+    assert both["total"] == 80
+    assert both["error"] == one["error"]
+
+
+def test_choices_have_their_numbers_beside_strength_0() -> None:
+    result = make_result()
+    table = choices_table(result, {})
+    cells = {row[0]: row[1] for row in table.rows}
+    valid, train = result.valid_loss[0, ..., -1].mean(), result.fit_loss[0].mean()
+    assert cells["validation loss"].startswith(f"{valid:.4f} ±")
+    assert float(cells["gap"]) == pytest.approx((valid - train).item(), abs=1e-4)
+    accuracy = (result.predictions[0].argmax(-1) == result.targets).double().mean()
+    assert cells["accuracy"] == f"{100 * accuracy:.1f} %"
+
+
+def test_zeros_count_weights_not_tensors() -> None:
+    result = make_result(K=2, sparse=True)
+    sparsity = result.sparsity.clone()
+    sparsity[1, ..., 0], sparsity[1, ..., 1] = 1.0, 0.0
+    share = 12 / (12 + 12)  # 4 x 3 and 3 x 4 weights
+    assert result.refit is not None
+    wide = {**result.refit.weights, "2.weight": torch.zeros(2, 2, 9, 4)}
+    even = strength_columns(replace(result, sparsity=sparsity))["exact zeros"][1]
+    wider = strength_columns(
+        replace(result, sparsity=sparsity, refit=replace(result.refit, weights=wide))
+    )["exact zeros"][1]
+    assert (even, wider) == (f"{100 * share:.1f} %", "25.0 %")
+
+
+@given(n=st.integers(1, 500), most=st.integers(2, 60), data=st.data())
+def test_thinned_axis_is_short_sorted_and_whole_at_its_ends(
+    n: int, most: int, data: st.DataObject
+) -> None:
+    keep = data.draw(st.sets(st.integers(0, n - 1), max_size=3))
+    places = evenly(n, most, keep)
+    assert places == sorted(set(places))
+    assert keep <= set(places)
+    assert {places[0], places[-1]} == {0, n - 1}
+    assert len(places) <= max(most, len(keep) + 2)
+
+
+def test_what_json_cannot_say_is_none() -> None:
+    assert plain(torch.tensor([1 / 3, torch.nan, torch.inf, -torch.inf])) == [
+        0.33333, None, None, None,
+    ]  # fmt: skip
