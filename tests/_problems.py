@@ -76,6 +76,7 @@ def problem_of(
         "epochs": 3,
         "select": weights,
         "how": None,
+        "batch_size": 8,
         **changes,
     }
     return make_problem(model, Views(X), y, penalty or L2(1.0), **settings)

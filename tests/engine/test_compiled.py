@@ -30,7 +30,7 @@ def small() -> nn.Module:
 
 def path(**changes: Any) -> Any:
     given = {"seeds": 1, "epochs": 2, "optimizer": ADAM, "compile": True, **changes}
-    return fit(small, X, Y, given.pop("penalty", L1(1.0)), **given)
+    return fit(given.pop("model", small), X, Y, given.pop("penalty", L1(1.0)), **given)
 
 
 @pytest.fixture
@@ -116,6 +116,36 @@ def test_numbers_never_compile_again(change: str, home: Path, counted: list[Path
     path()
     path(**SAME[change])
     assert len(counted) == 1
+
+
+CROSSED: dict[str, Any] = {
+    "model": lambda: nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5), nn.Linear(5, 3)),
+    "penalty": ElasticNet(1.0),
+    "grid": {"lr": [0.1, 0.2], "dropout": [0.3], "weight_decay": [0.1], "l1_ratio": [0.5],
+             "label_smoothing": [0.1]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("knob", ["lr", "dropout", "weight_decay", "l1_ratio", "label_smoothing"])
+def test_values_of_knobs_never_compile_again(knob: str, home: Path, counted: list[Path]) -> None:
+    path(**CROSSED)
+    own = [value * 0.7 for value in CROSSED["grid"][knob]]
+    path(**{**CROSSED, "grid": {**CROSSED["grid"], knob: own}})
+    path(**{**CROSSED, "penalty": ElasticNet(1.0, l1_ratio=0.1)})
+    path(**{**CROSSED, "optimizer": functools.partial(ADAM, weight_decay=0.7)})
+    assert len(counted) == 1
+    path(**{**CROSSED, "grid": {"lr": [0.1, 0.2]}})
+    assert len(counted) == 2
+
+
+@pytest.mark.slow
+def test_knobs_dropout_and_batch_norm_compiled_equal_eager(home: Path) -> None:
+    middle = lambda: (nn.BatchNorm1d(5), nn.Dropout(0.5))  # noqa: E731
+    model = lambda: nn.Sequential(nn.Linear(4, 5), *middle(), nn.Linear(5, 3))  # noqa: E731
+    changes = {**CROSSED, "model": model, "optimizer": functools.partial(ADAM, eps=1e-3)}
+    compiled_path, plain = path(**changes), path(**changes, compile=False)
+    assert compiled_path.about["engine"] == "vectorized, compiled"
+    assert_same_result(compiled_path, plain, rtol=2e-3, atol=2e-4)
 
 
 OTHER: dict[str, dict[str, Any]] = {
@@ -389,12 +419,12 @@ def test_short_runs_are_not_compiled(home: Path, counted: list[Path]) -> None:
 
 
 def test_what_cannot_be_mapped_is_never_compiled(home: Path, counted: list[Path]) -> None:
-    model = functools.partial(nn.Sequential, nn.Linear(4, 3), nn.Dropout(0.5))
+    model = functools.partial(nn.Sequential, nn.Linear(4, 3), nn.AlphaDropout(0.5))
     stages: list[str] = []
     result = fit(
         lambda: model(), X, Y, compile=True, epochs=1, seeds=1,
         progress=lambda now: stages.append(now.stage),
     )  # fmt: skip
-    assert result.about["engine"].startswith("one by one: Dropout")
+    assert result.about["engine"].startswith("one by one: AlphaDropout")
     assert counted == []
     assert "compile" not in stages

@@ -171,7 +171,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a scalar": ({"X": 3.0}, "holds no rows"),
     "text": ({"X": np.array([["a"] * 4] * 32)}, "X is not an array of numbers"),
     "objects": ({"y": np.array([None] * 32)}, "y is not an array of numbers"),
-    "two targets a row": ({"y": X[:, :2]}, "one target per row"),
+    "two classes a row": ({"y": X[:, :2] > 0}, "one class or number per row"),
+    "a target too deep": ({"y": X[:, :, None]}, "one class or number per row"),
+    "a weight of 0": ({"sample_weight": torch.arange(32)}, "give 32 numbers above 0"),
+    "too few weights": ({"sample_weight": [1.0]}, "give 32 numbers above 0"),
+    "one row left for BatchNorm": (
+        {
+            "model": lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double(),
+            "batch_size": 21,
+        },
+        "the last batch of an epoch has one row",
+    ),
     "one row": ({"X": X[:1], "y": Y[:1]}, "folds=3 with 1 rows"),
     "fewer rows than folds": ({"folds": 33}, "give 2 to 32 folds"),
     "a rare class": ({"folds": 12}, "fewer than folds=12"),

@@ -74,11 +74,13 @@ def test_equals_a_loop_by_hand() -> None:
             torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
 
 
-def test_batch_norm_equals_a_loop_by_hand() -> None:
+@pytest.mark.parametrize("engine", ["vectorized", "one by one"])
+def test_batch_norm_with_short_batches_equals_a_loop_by_hand(engine: str) -> None:
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
-    result = fit(model, X, Y, L2(1.0), epochs=2, batch_size=9)
-    assert result.about["engine"].startswith("one by one: BatchNorm1d")
     make = functools.partial(SGD, lr=0.1, momentum=0.9)
+    given = make if engine == "vectorized" else lambda parameters: make(parameters)
+    result = fit(model, X, Y, L2(1.0), epochs=2, batch_size=9, optimizer=given)
+    assert result.about["engine"].startswith(engine)
     for group in (Group(ALL_ROWS, 1), Group(0, 1)):
         alone = by_hand(
             model, X, Y, result.folds, group, lambda net: make(net.parameters()),

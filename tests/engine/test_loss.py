@@ -15,6 +15,7 @@ from shrinkage.errors import ShrinkageError
 LOGITS = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([0, 1, 2, 2, 1, 0, 1])
 VALUES = torch.randn(7, 1, generator=torch.Generator().manual_seed(1))
+WEIGHTS = torch.tensor([1.0, 3.0, 0.5])
 TARGETS = torch.randn(7, generator=torch.Generator().manual_seed(2))
 
 
@@ -56,6 +57,7 @@ def test_mse_never_broadcasts_an_output_column_against_a_target_vector() -> None
         (nn.HuberLoss(delta=0.2), VALUES, TARGETS[:, None]),
         (nn.BCEWithLogitsLoss(), VALUES[:, 0], (TARGETS > 0).float()),
         (nn.MSELoss(), LOGITS, LOGITS.flip(0)),
+        (nn.BCEWithLogitsLoss(WEIGHTS, pos_weight=2 * WEIGHTS), LOGITS, (LOGITS > 0.3).float()),
         (nn.PoissonNLLLoss(), VALUES, TARGETS[:, None].abs()),
     ],
 )
@@ -73,7 +75,9 @@ def test_a_torch_loss_by_row_has_the_modules_mean(
     [
         nn.MSELoss(reduction="sum"),
         nn.MSELoss(reduction="none"),
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 1.0])),
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 1.0])),
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 1.0]), label_smoothing=0.1),
+        nn.MultiMarginLoss(weight=torch.tensor([1.0, 2.0, 1.0])),
         nn.CrossEntropyLoss(ignore_index=1),
         nn.Linear(3, 1),
     ],
@@ -81,6 +85,17 @@ def test_a_torch_loss_by_row_has_the_modules_mean(
 def test_a_loss_whose_mean_is_not_a_plain_mean_is_refused(module: nn.Module) -> None:
     with pytest.raises(ShrinkageError, match="reduction='mean'"):
         row_loss(module, CLASSES)
+
+
+@pytest.mark.parametrize("kind", [nn.CrossEntropyLoss, nn.NLLLoss])
+def test_class_weights_weigh_the_rows(kind: type[nn.Module]) -> None:
+    module, output = kind(weight=WEIGHTS), LOGITS.log_softmax(1)
+    _, each, weights = row_loss(module, CLASSES)
+    assert weights is not None
+    mean = (weights * each(output, CLASSES)).sum() / weights.sum()
+    torch.testing.assert_close(mean, module(output, CLASSES).double())
+    with pytest.raises(ShrinkageError, match="weighs 3 classes"):
+        row_loss(module, CLASSES + 1)
 
 
 def test_an_unknown_name_is_refused() -> None:
@@ -105,7 +120,7 @@ def test_an_unknown_name_is_refused() -> None:
 def test_an_output_that_does_not_fit_is_refused(
     loss: Any, output: Tensor, targets: Tensor, words: str
 ) -> None:
-    name, each = row_loss(loss, targets)
+    name, each, _ = row_loss(loss, targets)
     with pytest.raises(ShrinkageError, match=words):
         check_fit(each, name, output, targets)
 

@@ -18,7 +18,7 @@ from shrinkage.engine.update import Update, update_for
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso
 
 X, Y = classes(n=12)
-EVEN = torch.full((12,), 1 / 12, dtype=torch.float64)
+EVEN = torch.ones(12, dtype=torch.float64)
 PLAIN = functools.partial(torch.optim.SGD, lr=0.1)
 MOMENTUM = functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 LR = torch.tensor(0.1, dtype=torch.float64)
@@ -49,14 +49,14 @@ def batch_of(
     problem: Problem, count: int, x: Tensor = X, y: Tensor = Y, weight: Tensor = EVEN
 ) -> Batch:
     factors = torch.tensor(update_of(problem).factors(count), dtype=torch.float64)
-    return Batch(LR, factors, torch.tensor(count), x, y, weight)
+    return Batch(LR, factors, torch.tensor(count), x, y, weight, torch.empty(0))
 
 
 def stepped(problem: Problem, model: nn.Module, strength: float, steps: int = 1) -> Member:
     step = make_step(model, problem, update_of(problem))
     member = member_of(problem, model)
     for count in range(1, steps + 1):
-        member = step(member, scalar(strength), batch_of(problem, count))
+        member = step(member, {"strength": scalar(strength)}, batch_of(problem, count))
     return member
 
 
@@ -86,13 +86,13 @@ def test_rows_of_weight_zero_change_nothing() -> None:
     problem = problem_of(perceptron(), X, Y, optimizer=MOMENTUM)
     model = problem.build(3)
     step = make_step(model, problem, update_of(problem))
-    fifth = torch.full((5,), 0.2, dtype=torch.float64)
-    one = batch_of(problem, 1, X[:5], Y[:5], fifth)
-    short = step(member_of(problem, model), scalar(0.1), one)
+    real, point = torch.ones(5, dtype=torch.float64), {"strength": scalar(0.1)}
+    one = batch_of(problem, 1, X[:5], Y[:5], real)
+    short = step(member_of(problem, model), point, one)
     rows = torch.tensor([0, 1, 2, 3, 4, 0, 0])
-    padded = torch.cat([fifth, torch.zeros(2, dtype=torch.float64)])
+    padded = torch.cat([real, torch.zeros(2, dtype=torch.float64)])
     one = batch_of(problem, 1, X[rows], Y[rows], padded)
-    long = step(member_of(problem, model), scalar(0.1), one)
+    long = step(member_of(problem, model), point, one)
     for name, tensor in short.params.items():
         torch.testing.assert_close(long.params[name], tensor, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(long.total, short.total)
@@ -105,7 +105,7 @@ def test_a_diverged_member_is_marked_with_its_step_and_stays_as_it_is() -> None:
     member = member_of(problem, problem.build(0))
     marks, totals, weights = [], [], []
     for count in range(1, 121):
-        member = step(member, scalar(1000.0), batch_of(problem, count, y=target))
+        member = step(member, {"strength": scalar(1000.0)}, batch_of(problem, count, y=target))
         marks.append(int(member.diverged))
         totals.append(float(member.total))
         weights.append(member.params["weight"].clone())
@@ -124,12 +124,12 @@ def test_a_diverged_member_does_not_come_back() -> None:
     step = make_step(problem.build(0), problem, update_of(problem))
     member = step(
         member_of(problem, problem.build(0)),
-        scalar(0.1),
+        {"strength": scalar(0.1)},
         batch_of(problem, 1, y=1e200 * (Y.double() + 1)),
     )
     assert int(member.diverged) == 1
     assert member.params["weight"].isfinite().all()
-    later = step(member, scalar(0.1), batch_of(problem, 2, y=Y.double()))
+    later = step(member, {"strength": scalar(0.1)}, batch_of(problem, 2, y=Y.double()))
     assert int(later.diverged) == 1
     for name, tensor in member.params.items():
         assert torch.equal(later.params[name], tensor)

@@ -10,6 +10,7 @@ from torch import Tensor
 from shrinkage.engine.outcome import Outcome
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan
 from shrinkage.engine.problem import Problem
+from shrinkage.engine.rows import flat
 from shrinkage.engine.train import mean_losses
 from shrinkage.errors import ShrinkageError
 from shrinkage.result import PathResult, Refit
@@ -41,7 +42,7 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         folds=plan.folds,
         seeds=plan.seeds,
         tensor_names=problem.selected,
-        targets=problem.y[:n].flatten(),
+        targets=flat(problem.y[:n]),
         predictions=_out_of_fold(plan, outcome),
         train_loss=by_fold(outcome.train_loss),
         valid_loss=by_fold(outcome.held_loss),
@@ -51,6 +52,7 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         diverged=by_fold(outcome.diverged),
         refit=_refit(problem, plan, outcome, columns) if plan.refit else None,
         about=about,
+        knobs=plan.knobs,
     )
 
 
@@ -88,9 +90,9 @@ def _refit(problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, 
     if plan.tests:
         outputs = torch.stack([outcome.outputs[group] for group in groups], 1)
         outputs = outputs.view(*outputs.shape[:3], -1)
-        tested = problem.y[len(plan.folds) :]
-        losses = torch.stack([mean_losses(problem, outcome.outputs[g], tested) for g in groups], 1)
-        targets = tested.flatten()
+        tests = plan.held_rows(groups[0])
+        losses = torch.stack([mean_losses(problem, outcome.outputs[g], tests) for g in groups], 1)
+        targets = flat(problem.y[tests])
     names = outcome.weights[groups[0]]
     return Refit(
         train_loss=by_seed(outcome.train_loss),

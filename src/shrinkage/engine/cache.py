@@ -48,17 +48,20 @@ def step_key(
     of the model and the loss, this package, every setting, and the shapes.
     """
     package = Path(shrinkage.__file__).parent
-    engine = [package / "engine" / f"{name}.py" for name in ("compiled", "loss", "step", "update")]
+    files = ("compiled", "knobs", "layers", "loss", "step", "update")
+    engine = [package / "engine" / f"{name}.py" for name in files]
     sources = [*engine, package / "coupling.py", *sorted((package / "penalties").glob("*.py"))]
-    settings = {name: value for name, value in update.settings.items() if name != "lr"}
-    penalty = problem.penalty.at(1.0)
+    inputs_too = {"strength", "lr", *problem.knobs}
+    settings = {name: value for name, value in update.settings.items() if name not in inputs_too}
+    shape = {n: value for n, value in vars(problem.penalty).items() if n not in inputs_too}
     try:
         facts = [
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
             [source_digest(source) for source in sources],
-            identity([model, problem.loss, penalty]),
+            identity([model, problem.loss, type(problem.penalty), shape]),
             identity([settings, problem.selected, problem.how]),
+            identity([problem.knobs, problem.draws, problem.normalizes]),
             [(tuple(t.shape), t.dtype, t.stride(), t.device) for t in inputs],
         ]
     except (UnidentifiedError, OSError, RecursionError):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper
+from shrinkage.engine.knobs import Point, dropout_alone, loss_at, penalty_at, rate_at, update_at
+from shrinkage.engine.layers import replaced, without_memory
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors, stacked_members
@@ -32,7 +34,8 @@ def difference_together(
     members are those of the chunk's smallest and largest strength. Compared are their outputs:
     the gap between the two results against the way that either has gone. Rounding lies far
     below the tolerance; a batch statistic or a random number out of step far above it. Weights
-    are not compared, since Adam makes whole steps of gradients that are rounding.
+    are not compared, since Adam makes whole steps of gradients that are rounding; nor are the
+    running means of batch normalization, which follow a bias that has only such gradients.
 
     Args:
         problem: What to train.
@@ -46,16 +49,17 @@ def difference_together(
     x = problem.views.of(chunk.group.fold)[plan.train_rows(chunk.group)[:ROWS]]
     for place in {0, chunk.members - 1}:
         model = problem.initial(chunk.group)
-        before = _outputs(model, x)
-        strength = float(plan.strengths[chunk.strengths[place]])
-        unused = _train_alone(model.train(), problem, plan, update, chunk, strength, chosen)
+        with replaced(without_memory()):
+            before = _outputs(model, x)
+        point = plan.point(chunk.strengths[place])
+        unused = _train_alone(model.train(), problem, plan, update, chunk, point, chosen)
         if unused:
             return f"{unused} has no part in the loss"
-        alone = _outputs(model, x)
         tensors = {**together.params, **together.fixed}
-        stacked = outputs_of(
-            model.eval(), {n: t[place : place + 1] for n, t in tensors.items()}, x
-        )[0]
+        own = {name: tensor[place : place + 1] for name, tensor in tensors.items()}
+        with replaced(without_memory()):
+            alone = _outputs(model, x)
+            stacked = outputs_of(model.eval(), own, x)[0]
         way, gap = (alone - before).norm(), (alone - stacked).norm()
         if way.isfinite() and not gap <= TOLERANCE * way + 1e-5 * alone.norm():
             return (
@@ -143,21 +147,24 @@ def _train_alone(
     plan: Plan,
     update: Update,
     chunk: Chunk,
-    strength: float,
+    point: Point,
     steps: list[int],
 ) -> str | None:
-    penalty = problem.penalty.at(strength)
+    penalty, update, rate = penalty_at(problem, point), update_at(update, point), point.get("lr")
     own = dict(model.named_parameters())
     trained: Tensors = {name: own[name] for name in trained_names(model)}
     slots = {n: tuple(torch.zeros_like(p) for _ in range(update.slots)) for n, p in trained.items()}
     dtype = next(iter(trained.values())).dtype
-    lr = problem.lrs[0].to(dtype)
-    rows, weight = plan.batches(chunk.group, 0)
+    lr = problem.lrs[0] if rate is None else rate_at(problem, torch.as_tensor(rate), 0)
+    lr = lr.to(dtype)
+    rows, real = plan.batches(chunk.group, 0)
     X = problem.views.of(chunk.group.fold)
     for step in steps:
         factors = torch.tensor(update.factors(step + 1), dtype=dtype)
-        batch = rows[step][weight[step] > 0]
-        loss = problem.loss(model(X[batch]), problem.y[batch]).mean()
+        batch = rows[step][real[step]]
+        with dropout_alone(problem, point, chunk.group, step + 1):
+            output = model(X[batch])
+        loss = problem.mean(loss_at(problem, point)(output, problem.y[batch]), batch)
         gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         with torch.no_grad():
             for (name, w), g in zip(trained.items(), gradients, strict=True):

@@ -43,8 +43,9 @@ class Stepper:
 
     Attributes:
         kind: "compiled" or "eager".
-        run: Takes the leaves of the stacked members, then strengths (K,), learning rate (),
-            factors, count (), X, y, rows (B,), weights (B,); changes the leaves in place.
+        run: Takes the leaves of the stacked members, then strengths and knobs, each (K,), then
+            learning rate (), factors, count (), X, y, rows (B,), weights (B,), uniform (D,);
+            changes the leaves in place.
     """
 
     kind: str
@@ -76,12 +77,13 @@ def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: M
         members: The stacked members; only their names are used.
     """
     mapped = vmap(make_step(model, problem, update), in_dims=(0, 0, None))
-    n = len(leaves(members))
+    n, names = len(leaves(members)), ("strength", *problem.knobs)
 
     def run(flat: list[Tensor]) -> tuple[()]:
-        strength, lr, factors, count, X, y, rows, weight = flat[n:]
-        batch = Batch(lr, factors, count, X[rows], y[rows], weight)
-        after = mapped(_rebuilt(members, flat[:n]), strength, batch)
+        point = dict(zip(names, flat[n:], strict=False))
+        lr, factors, count, X, y, rows, weight, uniform = flat[n + len(names) :]
+        batch = Batch(lr, factors, count, X[rows], y[rows], weight, uniform)
+        after = mapped(_rebuilt(members, flat[:n]), point, batch)
         for old, new in zip(flat[:n], leaves(after), strict=True):
             old.copy_(new)
         return ()

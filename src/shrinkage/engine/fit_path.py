@@ -10,15 +10,15 @@ from typing import Any, Literal
 import torch
 
 from shrinkage.engine.assemble import assemble
+from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.folds import make_folds
-from shrinkage.engine.grid import automatic_strengths
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Progress
-from shrinkage.engine.plan import Plan, make_seeds, make_strengths
+from shrinkage.engine.plan import Plan, make_seeds
 from shrinkage.engine.preprocess import Transformer, preprocess_rows
 from shrinkage.engine.problem import ModelSource, Problem, make_problem
-from shrinkage.engine.rows import as_rows, with_test_rows
+from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
 from shrinkage.engine.together import Together, at_start, train_together
 from shrinkage.engine.update import MakeOptimizer, update_for
@@ -44,12 +44,15 @@ def fit_path(
     *,
     test: tuple[Any, Any] | None = None,
     strengths: int | Sequence[float] = 20,
+    grid: Grid | None = None,
+    draws: int | None = None,
     folds: Any = 5,
     groups: Any = None,
     seeds: int | Sequence[int] = 3,
     epochs: int = 20,
     batch_size: int = 32,
     loss: Loss = "auto",
+    sample_weight: Any = None,
     optimizer: MakeOptimizer = functools.partial(torch.optim.Adam, lr=1e-3),
     scheduler: MakeScheduler | None = None,
     preprocess: Transformer | None = None,
@@ -70,10 +73,16 @@ def fit_path(
         model: A module whose layers have ``reset_parameters`` (copied, never changed), or a
             factory without arguments.
         X: Training rows, (N, ...), tensor or array.
-        y: Targets: integer classes 0..C-1, or numbers.
+        y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
         penalty: The penalty; the grid's strengths replace its own.
         test: Held-out ``(X, y)``, never used for the choice of a strength.
         strengths: How many automatic strengths, or the strengths. Strength 0 is always added.
+        grid: Knobs to cross the strengths with: values by name, such as ``{"dropout": [0, 0.5]}``.
+            ``lr`` (scales the schedule), ``weight_decay`` (the optimizer's own), ``dropout``
+            (replaces the rate of every dropout), ``label_smoothing`` (while training), and the
+            real arguments of the penalty, such as ``l1_ratio``.
+        draws: How many combinations of knobs to draw, quasi-random and each with a whole path
+            of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         folds: A number of folds (stratified for classes), a scikit-learn splitter, or one fold
             id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
@@ -83,6 +92,8 @@ def fit_path(
         loss: "auto" (cross-entropy for integer targets, else mean squared error),
             "cross_entropy", "mse", a torch loss module, or a function
             ``(output, target) -> one value per row``. The data loss is a mean over rows.
+        sample_weight: A weight above 0 for each row, in every mean over rows, held-out ones too.
+            Test rows weigh the same.
         optimizer: ``functools.partial(torch.optim.Adam, lr=1e-3)`` or the like. SGD, Adam,
             AdamW and RMSprop train vectorized, any other one member at a time.
         scheduler: ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)`` or the
@@ -119,7 +130,9 @@ def fit_path(
     finite = preprocess is None
     rows, targets = as_rows(X, y, finite=finite)
     fold_ids = make_folds(folds, rows, targets, groups=groups)
+    batch_size = min(batch_size, len(rows))
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
+    tests = len(all_rows) - len(rows)
     problem = make_problem(
         model,
         preprocess_rows(preprocess, all_rows, all_targets, fold_ids),
@@ -131,14 +144,13 @@ def fit_path(
         epochs=epochs,
         select=select,
         how=how,
+        batch_size=batch_size,
+        knobs=grid or {},
+        sample_weight=as_weights(sample_weight, len(rows), tests),
     )
-    if isinstance(strengths, int):
-        strengths = automatic_strengths(problem, len(rows), strengths).tolist()
-    tests = len(problem.X) - len(rows)
-    batch_size = min(batch_size, len(rows))
-    plan = Plan(
-        make_strengths(strengths), fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit
-    )
+    points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
+    plan = Plan(points, fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
+    _check_last_batches(problem, plan)
     update = update_for(optimizer)
     made = (
         Together(None, f"no vectorized {_named(optimizer)}")
@@ -159,6 +171,20 @@ def fit_path(
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
         outcome = train_one_by_one(problem, plan, tell)
     return assemble(problem, plan, outcome, _facts(problem, plan, engine, select))
+
+
+def _check_last_batches(problem: Problem, plan: Plan) -> None:
+    sizes = {len(plan.train_rows(group)) for group in plan.groups()}
+    if not problem.normalizes or all(size % plan.batch_size != 1 for size in sizes):
+        return
+    try:
+        problem.build(0).train()(problem.X[:1])
+    except ValueError as error:
+        raise ShrinkageError(
+            f"the last batch of an epoch has one row ({', '.join(map(str, sorted(sizes)))} rows, "
+            f"batch_size={plan.batch_size}), and batch normalization needs two; choose another "
+            f"batch_size ({error})."
+        ) from error
 
 
 def _facts(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:

@@ -8,6 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from shrinkage.engine.knobs import (
+    Point,
+    dropout_alone,
+    loss_at,
+    optimizer_at,
+    penalty_at,
+    rate_at,
+)
 from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan, key
 from shrinkage.engine.problem import Problem
@@ -27,14 +35,14 @@ def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], 
         report: Told after every epoch.
     """
     outcome = empty_outcome(problem, plan)
-    groups, strengths = plan.groups(), plan.strengths.tolist()
+    groups, points = plan.groups(), len(plan.strengths)
     workers = worker_count()
 
     def look() -> None:
         report(progress(plan, outcome))
 
     def work(job: int) -> None:
-        group, k = groups[job // len(strengths)], job % len(strengths)
+        group, k = groups[job // points], job % points
         place, model = (k, outcome.columns[group]), problem.initial(group)
 
         def epoch_done(epoch: int) -> None:
@@ -42,12 +50,12 @@ def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], 
             if workers == 1:
                 look()
 
-        _train(model, problem, plan, group, strengths[k], outcome, place, epoch_done)
+        _train(model, problem, plan, group, plan.point(k), outcome, place, epoch_done)
         _record_end(model, problem, plan, group, outcome, place)
         outcome.epochs_done[place] = plan.epochs
 
     look()
-    run_in_workers(len(groups) * len(strengths), work, look, workers)
+    run_in_workers(len(groups) * points, work, look, workers)
     look()
     return outcome
 
@@ -57,19 +65,20 @@ def _train(
     problem: Problem,
     plan: Plan,
     group: Group,
-    strength: float,
+    point: Point,
     outcome: Outcome,
     place: tuple[int, int],
     epoch_done: Callable[[int], None],
 ) -> None:
-    optimizer = problem.optimizer(p for p in model.parameters() if p.requires_grad)
-    scheduler = problem.scheduler(optimizer) if problem.scheduler else None
+    optimizer = optimizer_at(problem, point)(p for p in model.parameters() if p.requires_grad)
+    own_rate = "lr" in point
+    scheduler = problem.scheduler(optimizer) if problem.scheduler and not own_rate else None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the optimizer already has weight_decay")
         regularize(
             model,
             optimizer,
-            problem.penalty.at(strength),
+            penalty_at(problem, point),
             select=lambda name, _: name in problem.selected,
             how=problem.how,
         )
@@ -77,19 +86,22 @@ def _train(
     with torch.random.fork_rng():
         torch.manual_seed(key("training", group))
         for epoch in range(plan.epochs):
+            for settings in optimizer.param_groups if own_rate else []:
+                settings["lr"] = float(rate_at(problem, torch.as_tensor(point["lr"]), epoch))
             model.train()
             losses = 0.0
-            for rows, weight in zip(*plan.batches(group, epoch), strict=True):
+            for rows, real in zip(*plan.batches(group, epoch), strict=True):
                 count += 1
-                chosen = rows[weight > 0]
-                loss = _step(model, optimizer, problem, X, chosen)
+                chosen = rows[real]
+                with dropout_alone(problem, point, group, count):
+                    loss = _step(model, optimizer, problem, point, X, chosen)
                 if not loss.isfinite():
                     outcome.diverged[place] = count
                     return
-                losses += float(loss) * len(chosen)
+                losses += float(loss) * float(problem.weights_of(chosen).sum())
             if scheduler is not None:
                 scheduler.step()
-            mean = torch.tensor(losses, dtype=torch.float64) / len(plan.train_rows(group))
+            mean = losses / problem.weights_of(plan.train_rows(group)).sum()
             outcome.train_loss[(*place, epoch)] = mean.float()
             if len(held):
                 outcome.held_loss[(*place, epoch)] = _loss(problem, _outputs(model, X[held]), held)
@@ -97,15 +109,22 @@ def _train(
 
 
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, problem: Problem, X: Tensor, rows: Tensor
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    problem: Problem,
+    point: Point,
+    X: Tensor,
+    rows: Tensor,
 ) -> Tensor:
+    trained_on, y = loss_at(problem, point), problem.y[rows]
     losses: list[Tensor] = []
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = problem.loss(model(X[rows]), problem.y[rows]).mean()
+        output = model(X[rows])
+        loss = problem.mean(trained_on(output, y), rows)
         loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
+        losses.append(problem.mean(problem.loss(output.detach(), y), rows))
         return loss
 
     optimizer.step(closure)  # type: ignore[arg-type]
@@ -133,8 +152,8 @@ def _record_end(
         outcome.norms[k, column, p] = tensors[name].norm().float()
         outcome.sparsity[k, column, p] = (tensors[name] == 0).float().mean()
     if group.fold == ALL_ROWS:
-        for name, tensor in tensors.items():
-            outcome.weights[group][name][k] = tensor
+        for name, kept in outcome.weights[group].items():
+            kept[k] = tensors[name]
 
 
 def _outputs(model: nn.Module, X: Tensor) -> Tensor:
@@ -144,4 +163,4 @@ def _outputs(model: nn.Module, X: Tensor) -> Tensor:
 
 
 def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> Tensor:
-    return problem.loss(outputs, problem.y[rows]).mean().float()
+    return problem.mean(problem.loss(outputs, problem.y[rows]), rows).float()

@@ -29,8 +29,8 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
 NAMED: dict[str, RowLoss] = {"cross_entropy": cross_entropy, "mse": mse}
 
 
-def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss]:
-    """Return the name and the per-row form of a loss.
+def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
+    """Return the name and the per-row form of a loss, and the weights that it gives to the rows.
 
     Args:
         loss: ``"auto"`` (cross-entropy for integer targets, else mean squared error), a name,
@@ -50,22 +50,40 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss]:
     if isinstance(loss, str):
         if loss not in NAMED:
             raise ShrinkageError(f"unknown loss {loss!r}; choose from {', '.join(NAMED)}.")
-        return loss, NAMED[loss]
+        return loss, NAMED[loss], None
     name = getattr(loss, "__name__", type(loss).__name__)
-    return name, _unreduced(loss) if isinstance(loss, nn.Module) else loss
+    if not isinstance(loss, nn.Module):
+        return name, loss, None
+    each, by_class = _unreduced(loss)
+    if by_class is None:
+        return name, each, None
+    if y.is_floating_point() or int(y.max()) >= len(by_class) or int(y.min()) < 0:
+        raise ShrinkageError(
+            f"{name} weighs {len(by_class)} classes; give integer targets below {len(by_class)}."
+        )
+    return name, each, by_class.double()[y.flatten()]
 
 
-def _unreduced(module: nn.Module) -> RowLoss:
-    plain = getattr(module, "reduction", None) == "mean"
-    plain = plain and getattr(module, "weight", None) is None
+def _unreduced(module: nn.Module) -> tuple[RowLoss, Tensor | None]:
+    """The loss of each row, and the class weights by which torch weighs their mean."""
+    by_class = getattr(module, "weight", None)
+    classed = isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
+    plain = getattr(module, "reduction", None) == "mean" and (
+        by_class is None
+        or isinstance(module, nn.BCELoss | nn.BCEWithLogitsLoss)
+        or (classed and not getattr(module, "label_smoothing", 0) and bool((by_class > 0).all()))
+    )
     if not (plain and getattr(module, "ignore_index", -100) < 0):
         raise ShrinkageError(
-            f"{module!r}: give a torch loss with reduction='mean' and without weight= or "
-            "ignore_index=, or a function (output, target) -> one value per row."
+            f"{module!r}: give a torch loss with reduction='mean' and without ignore_index=; "
+            "weight= goes with CrossEntropyLoss and NLLLoss (above 0, without label_smoothing=) "
+            "and the binary losses. Or give a function (output, target) -> one value per row."
         )
     each = copy.deepcopy(module)
     each.reduction = "none"  # type: ignore[assignment]
-    return lambda output, target: _row_means(each(output, target))
+    if classed:
+        each.weight = None  # type: ignore[assignment]
+    return lambda output, target: _row_means(each(output, target)), by_class if classed else None
 
 
 def _row_means(values: Tensor) -> Tensor:

@@ -91,6 +91,7 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
             group: {
                 name: shared((k, *tensor.shape), tensor.dtype)
                 for name, tensor in model_tensors(model).items()
+                if name in model.state_dict()
             }
             for group in groups
             if group.fold == ALL_ROWS

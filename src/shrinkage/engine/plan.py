@@ -6,7 +6,7 @@ import hashlib
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -35,13 +35,14 @@ class Plan:
     """The grid of members and the rows they train on, made once.
 
     Attributes:
-        strengths: (K,) float64, increasing, the first one 0.
+        strengths: (K,) float64, increasing from 0 for every combination of knobs.
         folds: (N,) int64, the fold each training row is held out in.
         seeds: The seeds.
         tests: Number of test rows; they follow the training rows in the data.
         epochs: Passes over the training rows.
         batch_size: Rows a step.
         refit: Whether the path is also fit on all training rows.
+        knobs: What the strengths are crossed with: name and values, each (K,) float64.
     """
 
     strengths: Tensor
@@ -51,10 +52,16 @@ class Plan:
     epochs: int
     batch_size: int
     refit: bool = True
+    knobs: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def n_folds(self) -> int:
         return int(self.folds.max()) + 1
+
+    def point(self, k: int) -> dict[str, float]:
+        """Return strength and knobs of a member by name."""
+        own = {"strength": self.strengths, **self.knobs}
+        return {name: values[k].item() for name, values in own.items()}
 
     def groups(self) -> list[Group]:
         """Return every (fold, seed), the refits last."""
@@ -81,10 +88,10 @@ class Plan:
         return -len(self.train_rows(group)) % self.batch_size
 
     def batches(self, group: Group, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return the row of each place in each batch of one epoch, and its weight in the mean.
+        """Return the row of each place in each batch of one epoch, and whether it is real.
 
-        The last, short batch is padded with its own first row at weight zero, so every batch has
-        one shape and an epoch still equals a DataLoader's with ``drop_last=False``.
+        The last, short batch is padded with its own first row, so every batch has one shape; the
+        padding weighs nothing, so an epoch still equals a DataLoader's with ``drop_last=False``.
 
         Shape:
             both: (steps, batch_size).
@@ -95,7 +102,7 @@ class Plan:
         places[: len(rows)] = rows[order]
         batches = places.view(-1, self.batch_size)
         real = batches >= 0
-        return torch.where(real, batches, batches[:, :1]), real / real.double().sum(1, keepdim=True)
+        return torch.where(real, batches, batches[:, :1]), real
 
 
 def key(*parts: object) -> int:

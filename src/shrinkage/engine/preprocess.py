@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.engine.plan import ALL_ROWS
-from shrinkage.engine.rows import check_finite
+from shrinkage.engine.rows import check_finite, flat
 from shrinkage.errors import ShrinkageError
 
 
@@ -83,7 +83,7 @@ def _transformed(
 ) -> tuple[Tensor, Transformer]:
     fitted = copy.deepcopy(transformer)
     try:
-        fitted.fit(X[rows].numpy(), y[rows].flatten().numpy())
+        fitted.fit(X[rows].numpy(), flat(y[rows]).numpy())
         values = torch.as_tensor(fitted.transform(X.numpy()))
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise ShrinkageError(f"{transformer!r} cannot preprocess X: {error}") from error

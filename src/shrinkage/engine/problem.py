@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
+from shrinkage.engine.layers import seen
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
 from shrinkage.engine.preprocess import Views
@@ -42,6 +43,10 @@ class Problem:
         optimizer: Makes the optimizer from parameters.
         scheduler: Makes the scheduler from the optimizer, or None.
         lrs: (epochs,) the learning rates that the scheduler yields.
+        knobs: Names of what the strengths are crossed with.
+        draws: How many random numbers each call of dropout reads for a whole batch.
+        normalizes: Whether the model mixes the rows of a batch in batch normalization.
+        row_weights: Float64 weight of each row, or None where all weigh the same.
     """
 
     build: Callable[[int], nn.Module]
@@ -55,6 +60,23 @@ class Problem:
     optimizer: MakeOptimizer
     scheduler: MakeScheduler | None
     lrs: Tensor
+    knobs: tuple[str, ...] = ()
+    draws: tuple[int, ...] = ()
+    normalizes: bool = False
+    row_weights: Tensor | None = None
+
+    def weights_of(self, rows: Tensor) -> Tensor:
+        """Return the float64 weight of each of these rows."""
+        if self.row_weights is None:
+            return torch.ones(rows.shape, dtype=torch.float64)
+        return self.row_weights[rows]
+
+    def mean(self, losses: Tensor, rows: Tensor) -> Tensor:
+        """Return the weighted mean of the losses (..., B) of these rows."""
+        if self.row_weights is None:
+            return losses.mean(-1)
+        weights = self.row_weights[rows].to(losses.dtype)
+        return (losses * weights).sum(-1) / weights.sum()
 
     @property
     def X(self) -> Tensor:  # noqa: N802
@@ -78,6 +100,9 @@ def make_problem(
     epochs: int,
     select: Selection,
     how: str | None,
+    batch_size: int,
+    knobs: Iterable[str] = (),
+    sample_weight: Tensor | None = None,
 ) -> Problem:
     """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
     if not isinstance(penalty, Penalty):
@@ -88,8 +113,9 @@ def make_problem(
     by_fold = tuple(_typed("X", X, dtype) for X in views.by_fold)
     views = Views(_typed("X", views.X, dtype), by_fold, views.facts)
     y = _typed("y", y, dtype)
-    loss_name, each = row_loss(loss, y)
+    loss_name, each, class_weights = row_loss(loss, y)
     check_fit(each, loss_name, _first_output(fresh, views.X), y)
+    draws, normalizes = _seen(build(0), views.X[:batch_size], any_rate="dropout" in knobs)
     penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
     for name, tensor in penalized.items():
         check_coupling(penalty.for_tensor(name, tensor), tensor, coupling)
@@ -105,6 +131,10 @@ def make_problem(
         optimizer=optimizer,
         scheduler=scheduler,
         lrs=learning_rates(optimizer, scheduler, epochs),
+        knobs=tuple(knobs),
+        draws=draws,
+        normalizes=normalizes,
+        row_weights=_product(sample_weight, class_weights),
     )
 
 
@@ -112,6 +142,21 @@ def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
     rows = rows.to(dtype) if rows.is_floating_point() else rows
     check_finite(rows, f"{name} as {rows.dtype}, the model's type,")
     return rows
+
+
+def _seen(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            return seen(lambda: model.train()(X), any_rate=any_rate)
+    except Exception as error:
+        raise ShrinkageError(
+            f"the model refuses a batch of {len(X)} rows in training: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+
+
+def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one * other
 
 
 def _first_output(model: nn.Module, X: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
 
     Args:
         X: (N, ...) numbers.
-        y: (N,) integer classes or numbers; (N, 1) is kept as it is.
+        y: (N,) integer classes or numbers, or (N, M) numbers; (N, 1) is kept as it is.
         prefix: What to say before the names in an error.
         finite: Whether NaN and infinite numbers in X are refused.
 
@@ -25,10 +25,11 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
     rows, targets = _numbers(X, f"{prefix}X", finite), _numbers(y, f"{prefix}y")
     if len(rows) != len(targets):
         raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")
-    if targets.numel() != len(targets):
+    several = targets.numel() != len(targets)
+    if targets.dim() > 2 or (several and not targets.is_floating_point()):
         raise ShrinkageError(
-            f"{prefix}y has shape {tuple(targets.shape)}; "
-            f"give one target per row, {len(targets)} in all."
+            f"{prefix}y has shape {tuple(targets.shape)} and type {targets.dtype}; give one class "
+            "or number per row, or a table of floating-point numbers for several targets."
         )
     return rows, targets if targets.is_floating_point() else targets.long()
 
@@ -63,6 +64,11 @@ def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:
     return rows
 
 
+def flat(targets: Tensor) -> Tensor:
+    """Return one target per row as (N,), several as they are."""
+    return targets.flatten() if targets.numel() == len(targets) else targets
+
+
 def check_finite(rows: Tensor, name: str) -> None:
     """Refuse rows that hold NaN or infinite numbers; the message counts them."""
     bad = ~rows.reshape(len(rows), -1).isfinite().all(1)
@@ -71,3 +77,20 @@ def check_finite(rows: Tensor, name: str) -> None:
             f"{name} holds NaN or infinite numbers in {int(bad.sum())} of {len(rows)} rows, "
             f"first in row {int(bad.nonzero()[0])}; remove or impute them first."
         )
+
+
+def as_weights(weights: Any, rows: int, tests: int) -> Tensor | None:
+    """Return the weights of the rows as float64, 1 for test rows; None where none are given.
+
+    Raises:
+        ShrinkageError: Not one finite number above 0 for every row.
+    """
+    if weights is None:
+        return None
+    given = _numbers(weights, "sample_weight").double()
+    if given.shape != (rows,) or not (given > 0).all():
+        raise ShrinkageError(
+            f"sample_weight has shape {tuple(given.shape)} and smallest value {given.min():g}; "
+            f"give {rows} numbers above 0, and leave out rows that should not count."
+        )
+    return torch.cat([given, given.new_ones(tests)])

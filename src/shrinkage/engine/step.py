@@ -13,6 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage import coupling
 from shrinkage.coupling import Coupling
+from shrinkage.engine.knobs import Point, loss_at, penalty_at, update_at
+from shrinkage.engine.layers import Functions, batch_norm, cut, dropout, replaced
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import State, Update
 from shrinkage.penalties import Penalty
@@ -28,7 +30,7 @@ class Member(NamedTuple):
         fixed: Buffers and frozen parameters by name.
         slots: The optimizer's state of each trained tensor.
         diverged: 0-d int64, the step whose loss was not finite, or -1.
-        total: 0-d, sum of the row losses seen since it was last set to zero.
+        total: 0-d, weighted sum of the row losses seen since it was last set to zero.
     """
 
     params: Tensors
@@ -47,7 +49,8 @@ class Batch(NamedTuple):
         number: 0-d int64, 1 at the first step.
         x: (B, ...) rows.
         y: (B, ...) targets.
-        weight: (B,) share of each row in the mean; 0 for padding.
+        weight: (B,) weight of each row in the mean; 0 for padding.
+        uniform: (D,) what dropout reads instead of random numbers; D may be 0.
     """
 
     lr: Tensor
@@ -56,9 +59,10 @@ class Batch(NamedTuple):
     x: Tensor
     y: Tensor
     weight: Tensor
+    uniform: Tensor
 
 
-Step: TypeAlias = Callable[[Member, Tensor, Batch], Member]
+Step: TypeAlias = Callable[[Member, dict[str, Tensor], Batch], Member]
 
 
 @contextmanager
@@ -111,7 +115,7 @@ def updated(
 
 
 def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
-    """Return the step ``(member, strength, batch) -> member``.
+    """Return the step ``(member, point, batch) -> member``.
 
     A member whose loss was not finite stays as it is from the next step on.
 
@@ -121,37 +125,50 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         update: The optimizer.
     """
 
-    def mean_loss(params: Tensors, fixed: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
+    def mean_loss(
+        params: Tensors, fixed: Tensors, point: Point, batch: Batch
+    ) -> tuple[Tensor, tuple[Tensor, Tensors]]:
         after = {name: tensor.clone() for name, tensor in fixed.items()}
-        with sdpa_kernel(SDPBackend.MATH):  # the other attention kernels cannot be mapped
+        with sdpa_kernel(SDPBackend.MATH), replaced(_functions(problem, point, batch)):
             output = functional_call(model, {**params, **after}, (batch.x,))
-        return (problem.loss(output, batch.y) * batch.weight).sum(), after
+        share = batch.weight / batch.weight.sum()
+        reported = (problem.loss(output, batch.y) * share).sum()
+        if "label_smoothing" not in point:
+            return reported, (reported, after)
+        return (loss_at(problem, point)(output, batch.y) * share).sum(), (reported, after)
 
-    def step(member: Member, strength: Tensor, batch: Batch) -> Member:
-        gradient, (loss, fixed) = grad_and_value(mean_loss, has_aux=True)(
-            member.params, member.fixed, batch
+    def step(member: Member, point: dict[str, Tensor], batch: Batch) -> Member:
+        gradient, (_, (loss, fixed)) = grad_and_value(mean_loss, has_aux=True)(
+            member.params, member.fixed, point, batch
         )
         moving = member.diverged < 0
-        penalty = problem.penalty.at(strength)
+        penalty, own_update = penalty_at(problem, point), update_at(update, point)
+        lr = point.get("lr", batch.lr)
         params, slots = {}, {}
         for name, w in member.params.items():
             how = problem.how if name in problem.selected else None
             one = penalty.for_tensor(name, w) if how else penalty
             own = member.slots[name]
-            moved, state = updated(
-                w, gradient[name], own, batch.factors, batch.lr, update, one, how
-            )
+            moved, state = updated(w, gradient[name], own, batch.factors, lr, own_update, one, how)
             params[name] = torch.where(moving, moved, w)
             slots[name] = tuple(
                 torch.where(moving, new, old) for new, old in zip(state, own, strict=True)
             )
-        rows = (batch.weight > 0).sum()
         return Member(
             params,
             {name: torch.where(moving, fixed[name], old) for name, old in member.fixed.items()},
             slots,
             torch.where(moving & ~loss.isfinite(), batch.number, member.diverged),
-            member.total + loss * rows,
+            member.total + loss * batch.weight.sum(),
         )
 
     return step
+
+
+def _functions(problem: Problem, point: Point, batch: Batch) -> Functions:
+    functions: dict[str, Callable[..., Tensor]] = {}
+    if problem.draws:
+        functions |= dropout(cut(batch.uniform, problem.draws), point.get("dropout"))
+    if problem.normalizes:
+        functions |= batch_norm(batch.weight > 0)
+    return functions

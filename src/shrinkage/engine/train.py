@@ -10,6 +10,8 @@ from torch.func import functional_call, vmap
 
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper, leaves
+from shrinkage.engine.knobs import rate_at
+from shrinkage.engine.layers import drawn
 from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan import ALL_ROWS, Plan
 from shrinkage.engine.problem import Problem
@@ -25,17 +27,26 @@ def step_inputs(
     problem: Problem, plan: Plan, update: Update, chunk: Chunk, members: Member, epoch: int
 ) -> Iterator[list[Tensor]]:
     """Yield the arguments of every step of one epoch."""
-    rows, weights = plan.batches(chunk.group, epoch)
+    rows, real = plan.batches(chunk.group, epoch)
     steps, dtype = len(rows), members.total.dtype
     counts = range(epoch * steps + 1, (epoch + 1) * steps + 1)
     factors = torch.tensor([update.factors(count) for count in counts], dtype=dtype)
     count = torch.tensor(counts)
-    shared = [*leaves(members), plan.strengths[list(chunk.strengths)].to(dtype)]
-    lr, weights = problem.lrs[epoch].to(dtype), weights.to(dtype)
+    points = {"strength": plan.strengths, **plan.knobs}
+    if "lr" in points:
+        points["lr"] = rate_at(problem, points["lr"], epoch)
+    own = [values[list(chunk.strengths)].to(dtype) for values in points.values()]
+    lr, weights = problem.lrs[epoch].to(dtype), (problem.weights_of(rows) * real).to(dtype)
     X = problem.views.of(chunk.group.fold)
     for step in range(steps):
-        batch = [lr, factors[step], count[step], X, problem.y, rows[step], weights[step]]
-        yield [*shared, *batch]
+        numbers = drawn(chunk.group, counts[step])
+        uniform = [numbers(call, count) for call, count in enumerate(problem.draws)]
+        yield [
+            *leaves(members),
+            *own,
+            *(lr, factors[step], count[step], X, problem.y, rows[step], weights[step]),
+            torch.cat(uniform) if uniform else torch.empty(0),
+        ]
 
 
 def train_chunks(
@@ -93,14 +104,14 @@ def _record_epoch(
 ) -> None:
     own, column = chunk.own_strengths, outcome.columns[chunk.group]
     alive = members.diverged[: chunk.members] < 0
-    mean = members.total[: chunk.members] / len(plan.train_rows(chunk.group))
+    mean = members.total[: chunk.members] / problem.weights_of(plan.train_rows(chunk.group)).sum()
     outcome.train_loss[own, column, epoch] = mean.where(alive, torch.nan).float()
     members.total.zero_()
     held = plan.held_rows(chunk.group)
     if len(held):
         X = problem.views.of(chunk.group.fold)
         outputs = outputs_of(model, _tensors(members, chunk), X[held])
-        losses = mean_losses(problem, outputs, problem.y[held])
+        losses = mean_losses(problem, outputs, held)
         outcome.held_loss[own, column, epoch] = losses.where(alive, torch.nan).float()
         if epoch == plan.epochs - 1:
             outputs[~alive] = torch.nan
@@ -120,7 +131,7 @@ def _record_end(
     rows = plan.train_rows(chunk.group)
     outputs = outputs_of(model, tensors, problem.views.of(chunk.group.fold)[rows])
     alive = members.diverged[: chunk.members] < 0
-    losses = mean_losses(problem, outputs, problem.y[rows])
+    losses = mean_losses(problem, outputs, rows)
     outcome.fit_loss[own, column] = losses.where(alive, torch.nan).float()
     outcome.diverged[own, column] = members.diverged[: chunk.members]
     for p, name in enumerate(problem.selected):
@@ -128,8 +139,8 @@ def _record_end(
         outcome.norms[own, column, p] = torch.linalg.vector_norm(flat, dim=1).float()
         outcome.sparsity[own, column, p] = (flat == 0).float().mean(1)
     if chunk.group.fold == ALL_ROWS:
-        for name, tensor in tensors.items():
-            outcome.weights[chunk.group][name][own] = tensor
+        for name, kept in outcome.weights[chunk.group].items():
+            kept[own] = tensors[name]
 
 
 def _tensors(members: Member, chunk: Chunk) -> Tensors:
@@ -160,8 +171,9 @@ def outputs_of(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def mean_losses(problem: Problem, outputs: Tensor, y: Tensor) -> Tensor:
-    """Return the mean loss of each member's outputs, shape (K,)."""
-    members, rows = outputs.shape[:2]
+def mean_losses(problem: Problem, outputs: Tensor, rows: Tensor) -> Tensor:
+    """Return the mean loss of each member's outputs on these rows, shape (K,)."""
+    members, y = len(outputs), problem.y[rows]
     targets = y.repeat(members, *[1] * (y.dim() - 1))
-    return problem.loss(outputs.flatten(0, 1), targets).view(members, rows).mean(1)
+    losses = problem.loss(outputs.flatten(0, 1), targets).view(members, len(rows))
+    return problem.mean(losses, rows)

@@ -48,13 +48,22 @@ def update_for(optimizer: MakeOptimizer) -> Update | None:
         1
     """
     kind = _class_of(optimizer)
-    builders = {SGD: _sgd, Adam: _adam, AdamW: _adam, RMSprop: _rmsprop}
-    if kind not in builders:
+    if kind not in (SGD, Adam, AdamW, RMSprop):
         return None
     settings = unmoving(optimizer).defaults
     if settings.get("amsgrad") or settings.get("differentiable"):
         return None
-    return builders[kind]({**settings, "class": kind.__name__})
+    return _built({**settings, "class": kind.__name__})
+
+
+def with_decay(update: Update, decay: float | Tensor) -> Update:
+    """Return the same optimizer with another ``weight_decay``."""
+    return _built({**update.settings, "weight_decay": decay})
+
+
+def _built(settings: dict[str, Any]) -> Update:
+    builders = {"SGD": _sgd, "Adam": _adam, "AdamW": _adam, "RMSprop": _rmsprop}
+    return builders[settings["class"]](settings)
 
 
 def unmoving(optimizer: MakeOptimizer) -> Optimizer:
@@ -101,8 +110,12 @@ def _class_of(optimizer: MakeOptimizer) -> Any:
 
 def _directed(w: Tensor, gradient: Tensor, settings: dict[str, Any]) -> Tensor:
     signed = -gradient if settings["maximize"] else gradient
-    decay = settings["weight_decay"]
-    return signed + decay * w if decay and not settings.get("decoupled_weight_decay") else signed
+    decays = _decays(settings) and not settings.get("decoupled_weight_decay")
+    return signed + settings["weight_decay"] * w if decays else signed
+
+
+def _decays(settings: dict[str, Any]) -> bool:
+    return isinstance(settings["weight_decay"], Tensor) or settings["weight_decay"] != 0
 
 
 def _sgd(settings: dict[str, Any]) -> Update:
@@ -126,7 +139,7 @@ def _sgd(settings: dict[str, Any]) -> Update:
 
 def _adam(settings: dict[str, Any]) -> Update:
     beta1, beta2 = settings["betas"]
-    decay = settings["weight_decay"] if settings["decoupled_weight_decay"] else 0
+    decays = _decays(settings) and settings["decoupled_weight_decay"]
 
     def factors(count: int) -> tuple[float, ...]:
         return 1 / (1 - beta1**count), (1 - beta2**count) ** -0.5
@@ -137,7 +150,7 @@ def _adam(settings: dict[str, Any]) -> Update:
         g = _directed(w, g, settings)
         mean = torch.lerp(state[0], g, 1 - beta1)
         square = beta2 * state[1] + (1 - beta2) * g * g
-        start = w * (1 - lr * decay) if decay else w
+        start = w * (1 - lr * settings["weight_decay"]) if decays else w
         denominator = square.sqrt() * factors[1] + settings["eps"]
         return start - lr * factors[0] * mean / denominator, (mean, square)
 

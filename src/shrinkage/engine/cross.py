@@ -1,0 +1,114 @@
+"""Points: strengths crossed with the values of knobs, given or drawn."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from shrinkage.engine.grid import automatic_strengths
+from shrinkage.engine.knobs import check_knob, shape_of
+from shrinkage.engine.plan import make_strengths
+from shrinkage.engine.problem import Problem
+from shrinkage.errors import ShrinkageError
+
+Grid: TypeAlias = Mapping[str, Sequence[float]]
+
+OVER_DECADES = ("lr", "weight_decay")
+"""Knobs whose ranges are drawn evenly in the logarithm."""
+
+
+def make_points(
+    problem: Problem,
+    rows: int,
+    strengths: int | Sequence[float],
+    grid: Grid,
+    draws: int | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the strengths of all points and their knobs, one whole path per combination.
+
+    Args:
+        problem: What to train.
+        rows: How many of the first rows are training rows.
+        strengths: The strengths, or how many automatic ones; these depend on the penalty's shape.
+        grid: Knobs by name: a list of values, or with ``draws`` a range ``(low, high)``.
+        draws: How many combinations to draw, or None for all.
+
+    Shape:
+        strengths and each knob: (K,), float64.
+
+    Raises:
+        ShrinkageError: A knob, a value, a range or ``draws`` is not possible.
+    """
+    values = {name: _numbers(name, given) for name, given in grid.items()}
+    for name, own in values.items():
+        check_knob(problem, name, own)
+    ranges = [name for name in values if isinstance(grid[name], tuple)]
+    if draws is None and ranges:
+        raise ShrinkageError(
+            f"grid: {ranges[0]}={grid[ranges[0]]} is a range; give draws=, or a list of values."
+        )
+    if draws is not None and not ranges:
+        raise ShrinkageError(f"draws={draws} needs a range (low, high) in grid to draw from.")
+    chosen = (
+        list(itertools.product(*values.values()))
+        if draws is None
+        else _drawn(values, ranges, draws)
+    )
+    points: list[tuple[float, ...]] = []
+    for combination in chosen:
+        point = dict(zip(values, combination, strict=True))
+        points += [(s, *combination) for s in _path(problem, rows, strengths, point)]
+    table = torch.tensor(points, dtype=torch.float64)
+    return table[:, 0].clone(), {n: table[:, i].clone() for i, n in enumerate(values, start=1)}
+
+
+def _numbers(name: str, given: Sequence[float]) -> list[float]:
+    try:
+        values = [float(value) for value in given]
+    except (TypeError, ValueError) as error:
+        raise ShrinkageError(f"grid: {name}={given!r} is not a list of numbers.") from error
+    if not values or len(set(values)) < len(values) or not all(map(math.isfinite, values)):
+        raise ShrinkageError(f"grid: {name}={given!r}: give distinct finite numbers.")
+    if isinstance(given, tuple) and (len(values) != 2 or values[0] >= values[1]):
+        raise ShrinkageError(
+            f"grid: {name}={given!r} is no range (low, high); values go into a list."
+        )
+    return values
+
+
+def _drawn(
+    values: Mapping[str, list[float]], ranges: Sequence[str], draws: int
+) -> list[tuple[float, ...]]:
+    if draws < 1:
+        raise ShrinkageError(f"draws={draws} must be at least 1.")
+    even = torch.quasirandom.SobolEngine(len(values), scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    table = even.draw(draws, dtype=torch.float64)
+    columns = []
+    for share, (name, own) in zip(table.T.tolist(), values.items(), strict=True):
+        if name not in ranges:
+            columns.append([own[int(u * len(own))] for u in share])
+        elif name in OVER_DECADES:
+            if own[0] == 0:
+                raise ShrinkageError(
+                    f"grid: {name}=(0, {own[1]:g}) is drawn in the logarithm; start above 0."
+                )
+            columns.append([own[0] * (own[1] / own[0]) ** u for u in share])
+        else:
+            columns.append([own[0] + (own[1] - own[0]) * u for u in share])
+    return list(zip(*columns, strict=True))
+
+
+def _path(
+    problem: Problem, rows: int, strengths: int | Sequence[float], point: Mapping[str, float]
+) -> list[float]:
+    if isinstance(strengths, int):
+        shape: dict[str, Any] = {n: point[n] for n in shape_of(problem.penalty) if n in point}
+        problem = replace(problem, penalty=replace(problem.penalty, **shape))
+        strengths = automatic_strengths(problem, rows, strengths).tolist()
+    return make_strengths(strengths).tolist()

@@ -1,0 +1,129 @@
+"""Knobs: what else than the strength may differ between members, and what each of them changes.
+
+A point is a strength with its knobs, by name: tensors inside the mapped step, where a new value
+never compiles again, and plain numbers for a member alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
+from typing import TypeAlias
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from shrinkage.engine.layers import drawn, dropout, replaced
+from shrinkage.engine.loss import RowLoss
+from shrinkage.engine.plan import Group
+from shrinkage.engine.problem import Problem
+from shrinkage.engine.update import MakeOptimizer, Update, unmoving, with_decay
+from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import Penalty
+
+Point: TypeAlias = Mapping[str, float | Tensor]
+
+SETTINGS = ("dropout", "label_smoothing", "lr", "weight_decay")
+
+
+def penalty_at(problem: Problem, point: Point) -> Penalty:
+    """Return the penalty with the point's strength and shape."""
+    penalty = copy.copy(problem.penalty.at(point["strength"]))
+    for name in shape_of(penalty):
+        if name in point:
+            object.__setattr__(penalty, name, point[name])  # its checks cannot read a mapped tensor
+    return penalty
+
+
+def update_at(update: Update, point: Point) -> Update:
+    """Return the optimizer with the point's decay."""
+    return with_decay(update, point["weight_decay"]) if "weight_decay" in point else update
+
+
+def loss_at(problem: Problem, point: Point) -> RowLoss:
+    """Return the loss to train on, with the point's label smoothing."""
+    if "label_smoothing" not in point:
+        return problem.loss
+    smoothing = point["label_smoothing"]
+
+    def smoothed(output: Tensor, target: Tensor) -> Tensor:
+        each = -F.log_softmax(output, -1)
+        own = each.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        return (1 - smoothing) * own + smoothing * each.mean(-1)
+
+    return smoothed
+
+
+def rate_at(problem: Problem, lr: Tensor, epoch: int) -> Tensor:
+    """Return the learning rates of one epoch: the schedule, scaled to start from ``lr``."""
+    own: float = unmoving(problem.optimizer).defaults["lr"]
+    return lr * (problem.lrs[epoch] / own)
+
+
+def optimizer_at(problem: Problem, point: Point) -> MakeOptimizer:
+    """Return the optimizer with the point's own settings."""
+    own = {name: point[name] for name in ("lr", "weight_decay") if name in point}
+    return functools.partial(problem.optimizer, **own) if own else problem.optimizer
+
+
+def dropout_alone(
+    problem: Problem, point: Point, group: Group, step: int
+) -> AbstractContextManager[None]:
+    """Let a member alone drop what it drops together with the others."""
+    functions = dropout(drawn(group, step), point.get("dropout"))
+    return replaced(functions if problem.draws else {})
+
+
+def shape_of(penalty: Penalty) -> list[str]:
+    """Return the fields of a penalty, besides its strength, that are real numbers."""
+    return [f.name for f in fields(penalty)[1:] if "float" in str(f.type)]
+
+
+def check_knob(problem: Problem, name: str, values: list[float]) -> None:
+    """Refuse a knob that the problem has not, or a value that is out of its range.
+
+    Raises:
+        ShrinkageError: With the knobs there are, or what the values may be.
+    """
+    shape = shape_of(problem.penalty)
+    if name == "strength":
+        raise ShrinkageError(
+            "grid: the strength has an argument of its own; give strengths=[...] and cross it "
+            "with the knobs in grid."
+        )
+    if name not in (*SETTINGS, *shape):
+        raise ShrinkageError(
+            f"grid: {name!r} is no knob; choose from {', '.join([*SETTINGS, *shape])}."
+        )
+    if name in shape:
+        for value in values:
+            replace(problem.penalty, **{name: value})  # type: ignore[arg-type]
+        return
+    lacking = _lacking(problem, name)
+    if lacking:
+        raise ShrinkageError(f"grid: {name} is no knob here: {lacking}.")
+    low, high = (0.0, float("inf")) if name in ("lr", "weight_decay") else (0.0, 1.0)
+    bad = [v for v in values if not (low <= v < high) or (name == "lr" and v == 0)]
+    if bad:
+        allowed = {"lr": "above 0", "weight_decay": "at least 0"}.get(name, "at least 0, below 1")
+        raise ShrinkageError(
+            f"grid: {name}={', '.join(f'{v:g}' for v in bad)} must be finite and {allowed}."
+        )
+
+
+def _lacking(problem: Problem, name: str) -> str | None:
+    if name == "dropout":
+        return None if problem.draws else "the model calls no dropout; put nn.Dropout() into it"
+    if name == "label_smoothing":
+        named = problem.loss_name
+        return None if named == "cross_entropy" else f"the loss is {named}, not 'cross_entropy'"
+    kind = problem.optimizer
+    kind = kind.func if isinstance(kind, functools.partial) else kind
+    if not isinstance(kind, type):
+        return "the optimizer is a function; give its class, or a functools.partial of it"
+    if name not in unmoving(problem.optimizer).defaults:
+        return f"{kind.__name__} has no {name}"
+    return None
