@@ -140,6 +140,40 @@ def test_limits() -> None:
         same(far, L1(0.3))
 
 
+@pytest.mark.parametrize(
+    ("dim", "axes"), [(0, (1, 2, 3)), (1, (0, 2, 3)), ((0, 1), (2, 3)), ((-3, 0), (2, 3))]
+)
+def test_groups_of_a_convolution_by_role(dim: Any, axes: tuple[int, ...]) -> None:
+    """Filters, input channels, kernels."""
+    torch.manual_seed(0)
+    w = nn.Conv2d(3, 5, 2).weight.detach()
+    norms = w.square().sum(axes).sqrt()
+    size = w.numel() // norms.numel()
+    assert_close(GroupLasso(0.3, dim=dim).value(w), 0.3 * size**0.5 * norms.sum())
+    both = 0.3 * (0.5 * w.abs().sum() + 0.5 * size**0.5 * norms.sum())
+    assert_close(SparseGroupLasso(0.3, dim=dim).value(w), both)
+    left = GroupLasso(1.0, dim=dim).prox(w, float(norms.median()) / size**0.5)
+    dropped = left.square().sum(axes) == 0
+    assert torch.equal(dropped, norms <= norms.median())
+
+
+def test_a_transposed_convolution_has_its_filters_along_the_second_axis() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.ConvTranspose2d(3, 5, 2, bias=False), torch.ones(1, 3, 4, 4)
+    with torch.no_grad():
+        layer.weight[:, 2] = 0
+    assert not layer(x)[:, 2].any()
+    norms = layer.weight.detach().square().sum((0, 2, 3)).sqrt()
+    assert_close(GroupLasso(1.0, dim=1)(layer).detach(), 12**0.5 * norms.sum())
+
+
+@pytest.mark.parametrize("kind", [GroupLasso, SparseGroupLasso])
+@pytest.mark.parametrize("dim", [1.0, "0", True, (), [0, 1], (0, None)])
+def test_what_is_no_axis_is_refused(kind: Callable[..., Penalty], dim: Any) -> None:
+    with pytest.raises(ShrinkageError, match="is neither an axis nor a tuple of axes; give 0, 1"):
+        kind(0.1, dim=dim)
+
+
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.05, 0.5, 0.95, 1.0])
 @pytest.mark.parametrize("shape", [(6,), (1, 40), (7, 9), (3, 4, 5)])
 def test_strength_max_of_the_sparse_group_lasso_is_a_root(

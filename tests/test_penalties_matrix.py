@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from shrinkage.penalties import NuclearNorm, Orthogonal, Penalty, SpectralNorm
@@ -117,3 +117,11 @@ def test_a_convolution_is_the_matrix_of_its_filters(penalty: Penalty) -> None:
     assert_close(penalty.strength_max(w), penalty.strength_max(flat))
     transposed = penalty.prox(flat.T.contiguous(), 0.7).T
     assert_close(transposed, penalty.prox(flat, 0.7))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+def test_a_convolution_of_torch_has_its_filters_in_the_rows(penalty: Penalty) -> None:
+    torch.manual_seed(0)
+    conv, transposed = nn.Conv2d(2, 4, 3), nn.ConvTranspose2d(2, 4, 3)
+    assert_close(penalty(conv), penalty.value(conv.weight.reshape(4, 2 * 3 * 3)))
+    assert_close(penalty(transposed), penalty.value(transposed.weight.reshape(2, 4 * 3 * 3)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 from torch.testing import assert_close
 
+from shrinkage.constraints import Constraint, NonNegative
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything, weights
 from shrinkage.penalties import L1, L2, ElasticNet
@@ -21,13 +22,16 @@ from shrinkage.regularize import regularize
 
 
 @dataclass(frozen=True)
-class Ball:
+class Ball(Constraint):
     """Keeps the norm of a tensor at most ``radius``."""
 
     radius: float
 
     def project(self, w: Tensor) -> Tensor:
         return w * (self.radius / w.norm()).clamp(max=1)
+
+    def violation(self, w: Tensor) -> Tensor:
+        return (w.norm() - self.radius).clamp_min(0)
 
 
 def trained(rules: Any, make: Any = partial(SGD, lr=0.1, momentum=0.9), **options: Any) -> Any:
@@ -162,14 +166,9 @@ def test_two_constraints_on_a_tensor_are_refused() -> None:
     optimizer = SGD(model.parameters(), lr=0.1)
     regularize(model, optimizer, {"0.*": Ball(1.0), "2.*": None})
 
-    @dataclass(frozen=True)
-    class Half:
-        def project(self, w: Tensor) -> Tensor:
-            return w.clamp_min(0)
-
     with pytest.raises(ShrinkageError, match=r"0\.weight already carry Ball.*two projections"):
-        regularize(model, optimizer, Half())
-    regularize(model, optimizer, {"0.*": L2(0.1), weights: Half()})
+        regularize(model, optimizer, NonNegative())
+    regularize(model, optimizer, {"0.*": L2(0.1), weights: NonNegative()})
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -106,6 +106,7 @@ WRONG: dict[str, list[Penalty]] = {
         make(L2, value=lambda p, w: -p.strength * w.square().sum()),
         make(L2, value=lambda p, w: p.strength * w.square()),
     ],
+    "value is proportional to the strength if linear": [make(MCP, linear=True)],
     "gradient is the derivative of value": [
         make(L2, gradient=lambda p, w: p.strength * w),
         make(L2, value=l2_norm),

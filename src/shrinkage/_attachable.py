@@ -12,7 +12,8 @@ from torch.nn.parameter import is_lazy
 from torch.optim import LBFGS, Optimizer
 
 from shrinkage._rules import Rule, Selected, for_tensor
-from shrinkage.coupling import Constraint, check_coupling
+from shrinkage.constraints import Constraint
+from shrinkage.coupling import check_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Row
 from shrinkage.penalties import L2, Penalty

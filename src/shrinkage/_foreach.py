@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from shrinkage.coupling import Constraint, coupled, decoupled, projected, proximal
+from shrinkage.constraints import Constraint
+from shrinkage.coupling import coupled, decoupled, projected, proximal
 from shrinkage.penalties import L1, L2, ElasticNet, Penalty
 
 Number = float | Tensor

@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from torch import nn
 
-from shrinkage.coupling import Constraint, resolve_coupling
+from shrinkage.constraints import Constraint
+from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Row, Selection, check_real, decide, label, weights
 from shrinkage.penalties import Penalty

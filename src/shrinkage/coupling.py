@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
+from shrinkage.constraints import Constraint
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 
 Coupling: TypeAlias = Literal["coupled", "decoupled", "proximal"]
-
-
-@runtime_checkable
-class Constraint(Protocol):
-    """A set that weights have to lie in."""
-
-    def project(self, w: Tensor) -> Tensor:
-        """Return the nearest point of the set."""
 
 
 def coupled(

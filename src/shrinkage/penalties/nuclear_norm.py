@@ -18,8 +18,9 @@ class NuclearNorm(Penalty):
 
     .. math:: P(w) = \lambda \sum_i s_i, \qquad w = U \operatorname{diag}(s) V^T
 
-    A weight of more than two axes is the matrix of its first axis against all others, so a row
-    is an output neuron or the filter of a convolution. Gradient: :math:`U V^T` over the singular
+    A weight of more than two axes is the matrix of its first axis against all others: that of a
+    convolution, ``(out, in, kh, kw)``, has the shape ``(out, in * kh * kw)`` and a filter in each
+    row; that of a transposed one has inputs in its rows. Gradient: :math:`U V^T` over the singular
     values above rounding, the subgradient of smallest norm.
 
     Args:

@@ -20,9 +20,10 @@ class SpectralNorm(Penalty):
     .. math:: P(w) = \lambda \max_i s_i, \qquad w = U \operatorname{diag}(s) V^T
 
     Convention: the norm itself, not half its square as in the paper. A weight of more than two
-    axes is the matrix of its first axis against all others; for a convolution that norm is not
-    the one of the convolution as an operator. Gradient: :math:`u_1 v_1^T`, or its mean over
-    largest values that are equal up to rounding, the subgradient of smallest norm.
+    axes is the matrix of its first axis against all others, ``(out, in * kh * kw)`` for a
+    convolution; that norm is not the one of the convolution as an operator. Gradient:
+    :math:`u_1 v_1^T`, or its mean over largest values that are equal up to rounding, the
+    subgradient of smallest norm.
 
     Args:
         strength: :math:`\lambda \ge 0`, number or 0-d tensor, in loss per unit of singular value.

@@ -54,6 +54,12 @@ def value_is_never_negative_and_zero_without_strength(penalty: Penalty, tensors:
         assert without == 0, f"value {without.item()} at {w} and strength 0"
 
 
+def value_is_proportional_to_the_strength_if_linear(penalty: Penalty, tensors: Tensors) -> None:
+    """Twice the strength is twice the value, where the penalty says that it is linear."""
+    for w in tensors.smooth() if penalty.linear else []:
+        assert_close(penalty.at(2 * penalty.strength).value(w), 2 * penalty.value(w))
+
+
 def gradient_is_the_derivative_of_value(penalty: Penalty, tensors: Tensors) -> None:
     """Away from kinks the gradient is autograd's."""
     for w in tensors.smooth():
@@ -215,6 +221,7 @@ LAWS: tuple[Callable[[Penalty, Tensors], None], ...] = (
     type_shape_and_input_are_kept,
     vmap_over_strengths_and_weights_is_a_loop,
     value_is_never_negative_and_zero_without_strength,
+    value_is_proportional_to_the_strength_if_linear,
     gradient_is_the_derivative_of_value,
     gradient_at_a_kink_is_a_subgradient,
     autograd_of_value_is_finite_at_zeros,
