@@ -19,12 +19,11 @@ from shrinkage.parameters import Row
 from shrinkage.penalties import L2, Penalty
 
 NOT_LAST = {
-    "ScheduleFree": (
-        ("decoupled", "proximal", "projected"),
-        "it trains on averages of other weights, which it keeps to itself",
-    ),
-    "Lookahead": (("proximal", "projected"), "it mixes in slow weights, which undoes exact zeros"),
-    "Ranger": (("proximal", "projected"), "it mixes in slow weights, which undoes exact zeros"),
+    "Lookahead": "it mixes in slow weights afterwards",
+    "PruneOptimizer": "it writes weights of its own afterwards",
+    "Ranger": "it mixes in slow weights afterwards",
+    "ScheduleFree": "it trains on averages of other weights, which it keeps to itself",
+    "TRAC": "it moves the weights again afterwards",
 }
 """Optimizers, by a part of their names, whose step is not the last to write the weights."""
 
@@ -32,17 +31,17 @@ NOT_LAST = {
 def unwrap(optimizer: Any) -> Optimizer:
     """Return the optimizer whose step updates the weights, inside any wrappers.
 
-    Wrappers without step hooks, such as Accelerate's, keep it in ``optimizer``. Sharpness-aware
-    ones keep it in ``base_optimizer``, and their own hooks see perturbed weights.
+    Wrappers keep it in ``optimizer``, sharpness-aware ones in ``base_optimizer``. Their own hooks,
+    if they have any, see perturbed weights or gradients that are not yet projected.
     """
-    base = getattr(optimizer, "base_optimizer", None)
-    if _hookable(base):
-        return unwrap(base)
-    if _hookable(optimizer):
-        return cast("Optimizer", optimizer)
-    if inner := getattr(optimizer, "optimizer", None):
+    inner = getattr(optimizer, "base_optimizer", None) or getattr(optimizer, "optimizer", None)
+    averages = "ScheduleFree" in type(optimizer).__name__  # inside, the weights are others
+    if inner and not averages and (_hookable(inner) or not _hookable(optimizer)):
         return unwrap(inner)
-    raise ShrinkageError(f"{type(optimizer).__name__} has no step hooks; pass a torch optimizer.")
+    if not _hookable(optimizer):
+        kind = type(optimizer).__name__
+        raise ShrinkageError(f"{kind} has no step hooks; pass a torch optimizer.")
+    return cast("Optimizer", optimizer)
 
 
 def _hookable(optimizer: object) -> bool:
@@ -52,10 +51,10 @@ def _hookable(optimizer: object) -> bool:
 def check_optimizer(optimizer: Optimizer, how: str) -> None:
     """Refuse couplings that an optimizer cannot follow."""
     name = type(optimizer).__name__
-    for kind, (hows, why) in NOT_LAST.items():
-        if kind in name and how in hows:
+    for kind, why in NOT_LAST.items():
+        if kind in name and how not in ("", "coupled"):
             raise ShrinkageError(f"how={how!r} under {name}: {why}; use how='coupled'.")
-    if isinstance(optimizer, LBFGS) and how != "coupled":
+    if isinstance(optimizer, LBFGS) and how not in ("", "coupled"):
         raise ShrinkageError(
             f"how={how!r} under LBFGS: its line search needs the penalty in the loss it minimizes; "
             "use how='coupled'."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,8 +44,8 @@ class StepHooks:
         self.targets: list[Targets] = []
         self._in_step = False
         self._batches: list[Batch] = []
-        self._shrunk: list[tuple[list[Tensor], list[Tensor]]] | None = None
-        self._holding: dict[int, tuple[Tensor, int]] = {}
+        self._shrunk: list[tuple[list[Tensor], _foreach.Tensors]] | None = None
+        self._holding: list[tuple[Tensor, int]] = []
         # The compiler leaves them alone: a compiled step is not compiled anew for another strength.
         before, after = map(torch.compiler.disable, (self._before_step, self._after_step))
         self._hooks: tuple[RemovableHandle, ...] = (
@@ -90,51 +90,47 @@ class StepHooks:
         closure_with_penalty.hooks = self  # type: ignore[attr-defined]
         return closure_with_penalty
 
-    @torch.no_grad()
     def _gradients_ready(self, optimizer: Optimizer) -> None:
         self._batches = [batch for one in self.targets for batch in one.of_step(optimizer)]
-        added = [self._add(batch, optimizer) for batch in self._by("coupled")]
-        self._holding |= {id(g): (g, g._version) for gradients in added for g in gradients}
-        if self._shrunk is None:
-            self._shrunk = [
-                (batch.tensors, _foreach.shrinks(batch.acting, batch.tensors, rate))
-                for batch in self._by("decoupled")
-                for rate in [_rate(batch, optimizer)]
-            ]
+        with torch.no_grad():
+            gradients = [g for batch in self._by("coupled") for g in self._add(batch, optimizer)]
+            self._holding = [(g, g._version) for g in gradients]
+            if self._shrunk is None:
+                self._shrunk = [
+                    (batch.tensors, _foreach.shrinks(batch.acting, batch.tensors, rate))
+                    for batch in self._by("decoupled")
+                    for rate in [_rate(batch, optimizer)]
+                ]
 
-    @torch.no_grad()
+    def _add(self, batch: Batch, optimizer: Optimizer) -> list[Tensor]:
+        """Add a penalty to the gradients of its tensors that do not hold it yet; return all."""
+        pairs = [(w, w.grad) for w in batch.tensors if w.grad is not None]
+        held = {id(g): version for g, version in self._holding}
+        new = [(w, g) for w, g in pairs if held.get(id(g)) != g._version] if held else pairs
+        if new:
+            tensors, gradients = [w for w, _ in new], [g for _, g in new]
+            _foreach.add_gradients_(batch.acting, tensors, gradients, _scale(batch, optimizer))
+        return [g for _, g in pairs]
+
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if not self._in_step:
             return  # the step of a base class has ended this one
-        for tensors, shrunk in self._shrunk or ():
-            _foreach.subtract_(tensors, shrunk)
-        for batch in self._by("proximal"):
-            skipped = _skipped(optimizer, batch)
-            _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
-        for batch in self._by("projected"):
-            _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
-        self._in_step, self._batches, self._shrunk, self._holding = False, [], None, {}
+        with torch.no_grad():
+            for tensors, shrunk in self._shrunk or ():
+                _foreach.subtract_(tensors, shrunk)
+            for batch in self._by("proximal"):
+                skipped = _skipped(optimizer, batch)
+                _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
+            for batch in self._by("projected"):
+                _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
+        self._in_step, self._batches, self._shrunk, self._holding = False, [], None, []
         for one in self.targets:
             one.step += 1
 
-    def _by(self, how: str) -> Iterator[Batch]:
-        return (batch for batch in self._batches if batch.how == how)
-
-    def _add(self, batch: Batch, optimizer: Optimizer) -> list[Tensor]:
-        """Add a penalty to the gradients that do not hold it yet; return them."""
-        pairs = [(w, w.grad) for w in batch.tensors if w.grad is not None]
-        if self._holding:
-            pairs = [(w, g) for w, g in pairs if not self._holds(g)]
-        tensors, gradients = [w for w, _ in pairs], [g for _, g in pairs]
-        if gradients:
-            _foreach.add_gradients_(batch.acting, tensors, gradients, _scale(batch, optimizer))
-        return gradients
-
-    def _holds(self, gradient: Tensor) -> bool:
-        holding, version = self._holding.get(id(gradient), (None, -1))
-        return holding is gradient and version == gradient._version
+    def _by(self, how: str) -> list[Batch]:
+        return [batch for batch in self._batches if batch.how == how]
 
     @torch.no_grad()
     def _value(self) -> Any:

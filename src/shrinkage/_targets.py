@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from operator import is_
 from typing import Any, NamedTuple, TypeAlias
@@ -86,8 +86,10 @@ class Targets:
         modules = self.model.modules()
         self._tables = [table for m in modules for table in (m._modules, m._parameters)]
         self._known = self._look(optimizer)
+        self._tensors = [target.row.tensor for target in self.targets]
         self._states: list[tuple[object, ...]] = []
-        self._batches: list[tuple[Rule, dict[str, Any], list[Row]]] = []
+        self._acting: list[Acting | None] = []
+        self._batches: list[Batch] = []
 
     def missing(self) -> str:
         """Say which trainable tensors are selected, but not in the optimizer."""
@@ -116,41 +118,29 @@ class Targets:
             self.resolve(optimizer)
             if missing := self.missing():
                 warnings.warn(f"{missing}: neither trained nor penalized.", stacklevel=2)
-        states = [_state(target.row.tensor) for target in self.targets]
-        if states != self._states:
-            self._batches, self._states = self._group(), states
-        return [batch for one in self._batches for batch in self._parts(*one)]
+        acting = [self.now(rule) for rule in self.rules]
+        states: list[tuple[object, ...]] = [
+            (w.requires_grad, (g := w.grad) is None or g.layout, w.dtype, w.device)
+            for w in self._tensors
+        ]
+        if states != self._states or not all(map(is_, acting, self._acting)):
+            self._batches = self._group(dict(zip(self.rules, acting, strict=True)))
+            self._states, self._acting = states, acting
+        return self._batches
 
     def _look(self, optimizer: Optimizer) -> list[object]:
         groups = optimizer.param_groups
         held = chain.from_iterable(group["params"] for group in groups)
         return [*chain.from_iterable(table.values() for table in self._tables), *groups, *held]
 
-    def _group(self) -> list[tuple[Rule, dict[str, Any], list[Row]]]:
-        batches: dict[tuple[object, ...], tuple[Rule, dict[str, Any], list[Row]]] = {}
+    def _group(self, acting: dict[Rule, Acting | None]) -> list[Batch]:
+        """Put tensors together; those with a reference of their own go alone."""
+        batches: dict[tuple[object, ...], Batch] = {}
         for row, group, rule in self.targets:
             w = row.tensor
             if w.requires_grad and w.grad is not None:
                 _attachable.check_gradient(row)
-                key = (id(rule), id(group), w.device, w.dtype, type(w))
-                batches.setdefault(key, (rule, group, []))[2].append(row)
+                own = for_tensor(acting[rule], row)
+                key = (id(own), rule.how, id(group), w.device, w.dtype, type(w))
+                batches.setdefault(key, Batch(own, rule.how, group, [])).tensors.append(w)
         return list(batches.values())
-
-    def _parts(self, rule: Rule, group: dict[str, Any], rows: list[Row]) -> Iterator[Batch]:
-        """Tensors with a reference of their own go alone, all others together."""
-        acting = self.now(rule)
-        together = []
-        for row in rows:
-            own = for_tensor(acting, row)
-            if own is acting:
-                together.append(row.tensor)
-            else:
-                yield Batch(own, rule.how, group, [row.tensor])
-        if together:
-            yield Batch(acting, rule.how, group, together)
-
-
-def _state(w: Tensor) -> tuple[object, ...]:
-    """Return all that decides whether a tensor is penalized in a step, and with which others."""
-    gradient = w.grad
-    return w.requires_grad, gradient is None or gradient.layout, w.dtype, w.device
