@@ -147,6 +147,7 @@ def test_c14_a_step_inside_a_step_is_one_application(how: str, closure: bool) ->
 def test_fault_35_a_compiled_step_does_the_same_and_compiles_once(how: str) -> None:
     from torch._dynamo.testing import CompileCounter
 
+    torch.compiler.reset()  # else other tests use up what the compiler keeps of a function
     counter = CompileCounter()
 
     def trained(compiled: bool) -> nn.Module:
