@@ -98,6 +98,7 @@ FAULTS: dict[str, tuple[str, bytes, list[str], str]] = {
     "13-no-target": ("a.csv", GOOD.encode(), ["--target", "kin"], "did you mean 'kind'"),
     "14-text-as-parquet": ("a.parquet", b"PAR1", [], "damaged or no Parquet"),
     "16-rare-class": ("a.csv", (GOOD + "\n1,red,z").encode(), [], "single row of class z"),
+    "16-one-row": ("a.csv", b"size,kind\n1,u\n", [], "single value"),
     "19-unknown-ending": ("a.dat", b"1", [], "unknown ending"),
     "6-too-large": ("a.csv", GOOD.encode(), ["--max-bytes", "100"], "more than 100 bytes"),
     "61-hostile": ("a.csv", GOOD.replace("\n4,", "\n\x1b[2J,").encode(), [], "'\\x1b[2J'"),
@@ -120,7 +121,8 @@ def test_bad_data_is_one_line_exit_code_1_and_nothing_written(fault: str) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--data", "missing.csv"], "unknown data set 'missing.csv'"),
+        (["--data", "missing.csv"], "there is no file 'missing.csv'; check its name."),
+        (["--data", "nowhere/missing.csv"], "there is no file"),
         (["--missing", "zero"], "'refuse', 'drop', 'mean'"),
         (["--task", "ranking"], "'classification', 'regression'"),
         (["--max-bytes", "0"], "--max-bytes"),
@@ -133,3 +135,15 @@ def test_wrong_usage_is_exit_code_2(options: list[str], said: str) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
     assert not any(Path().iterdir())
+
+
+def test_a_class_rarer_than_the_folds_is_named() -> None:
+    Path("a.csv").write_text(GOOD + "\n1,red,rare\n2,red,rare", encoding="utf-8")
+    done = call("--data", "a.csv", "--target", "kind", *TINY)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--folds: class 'rare' has 1 training rows, fewer than 2 folds" in done.stderr
+
+
+def test_the_most_similar_file_is_offered() -> None:
+    Path("people.csv").write_text(GOOD, encoding="utf-8")
+    assert "did you mean 'people.csv'?" in call("--data", "pepole.csv").stderr

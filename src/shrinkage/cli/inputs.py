@@ -86,6 +86,19 @@ def read_data(job: PathOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
     return train, test, facts
 
 
+def check_classes(job: PathOptions, train: Dataset) -> None:
+    """Refuse a class with fewer rows than folds, by its name."""
+    if not train.classes:
+        return
+    counts = train.y.bincount(minlength=len(train.classes)).tolist()
+    rarest = min(range(len(counts)), key=counts.__getitem__)
+    if counts[rarest] < job.folds:
+        raise ShrinkageError(
+            f"class {train.classes[rarest]!r} has {counts[rarest]} training rows, fewer than "
+            f"{job.folds} folds; take fewer folds or leave the class out."
+        )
+
+
 def make_preprocessing(train: Dataset) -> Any:
     """Return what brings the columns of a table to mean 0 and deviation 1; images stay."""
     if len(train.feature_shape) > 1 and not train.X.isnan().any():

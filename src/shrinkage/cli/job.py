@@ -25,7 +25,13 @@ from shrinkage import _run_directory
 from shrinkage.choose import minimum, one_standard_error
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
-from shrinkage.cli.inputs import make_penalty, make_preprocessing, read_data, read_strengths
+from shrinkage.cli.inputs import (
+    check_classes,
+    make_penalty,
+    make_preprocessing,
+    read_data,
+    read_strengths,
+)
 from shrinkage.cli.options import PathOptions
 from shrinkage.cli.summary import path_rows, summarize
 from shrinkage.cli.training import make_optimizer, make_scheduler
@@ -71,6 +77,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     with usage("--select"):
         explained = explain_selection(factory(), job.select or weights)
     with usage("--folds"):
+        check_classes(job, train)
         folds = make_folds(job.folds, train.X, train.y, seed=job.seed)
     scheduler = make_scheduler(job)
     preprocess = make_preprocessing(train)
@@ -81,7 +88,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         "Network": f"{job.model}, {size:,} parameters",
         "Penalty": f"{type(penalty).__name__} on {_listed(names)}, {how}",
         "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
-        f"{job.epochs} epochs",
+        f"{job.epochs} epochs" + (f", {job.scheduler}" if job.scheduler else ""),
         "Members": _members_line(job, strengths),
     }
     screens.show_facts(screen, header)

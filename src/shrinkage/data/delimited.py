@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ABSENT = frozenset({"", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"})
+DIGITS = frozenset("0123456789+-.eE")
 NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf|infinity)", re.ASCII | re.I)
 COMMA = re.compile(r"[+-]?\d+(,\d+)+([eE][+-]?\d+)?", re.ASCII)
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?([/.])\d\d?\2\d{2,4}", re.ASCII)
@@ -115,6 +117,11 @@ def _names(path: Path, line: int, head: list[str], delimiter: str) -> list[str]:
 def _column(path: Path, name: str, cells: Sequence[str], lines: Sequence[int]) -> Column:
     import numpy as np
 
+    if set("".join(cells)) <= DIGITS:
+        with suppress(ValueError):
+            numbers = np.array([float(cell) for cell in cells])
+            if np.isfinite(numbers).all():
+                return numbers
     given = [(cell, line) for cell, line in zip(cells, lines, strict=True) if cell not in ABSENT]
     odd = next(((cell, line) for cell, line in given if not _is_number(cell)), None)
     if odd is None:

@@ -68,6 +68,8 @@ def load_data(
         _no_columns(source, target, task, ignore)
         return read_builtin(source)
     if not os.path.lexists(source):
+        if Path(source).suffix.lower() in FILES:
+            raise ShrinkageError(f"there is no file {str(source)!r}{_like(Path(source))}")
         near = difflib.get_close_matches(str(source).lower(), BUILT_IN, n=1, cutoff=0.5)
         raise ShrinkageError(
             f"unknown data set {str(source)!r}{f', did you mean {near[0]!r}?' if near else '.'} "
@@ -92,6 +94,13 @@ def load_data(
             f"that ends in {', '.join(FILES)}."
         )
     return table_dataset(table, target, task, missing, ignore)
+
+
+def _like(path: Path) -> str:
+    """Return a question after the most similar file there is."""
+    there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f", did you mean {str(path.with_name(near[0]))!r}?" if near else "; check its name."
 
 
 def _no_columns(source: str, target: str | None, task: Task | None, ignore: Sequence[str]) -> None:
