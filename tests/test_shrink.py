@@ -68,9 +68,10 @@ def test_neurons_without_inputs_are_folded_into_the_next_bias(
 ) -> None:
     model = nn.Sequential(nn.Linear(4, 8), activation, nn.Linear(8, 3, bias=bias))
     zero(model[0].weight, slice(5))
+    zero(model[2].weight, slice(None), 4)
     shrunk = assert_shrinks(model, torch.randn(9, 4))
     assert [m.out_features for m in (shrunk.model[0], shrunk.model[2])] == [3, 3]
-    assert why(shrunk, "0") == "5 of 8 neurons removed: 5 constant"
+    assert why(shrunk, "0") == "5 of 8 neurons removed: 1 unused, 4 constant"
 
 
 def test_neurons_that_nobody_reads_go_and_so_do_those_that_only_they_read() -> None:
