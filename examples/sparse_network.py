@@ -184,7 +184,7 @@ def draw_accuracy(axes: Axes, runs: dict[str, list[Trained]]) -> None:
 def draw_zeros(axes: Axes, name: str, run: Trained) -> None:
     alive = run.model[8].weight.detach() != 0
     colors = ListedColormap(["white", COLORS[name]])
-    axes.imshow(alive, cmap=colors, aspect="auto", interpolation="nearest", vmin=0, vmax=1)
+    axes.imshow(alive.numpy(), cmap=colors, aspect="auto", interpolation="nearest", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[], xlabel=f"{1 - alive.double().mean():.0%} zeros")
     axes.set_title(name, color=COLORS[name], fontsize=9)
     axes.spines[:].set_visible(True)

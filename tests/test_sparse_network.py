@@ -21,6 +21,7 @@ def test_the_example_prints_its_table_and_draws_its_picture(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "sparse_network", example)
         spec.loader.exec_module(example)
+        patch.setattr(example, "TURNS", 2)
         example.main(["--seeds", "2", "--epochs", "1", "--out", str(tmp_path)])
     shown = capsys.readouterr().out
     assert "group lasso" in shown
