@@ -287,3 +287,13 @@ def test_noise_alone_is_rarely_called_a_help() -> None:
         result.valid_loss.copy_(losses)
         helped += verdict(result, fixed).answer == "helped"
     assert helped <= 0.05 * 300
+
+
+def test_the_smallest_strength_is_no_edge_where_strength_zero_is_as_good() -> None:
+    noise = torch.tensor([0.0, 1.0, 2.0, 1.0], dtype=torch.float64)  # standard error 0.41
+    for gap, edge in [(0.03, False), (0.05, True)]:
+        losses = torch.tensor([2 + gap, 2.0, 2.5, 3.0], dtype=torch.float64).unsqueeze(1) + noise
+        choice = minimum(with_losses(losses))
+        assert (choice.index, choice.at_edge) == (1, edge)
+    one_fold = minimum(make_result(2, 1, 1))
+    assert one_fold.at_edge == (one_fold.index == 1)

@@ -19,6 +19,9 @@ from shrinkage.metrics import Metric
 from shrinkage.points import alike
 from shrinkage.result import PathResult
 
+SAME = 0.1
+"""Means closer than this part of a standard error count as the same."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -29,7 +32,8 @@ class Choice:
         index: Its place in ``result.strengths``.
         strength: Its value.
         at_edge: Whether it is the smallest nonzero or the largest strength of the grid, so that a
-            better one may lie outside. Strength 0 is no edge: it says that no penalty is best.
+            better one may lie outside. Strength 0 is no edge: it says that no penalty is best. Nor
+            is the smallest where strength 0 is as good, to a tenth of a standard error.
         knobs: What else the point has, such as ``{"dropout": 0.2}``; ``result.slice(**knobs)`` is
             the path it lies on.
     """
@@ -123,7 +127,8 @@ def kept(rule: str, losses: Tensor, rows: Tensor, result: PathResult) -> int:
 
 
 def _choose(result: PathResult, rule: str, metric: Metric) -> Choice:
-    losses = lower_is_better(metric) * curve(result, metric).per_fold
+    values = curve(result, metric)
+    losses = lower_is_better(metric) * values.per_fold
     if losses.isnan().any(1).all():
         raise ShrinkageError(
             f"no strength can be chosen: at every strength from 0 to {result.strengths.max():g} "
@@ -132,7 +137,10 @@ def _choose(result: PathResult, rule: str, metric: Metric) -> Choice:
         )
     index = kept(rule, losses, fold_rows(result), result)
     strength = result.strengths[index].item()
-    path = result.strengths[alike(result.knobs, index, len(losses))].tolist()
-    at_edge = strength > 0 and strength in (path[1], path[-1])
+    path = alike(result.knobs, index, len(losses)).nonzero().flatten().tolist()
+    at_edge = strength > 0 and index in (path[1], path[-1])
+    if at_edge and index != path[-1]:
+        gap = float((values.mean[path[0]] - values.mean[index]).abs())
+        at_edge = not gap <= SAME * float(values.standard_error[index])
     knobs = {name: values[index].item() for name, values in result.knobs.items()}
     return Choice(rule, index, strength, at_edge, knobs)
