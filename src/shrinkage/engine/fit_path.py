@@ -14,10 +14,11 @@ from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
-from shrinkage.engine.outcome import Progress
+from shrinkage.engine.outcome import Outcome, Progress
 from shrinkage.engine.plan import Plan, make_seeds
 from shrinkage.engine.preprocess import Transformer, preprocess_rows
 from shrinkage.engine.problem import ModelSource, Problem, make_problem
+from shrinkage.engine.refine import refined
 from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
 from shrinkage.engine.together import Together, at_start, train_together
@@ -46,6 +47,7 @@ def fit_path(
     strengths: int | Sequence[float] = 20,
     grid: Grid | None = None,
     draws: int | None = None,
+    refine: int = 0,
     folds: Any = 5,
     groups: Any = None,
     seeds: int | Sequence[int] = 3,
@@ -83,6 +85,8 @@ def fit_path(
             real arguments of the penalty, such as ``l1_ratio``.
         draws: How many combinations of knobs to draw, quasi-random and each with a whole path
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
+        refine: How many strengths to train in a second round around the minimum of the first, on
+            the same folds and seeds; True stands for 8.
         folds: A number of folds (stratified for classes), a scikit-learn splitter, or one fold
             id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
@@ -127,6 +131,8 @@ def fit_path(
     for name, number in {"epochs": epochs, "batch_size": batch_size, "chunk": chunk}.items():
         if number is not None and number < 1:
             raise ShrinkageError(f"{name}={number} must be at least 1.")
+    if refine < 0:
+        raise ShrinkageError(f"refine={refine}: give how many strengths to add, or True.")
     finite = preprocess is None
     rows, targets = as_rows(X, y, finite=finite)
     fold_ids = make_folds(folds, rows, targets, groups=groups)
@@ -151,26 +157,33 @@ def fit_path(
     points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
     plan = Plan(points, fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
-    update = update_for(optimizer)
-    made = (
-        Together(None, f"no vectorized {_named(optimizer)}")
-        if update is None
-        else train_together(
-            problem,
-            plan,
-            update,
-            compile=compile,
-            report=tell,
-            members=chunk,
-            max_memory=max_memory,
+    update, engines = update_for(optimizer), []
+
+    def train(plan: Plan) -> Outcome:
+        made = (
+            Together(None, f"no vectorized {_named(optimizer)}")
+            if update is None
+            else train_together(
+                problem,
+                plan,
+                update,
+                compile=compile,
+                report=tell,
+                members=chunk,
+                max_memory=max_memory,
+            )
         )
-    )
-    outcome, engine = made.outcome, f"vectorized, {made.note}"
-    if outcome is None:
-        engine = f"one by one: {made.note}"
+        if made.outcome is not None:
+            engines.append(f"vectorized, {made.note}")
+            return made.outcome
+        engines.append(f"one by one: {made.note}")
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
-        outcome = train_one_by_one(problem, plan, tell)
-    return assemble(problem, plan, outcome, _facts(problem, plan, engine, select))
+        return train_one_by_one(problem, plan, tell)
+
+    outcome = train(plan)
+    if refine:
+        plan, outcome = refined(plan, outcome, refine, train)
+    return assemble(problem, plan, outcome, _facts(problem, plan, engines[0], select))
 
 
 def _check_last_batches(problem: Problem, plan: Plan) -> None:
