@@ -102,6 +102,11 @@ class Activity:
     def __exit__(self, *exception: object) -> None:
         self.remove()
 
+    def __repr__(self) -> str:
+        """Return the penalty and the modules."""
+        penalty, _, _ = repr(self.penalty).partition("  #")
+        return f"{penalty} on the outputs of {', '.join(self.names)}"
+
     def value(self) -> Tensor:
         """Return the penalty of the last call of the model, ready to be added to the loss.
 
