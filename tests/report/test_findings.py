@@ -91,12 +91,16 @@ def test_what_cannot_be_judged_is_said_with_what_to_do(
 
 
 def noisy(by_fold: float, by_seed: float) -> PathResult:
-    """Two strengths, whose difference varies between folds and between seeds that much."""
-    base = make_result(2, 6, 4, 1)
+    """Two strengths, whose difference varies between folds and between seeds that much.
+
+    A third ruins the fit, each time in another way, and must not matter.
+    """
+    base = make_result(3, 6, 4, 1)
     random = torch.Generator().manual_seed(0)
     folds, seeds = torch.randn(6, 1, generator=random), torch.randn(6, 4, generator=random)
     difference = 0.1 + by_fold * folds + by_seed * seeds
-    losses = torch.stack([1 + difference, torch.ones(6, 4)]).unsqueeze(-1)
+    ruined = 9 + torch.randn(6, 4, generator=random)
+    losses = torch.stack([1 + difference, torch.ones(6, 4), ruined]).unsqueeze(-1)
     return replace(base, valid_loss=losses)
 
 

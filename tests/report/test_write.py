@@ -95,6 +95,9 @@ def test_what_is_shown_is_what_was_measured() -> None:
     assert shown["validation"]["valid"] == pytest.approx(valid.tolist(), rel=1e-4)  # type: ignore[index]
     train = result.fit_loss.double().mean((1, 2))
     assert shown["validation"]["train"] == pytest.approx(train.tolist(), rel=1e-4)  # type: ignore[index]
+    total = result.norms.double().square().sum(-1).sqrt().mean((1, 2))
+    left = (100 * total / total[0]).tolist()
+    assert shown["validation"]["top"]["percent"] == pytest.approx(left, rel=1e-4)  # type: ignore[index]
     assert result.refit is not None
     norms = result.refit.norms.mean(1).T.tolist()
     for series, wanted in zip(shown["layers"]["norms"], norms, strict=True):  # type: ignore[index]

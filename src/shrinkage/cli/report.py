@@ -43,7 +43,12 @@ def report(
             path = out or run / "report.html"
             result = PathResult.load(run)
             result.report(path, overwrite=overwrite)
+            from shrinkage.report.findings import find
+            from shrinkage.report.slices import best_path
+
+            headline = find(best_path(result)).headline
         screen = screens.make_console(quiet=quiet)
+        screens.show_facts(screen, {"Verdict": headline})
         screens.show_files(
             screen, {str(path): f"{path.stat().st_size / 1000:,.0f} kB, opens offline"}
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose import Curve, curve, measure, minimum, one_standard_error
-from shrinkage.labels import number
+from shrinkage.labels import kind_of, number
 from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
@@ -171,7 +171,7 @@ def best_path(result: PathResult, metric: Metric) -> PathResult:
 def penalty_name(result: PathResult) -> str:
     """Return the kind of penalty, and the knobs of this path if it was cut from several."""
     knobs = ", ".join(f"{name}={value:g}" for name, value in result.about.get("knobs", {}).items())
-    return type(result.penalty).__name__ + (f" at {knobs}" if knobs else "")
+    return kind_of(result.penalty) + (f" at {knobs}" if knobs else "")
 
 
 def chosen(result: PathResult, metric: Metric) -> dict[str, float]:

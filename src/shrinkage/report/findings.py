@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shrinkage.choose import Choice, Verdict, curve, minimum, one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
-from shrinkage.labels import number
+from shrinkage.labels import kind_of, number
 from shrinkage.report.scatter import seeds_matter
 from shrinkage.result import PathResult
 
@@ -47,7 +47,7 @@ class Findings:
 
 def find(result: PathResult) -> Findings:
     """Judge a path; what cannot be judged is said, not raised."""
-    kind = type(result.penalty).__name__
+    kind = kind_of(result.penalty)
     try:
         best = minimum(result)
     except ShrinkageError:

@@ -77,7 +77,7 @@ def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[s
             "high": plain_number(judged.interval[1]),
         },
         "loss": curves.loss_label(result),
-        "penalty": type(result.penalty).__name__,
+        "penalty": labels.kind_of(result.penalty),
         "strengths": curves.strength_axis(result, places),
         "total": len(result.strengths),
         "marks": [
@@ -101,7 +101,7 @@ def title(result: PathResult) -> str:
     data = result.about.get("data")
     name = labels.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
     knobs = ", ".join(f"{knob} {value:g}" for knob, value in result.about.get("knobs", {}).items())
-    kind = type(result.penalty).__name__ + (f", {labels.printable(knobs)}," if knobs else "")
+    kind = labels.kind_of(result.penalty) + (f", {labels.printable(knobs)}," if knobs else "")
     return f"{kind} on {name}" if name else f"{kind.rstrip(',')} path"
 
 

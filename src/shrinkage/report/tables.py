@@ -122,7 +122,7 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
         ("command", about.get("command")),
         ("data", _data(data)),
         ("data sha256", data.get("sha256")),
-        ("penalty", repr(result.penalty.at(1.0)).partition("(")[0] + _how(plan)),
+        ("penalty", labels.kind_of(result.penalty) + _how(plan)),
         ("knobs", _listed(_mapping(about.get("knobs")))),
         ("optimizer", plan.get("optimizer")),
         ("scheduler", plan.get("scheduler")),
