@@ -67,7 +67,7 @@ def test_selection(select: Any, names: tuple[str, ...]) -> None:
     with activity(model, L1(1.0), select) as extra:
         model(X)
     assert extra.names == names
-    assert repr(extra) == f"L1(1) on the outputs of {', '.join(names)}"
+    assert repr(extra) == f"L1(1) on the outputs of {', '.join(names) or 'the model'}"
     counted = [model[: int(name) + 1 if name else 5](X).abs().sum() / 5 for name in names]
     assert_close(extra.value(), torch.stack(counted).sum())
 

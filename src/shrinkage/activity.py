@@ -105,7 +105,7 @@ class Activity:
     def __repr__(self) -> str:
         """Return the penalty and the modules."""
         penalty, _, _ = repr(self.penalty).partition("  #")
-        return f"{penalty} on the outputs of {', '.join(self.names)}"
+        return f"{penalty} on the outputs of {', '.join(n or 'the model' for n in self.names)}"
 
     def value(self) -> Tensor:
         """Return the penalty of the last call of the model, ready to be added to the loss.
