@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shrinkage.cli import app
+from shrinkage.errors import ShrinkageError
 from shrinkage.result import PathResult
 
 TINY = "--model linear --strengths 1e-3,1e-2 --folds 2 --seeds 1 --epochs 2 --out run".split()  # noqa: SIM905
@@ -147,3 +148,19 @@ def test_a_class_rarer_than_the_folds_is_named() -> None:
 def test_the_most_similar_file_is_offered() -> None:
     Path("people.csv").write_text(GOOD, encoding="utf-8")
     assert "did you mean 'people.csv'?" in call("--data", "pepole.csv").stderr
+
+
+def test_a_fault_in_the_users_model_is_theirs_and_debug_shows_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = "def net(inputs, outputs):\n    return unknown\n"
+    Path("cli_faulty_net.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(Path.cwd())
+    options = ["--data", "iris", "--model", "cli_faulty_net:net"]
+    done = call(*options)
+    assert done.exit_code == 2
+    assert "--model: cli_faulty_net:net: your code raised NameError" in done.stderr
+    assert "cli_faulty_net.py, line 2)" in done.stderr
+    shown = call(*options, "--debug").exception
+    assert isinstance(shown, ShrinkageError)
+    assert isinstance(shown.__cause__, NameError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,18 @@ def test_fault_14_damaged_files(tmp_path: Path) -> None:
     path.write_bytes(whole)
     with pytest.raises(ShrinkageError, match="needs 1,600 bytes and max_bytes allows 100"):
         load_data(path, target="y", max_bytes=100)
+
+
+def test_fault_14_a_flipped_number_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = pyarrow.table({"a": [1.5, 2.5, 3.5, 4.5], "y": ["u", "v", "u", "v"]})
+    plain = {"use_dictionary": False, "compression": "none", "write_statistics": False}
+    parquet.write_table(table, path, write_page_checksum=True, **plain)
+    content = bytearray(path.read_bytes())
+    content[content.index(struct.pack("<2d", 1.5, 2.5)) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ShrinkageError, match=r"damaged or no Parquet: .*(checksum|CRC)"):
+        load_data(path, target="y")
 
 
 def test_fault_10_two_columns_of_one_name(tmp_path: Path) -> None:

@@ -64,7 +64,11 @@ def one_line_errors(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("Interrupted. A run is saved only when it is whole.", err=True)
         raise typer.Exit(130) from None
-    except (typer.TyperException, typer.Exit, BrokenPipeError):
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except typer.TyperException as error:
+        if debug and error.__cause__ is not None:
+            raise error.__cause__ from error.__cause__.__cause__
         raise
     except ShrinkageError as error:
         if debug:

@@ -74,8 +74,9 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     _check_free(job.out or _default_directory(job, train.name), job.overwrite)
     with usage("--model"):
         factory = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)
+        first = factory()
     with usage("--select"):
-        explained = explain_selection(factory(), job.select or weights)
+        explained = explain_selection(first, job.select or weights)
     with usage("--folds"):
         check_classes(job, train)
         folds = make_folds(job.folds, train.X, train.y, seed=job.seed)
