@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from shrinkage.engine.preprocess import preprocess_rows
 from shrinkage.errors import ShrinkageError
 
 X, Y = classes()
@@ -87,6 +88,25 @@ def test_constant_columns_stay_finite() -> None:
     constant = X.clone()
     constant[:, 1] = 3
     assert run(constant, StandardScaler()).valid_loss.isfinite().all()
+
+
+class Spy(StandardScaler):
+    seen: ClassVar[list[Any]] = []
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        self.seen.append((X.shape, y.shape))
+        return super().fit(X)
+
+
+@pytest.mark.parametrize(("columns", "shape"), [((), ()), ((1,), ()), ((2,), (2,))])
+def test_a_transformer_sees_the_rows_and_targets_of_its_fold(
+    columns: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    Spy.seen.clear()
+    X = torch.randn(6, 3)
+    views = preprocess_rows(Spy(), X, torch.randn(6, *columns), torch.tensor([0, 0, 1, 1]))
+    assert Spy.seen == [((n, 3), (n, *shape)) for n in (4, 2, 2)]
+    assert [len(view) for view in (views.X, *views.by_fold)] == [6, 6, 6]
 
 
 class Halves:
