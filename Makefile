@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow lint format docs clean
 
 help:
 	@echo 'make demo       install the package and run `shrinkage path` on a small example'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-slow  run the slow tests: the built wheel, long training'
 	@echo 'make lint       formatting, lint, types, import floors'
 	@echo 'make format     rewrite files as `make lint` wants them'
+	@echo 'make docs       build the documentation: docs/_build/html/index.html'
 	@echo 'make clean      remove .venv, caches and build output; runs are kept'
 
 demo: .venv/.installed
@@ -39,7 +40,12 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/.installed-dev
+	$(BIN)/python -m sphinx -W --keep-going -q -E -j auto docs docs/_build/html
+	@echo 'open docs/_build/html/index.html'
+
 clean:
+	rm -rf docs/_build docs/generated
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -118,7 +118,8 @@ def make_model(
     Args:
         spec: "linear"; "mlp:" and the widths of the hidden layers, such as "mlp:512,512", with
             dropout as "mlp:512,512,dropout=0.5"; "cnn", or "cnn:" and the channels of its
-            convolutions; or "package.module:factory", see :func:`own_model`.
+            convolutions; or "package.module:factory", a function or a class that takes the
+            numbers of inputs and outputs.
         features: inputs per row.
         outputs: logits or values per row.
         shape: shape of a row before it was flattened, for "cnn".

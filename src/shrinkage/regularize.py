@@ -84,10 +84,10 @@ def regularize(
 
 
 class Regularization:
-    """A penalty at work in an optimizer; made by :func:`regularize`.
+    """A penalty at work in an optimizer; made by :func:`shrinkage.regularize`.
 
     ``copy.deepcopy`` and ``pickle`` drop the hooks of an optimizer, so a copy trains without the
-    penalty: call :func:`regularize` on the copy.
+    penalty: call :func:`shrinkage.regularize` on the copy.
 
     Attributes:
         rules: The rules, each with its ``select``, ``penalty`` and ``how``; one if a penalty was
@@ -139,7 +139,7 @@ class Regularization:
 
     @property
     def attached(self) -> bool:
-        """Whether the penalty still acts: not removed, and its optimizer is alive."""
+        """Whether the penalty still acts, not removed and its optimizer alive."""
         return not self._removed and self._hooks.attached
 
     def remove(self) -> None:

@@ -46,7 +46,8 @@ class ComparisonDisplay(Display):
         lower_is_better: Whether a negative difference is good.
 
     Attributes:
-        ax_: The axes. figure_: their figure.
+        ax_: The axes.
+        figure_: Their figure.
         points_: One point with its interval for each contender that has a number.
     """
 

@@ -40,9 +40,13 @@ class CVDisplay(Display):
         frame: Lowest and highest value shown; None for all.
 
     Attributes:
-        ax_: The axes. figure_: their figure.
-        errorbar_: The metric. train_line_: the training loss. zero_line_: level of strength 0.
-        mark_lines_, mark_labels_: the chosen strengths.
+        ax_: The axes.
+        figure_: Their figure.
+        errorbar_: The metric.
+        train_line_: The training loss.
+        zero_line_: The level of strength 0.
+        mark_lines_: The chosen strengths.
+        mark_labels_: Their labels, on a figure of our own.
     """
 
     strengths: Tensor

@@ -35,8 +35,10 @@ class LearningCurvesDisplay(Display):
         standard_error: (M, E) of the held-out loss over folds, NaN with one fold.
 
     Attributes:
-        ax_: The axes. figure_: their figure.
-        valid_lines_, train_lines_: One per strength.
+        ax_: The axes.
+        figure_: Their figure.
+        valid_lines_: The held-out loss, one line per strength.
+        train_lines_: The training loss.
     """
 
     strengths: Tensor

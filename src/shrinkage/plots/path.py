@@ -32,7 +32,8 @@ class PathDisplay(Display):
         caption: What the bars are, and what was left out.
 
     Attributes:
-        axes_: From top to bottom. figure_: their figure.
+        axes_: From top to bottom.
+        figure_: Their figure.
     """
 
     cv: CVDisplay
@@ -69,7 +70,7 @@ class PathDisplay(Display):
 
     @property
     def panels(self) -> int:
-        """How many axes the drawing needs: metric, norms and, with exact zeros, sparsity."""
+        """How many axes the drawing needs, for metric, norms and, with exact zeros, sparsity."""
         return 1 + self.weights.panels
 
     def plot(self, ax: Any = None, *, width: float = 8.0) -> PathDisplay:

@@ -55,7 +55,8 @@ class PenaltyDisplay(Display):
         moved: (N, 4), points and where the prox of step 1 brings them: a, b, a, b.
 
     Attributes:
-        axes_: Of value, gradient, prox and unit ball. figure_: their figure.
+        axes_: Of value, gradient, prox and unit ball.
+        figure_: Their figure.
     """
 
     name: str

@@ -37,9 +37,11 @@ class WeightsDisplay(Display):
         penalty: What the strengths belong to.
 
     Attributes:
-        norm_ax_: Axes of the norms. sparsity_ax_: of the sparsity, None without exact zeros.
+        norm_ax_: Axes of the norms.
+        sparsity_ax_: Axes of the sparsity, None without exact zeros.
         figure_: Their figure.
-        norm_lines_, sparsity_lines_: One per tensor.
+        norm_lines_: One per tensor.
+        sparsity_lines_: One per tensor, none without exact zeros.
     """
 
     strengths: Tensor
@@ -69,7 +71,7 @@ class WeightsDisplay(Display):
 
     @property
     def panels(self) -> int:
-        """How many axes the drawing needs: 2 with exact zeros, else 1."""
+        """How many axes the drawing needs, 2 with exact zeros, else 1."""
         return 2 if self.sparsity.nan_to_num().any() else 1
 
     def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> WeightsDisplay:

@@ -1,0 +1,107 @@
+"""The reference pages: every command with its options, every public name with its docstring."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from typing import Any
+
+import typer
+
+import shrinkage
+
+SECTIONS = {
+    "shrinkage.penalties": "Penalties",
+    "shrinkage.constraints": "Constraints",
+    "shrinkage.regularize": "Add: a penalty on an optimizer",
+    "shrinkage.parameters": "Which tensors are penalized",
+    "shrinkage.schedules": "Strengths that change on the way",
+    "shrinkage.engine": "Tune: a path of strengths",
+    "shrinkage.result": "What a path measured",
+    "shrinkage.choose": "Choose a strength, judge, see the noise",
+    "shrinkage.metrics": "Metrics",
+    "shrinkage.plots": "See: figures",
+    "shrinkage.report": "See: the report",
+    "shrinkage.shrinking": "Shrink: a smaller model",
+    "shrinkage.data": "Data",
+    "shrinkage.models": "Models",
+    "shrinkage.testing": "Laws for your own penalties",
+    "shrinkage.errors": "Errors",
+}
+NAMED = {
+    "shrinkage.parameters": ("everything", "explain_selection", "weights", "Row"),
+    "shrinkage.regularize": ("regularize", "Regularization"),
+    "shrinkage.result": ("PathResult", "Refit"),
+}
+"""The public names of modules that do not list them."""
+WITH_MEMBERS = {"Penalty", "PathResult", "Regularization", "Shrunk", "Constraint"}
+
+
+def api() -> str:
+    """Return a page with every public name, each in the section of its module."""
+    page = ["# API reference\n"]
+    for module_name, title in SECTIONS.items():
+        entries = [_entry(path, thing) for path, thing in sorted(_public(module_name).items())]
+        if entries:
+            is_function = callable(getattr(shrinkage, module_name.split(".")[1], None))
+            module = "" if is_function else f".. module:: {module_name}\n\n"
+            page.append(f"## {title}\n\n```{{eval-rst}}\n{module}" + "\n".join(entries) + "```\n")
+    return "\n".join(page)
+
+
+def public_names() -> dict[str, object]:
+    """Return every public name of the package by the path it is documented under."""
+    return {path: thing for module in SECTIONS for path, thing in _public(module).items()}
+
+
+def command_line() -> str:
+    """Return a page with every command, its options by panel, and their defaults."""
+    from shrinkage.cli import app
+
+    group: Any = typer.main.get_command(app)
+    page = ["# Command line\n", "`shrinkage --help` and `shrinkage COMMAND --help` say the same.\n"]
+    for name, command in group.commands.items():
+        page += [f"## shrinkage {name}\n", _plain(command.help), ""]
+        panels: dict[str, list[Any]] = {}
+        for option in command.params:
+            panel = getattr(option, "rich_help_panel", None) or "Options"
+            panels.setdefault(panel, []).append(option)
+        for panel, options in panels.items():
+            page += [f"**{panel}**\n", *map(_option, options)]
+    return "\n".join(page)
+
+
+def _public(module_name: str) -> dict[str, object]:
+    """Return the names of one module: those of the package first, then its own ``__all__``."""
+    module = importlib.import_module(module_name)
+    own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", 0) == module_name]
+    names = NAMED.get(module_name) or getattr(module, "__all__", None)
+    names = names or [name for name in own if not name.startswith("_")]
+    found = {}
+    for name in names:
+        thing = getattr(module, name)
+        if inspect.isclass(thing) or inspect.isroutine(thing):
+            at_top = name in shrinkage.__all__ and getattr(shrinkage, name) is thing
+            found[f"shrinkage.{name}" if at_top else f"{module_name}.{name}"] = thing
+    return found
+
+
+def _entry(path: str, thing: object) -> str:
+    if not inspect.isclass(thing):
+        return f".. autofunction:: {path}\n"
+    members = "   :members:\n" if thing.__name__ in WITH_MEMBERS or "Display" in path else ""
+    return f".. autoclass:: {path}\n{members}"
+
+
+def _option(option: Any) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts])
+    kind = f" *{option.metavar}*" if option.metavar else ""
+    shown = option.show_default if isinstance(option.show_default, str) else option.default
+    default = "" if shown in (None, False, "") else f" Default: {shown}."
+    return f"{flags}{kind}\n: {_plain(option.help)}{default}\n"
+
+
+def _plain(text: str | None) -> str:
+    """Take Rich's markup and Markdown's special characters out of a help text."""
+    return re.sub(r"([*_<])", r"\\\1", re.sub(r"\[/?bold\]", "", inspect.cleandoc(text or "")))
