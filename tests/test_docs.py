@@ -72,7 +72,7 @@ def test_every_public_name_is_in_the_reference(monkeypatch: pytest.MonkeyPatch) 
     page = reference.api()
     for name in shrinkage.__all__:
         assert re.search(rf":: shrinkage\.{name}$", page, re.MULTILINE), name
-    for module in reference.SECTIONS:
+    for module in reference.sections():
         public = {
             n: getattr(sys.modules[module], n) for n in getattr(sys.modules[module], "__all__", ())
         }

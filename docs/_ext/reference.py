@@ -41,7 +41,7 @@ WITH_MEMBERS = {"Penalty", "PathResult", "Regularization", "Shrunk", "Constraint
 def api() -> str:
     """Return a page with every public name, each in the section of its module."""
     page = ["# API reference\n"]
-    for module_name, title in SECTIONS.items():
+    for module_name, title in sections().items():
         entries = [_entry(path, thing) for path, thing in sorted(_public(module_name).items())]
         if entries:
             is_function = callable(getattr(shrinkage, module_name.split(".")[1], None))
@@ -50,9 +50,16 @@ def api() -> str:
     return "\n".join(page)
 
 
-def public_names() -> dict[str, object]:
-    """Return every public name of the package by the path it is documented under."""
-    return {path: thing for module in SECTIONS for path, thing in _public(module).items()}
+def sections() -> dict[str, str]:
+    """Return module and title of every section, also of modules that nobody gave a title."""
+    modules = {_home(name) for name in shrinkage.__all__} - set(SECTIONS)
+    return SECTIONS | {module: module.removeprefix("shrinkage.").title() for module in modules}
+
+
+def _home(name: str) -> str:
+    """Return the module, or the package, under shrinkage that a public name is from."""
+    thing = getattr(shrinkage, name)
+    return ".".join(getattr(thing, "__module__", thing.__name__).split(".")[:2])
 
 
 def command_line() -> str:
@@ -77,10 +84,10 @@ def _public(module_name: str) -> dict[str, object]:
     module = importlib.import_module(module_name)
     own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", 0) == module_name]
     names = NAMED.get(module_name) or getattr(module, "__all__", None)
-    names = names or [name for name in own if not name.startswith("_")]
+    names = {*(names or own), *(n for n in shrinkage.__all__ if _home(n) == module_name)}
     found = {}
-    for name in names:
-        thing = getattr(module, name)
+    for name in sorted(name for name in names if not name.startswith("_")):
+        thing = getattr(module, name, None) or getattr(shrinkage, name)
         if inspect.isclass(thing) or inspect.isroutine(thing):
             at_top = name in shrinkage.__all__ and getattr(shrinkage, name) is thing
             found[f"shrinkage.{name}" if at_top else f"{module_name}.{name}"] = thing
