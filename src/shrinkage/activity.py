@@ -59,7 +59,7 @@ def activity(model: nn.Module, penalty: Penalty, select: Modules) -> Activity:
 
 
 class Activity:
-    """A penalty on outputs; made by :func:`activity`.
+    """A penalty on outputs; made by :func:`shrinkage.activity`.
 
     Attributes:
         penalty: The penalty; assign ``penalty.at(strength)`` to change the strength on the way.
