@@ -33,8 +33,10 @@ def regularize(
 
     It acts inside ``optimizer.step()``: when the gradients are ready, averaged and clipped, also
     those that a closure computes. Only tensors that the step updates are touched: trainable ones
-    with a gradient. A tied tensor counts once. What is added to the model and the optimizer later
-    is penalized too, what is replaced or frozen no longer.
+    with a gradient. A tied tensor counts once, an embedding's padding row like any other; zeros
+    stay zero there. Every step looks whether the model or the optimizer has other parameters than
+    before: what was added to both is penalized from then on, what was replaced no longer, and a
+    warning names what is in the model only.
 
     Args:
         model: The model.
@@ -52,7 +54,8 @@ def regularize(
             for smooth penalties, proximal for penalties with kinks. A constraint is projected on
             after all of these.
         schedule: A callable from the number of the step, 0 for the first, to a factor for the
-            strengths; see :mod:`shrinkage.schedules`.
+            strengths; see :mod:`shrinkage.schedules`. A step that a gradient scaler skips counts
+            under fused optimizers only, whose ``step`` is called all the same.
 
     Returns:
         A handle with ``summary()``, ``value()``, ``state_dict()`` and ``remove()``. In a ``with``
