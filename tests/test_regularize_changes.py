@@ -33,7 +33,7 @@ def attached() -> tuple[nn.Sequential, Optimizer, Regularization]:
 def step(model: nn.Module, optimizer: Optimizer) -> None:
     optimizer.zero_grad()  # also of tensors that the model has no more
     for w in model.parameters():
-        w.grad = torch.zeros_like(w) if w.requires_grad else None
+        w.grad = torch.zeros_like(w)
     optimizer.step()
 
 
@@ -85,11 +85,12 @@ def test_loaded_optimizer_state_brings_its_rates() -> None:
 
 
 def test_tensors_of_several_types_and_a_change_of_type() -> None:
-    model, optimizer, _ = attached()
+    model, optimizer, handle = attached()
     model[1].double()
-    for _ in range(2):
+    for types in (2, 1):
         before = copy.deepcopy(model)
         step(model, optimizer)
+        assert len(handle._targets.of_step(optimizer)) == types
         assert_close(model[0].weight, SHRUNK * before[0].weight)
         assert_close(model[1].weight, SHRUNK * before[1].weight)
         model.double()

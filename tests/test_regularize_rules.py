@@ -113,6 +113,23 @@ def test_rules_and_select_together_are_refused() -> None:
         trained({"0.*": L2(0.1)}, select=everything)
 
 
+def test_a_coupling_for_a_constraint_is_refused_unless_it_is_for_the_penalties_beside() -> None:
+    with pytest.raises(ShrinkageError, match=r"how='coupled' beside .*leave how= out"):
+        trained(Ball(1.0), how="coupled")
+    _, handle = trained({"0.*": Ball(1.0), "2.*": L1(0.1)}, how="coupled")
+    assert [rule.how for rule in handle.rules] == ["projected", "coupled"]
+
+
+def test_a7_the_table_of_rules_says_why_a_parametrized_weight_is_left_out() -> None:
+    model = make_net()
+    nn.utils.parametrizations.weight_norm(model[0])
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, {"2.bias": L1(0.1), weights: L2(0.1)})
+    why = {row["name"]: row["why"] for row in handle.summary().rows}
+    assert "effective weight 0.weight" in why["0.parametrizations.weight.original1"]
+    assert why["0.bias"] == "no rule matches"
+
+
 def test_each_rule_has_its_penalty_and_a_single_one_needs_no_number() -> None:
     _, handle = trained({"0.*": L2(0.1), "2.*": L2(0.2)})
     with pytest.raises(ShrinkageError, match=r"2 rules; say which: handle\.rules\[0\]\.penalty"):

@@ -146,7 +146,7 @@ def test_c14_a_step_inside_a_step_is_one_application(how: str, closure: bool) ->
     def trained(kind: type[Optimizer]) -> tuple[nn.Module, list[Any]]:
         model = make_net()
         optimizer = kind(model.parameters(), lr=0.1)  # type: ignore[call-arg]
-        regularize(model, optimizer, L2(0.1), how=how)
+        handle = regularize(model, optimizer, L2(0.1), how=how)
         regularize(model, optimizer, L1(0.01), how="coupled")
         losses = []
         for batch in batches():
@@ -156,6 +156,7 @@ def test_c14_a_step_inside_a_step_is_one_application(how: str, closure: bool) ->
             else:
                 compute()
                 optimizer.step()
+        assert handle.state_dict()["step"] == len(list(batches()))
         return model, losses
 
     kinds = (LBFGS, OwnLBFGS) if closure and how == "coupled" else (SGD, OwnSGD)

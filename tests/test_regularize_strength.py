@@ -89,6 +89,11 @@ def test_a_schedule_that_gives_no_factor_is_refused_before_the_first_step(factor
     regularize(model, optimizer, L2(0.1))
 
 
+def test_a_number_is_no_schedule() -> None:
+    with pytest.raises(ShrinkageError, match=r"schedule=0\.5 is no schedule; give a callable"):
+        attached(L2(0.1), schedule=0.5)
+
+
 def test_a_schedule_that_fails_later_names_its_step_and_nothing_moves() -> None:
     model = make_net()
     optimizer = SGD(model.parameters(), lr=0.1)
@@ -157,10 +162,10 @@ def test_c13_a_resumed_training_is_bitwise_the_uninterrupted_one(
     assert moved(restarted.model, whole.model)
 
 
-def attached(penalty: Any) -> tuple[Optimizer, Regularization]:
+def attached(penalty: Any, **options: Any) -> tuple[Optimizer, Regularization]:
     model = make_net()
     optimizer = SGD(model.parameters(), lr=0.1)
-    return optimizer, regularize(model, optimizer, penalty)
+    return optimizer, regularize(model, optimizer, penalty, **options)
 
 
 def test_the_state_is_plain_and_survives_json() -> None:

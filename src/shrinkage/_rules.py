@@ -80,6 +80,10 @@ class Assigned(NamedTuple):
 def read_rules(penalty: Acting | Rules, select: Selection, how: str | None) -> list[Rule]:
     """Return the rules that the arguments of ``regularize`` mean, in their order."""
     if not isinstance(penalty, Mapping):
+        if isinstance(penalty, Constraint) and how is not None:
+            raise ShrinkageError(
+                f"how={how!r} beside {penalty!r}; a constraint is projected on, so leave how= out."
+            )
         return [Rule(select, penalty, how)]
     if select is not weights:
         raise ShrinkageError(
@@ -132,4 +136,7 @@ def _first_match(rows: tuple[Row, ...], rules: list[Rule]) -> Assigned:
             return Assigned(row, rule)
         if row.selected:
             return Assigned(replace(row, selected=False, reason=f"left alone: {row.reason}"), rule)
-    return Assigned(replace(rows[0], reason="no rule") if len(rules) > 1 else rows[0], None)
+    if len(rules) == 1:
+        return Assigned(rows[0], None)
+    parametrized = (row.reason for row in rows if row.reason.startswith("parametrized"))
+    return Assigned(replace(rows[0], reason=next(parametrized, "no rule matches")), None)
