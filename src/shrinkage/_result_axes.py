@@ -36,11 +36,13 @@ TEST_AXES: Final = {
     "refit.test_targets": "T*",
     "refit.test_loss": "KS",
 }
+OPTIONAL_AXES: Final = {"row_weights": "N"}
 TYPES: Final = {
     "strengths": torch.float64,
     "folds": torch.int64,
     "predictions": torch.float32,
     "diverged": torch.int64,
+    "row_weights": torch.float64,
     "refit.diverged": torch.int64,
 }
 
@@ -49,7 +51,7 @@ def axes_of(name: str) -> str:
     """Return the axes of a tensor by its name; ``*`` stands for any number of further ones."""
     if name.startswith(WEIGHTS):
         return "KS*"
-    return "K" if name.startswith(KNOBS) else {**AXES, **TEST_AXES}[name]
+    return "K" if name.startswith(KNOBS) else {**AXES, **TEST_AXES, **OPTIONAL_AXES}[name]
 
 
 def check_axes(tensors: Mapping[str, Tensor], n_seeds: int, n_tensors: int) -> list[str]:

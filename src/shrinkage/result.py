@@ -61,6 +61,7 @@ class PathResult:
         refit: The same path on all training rows, or None where it was not wanted.
         about: JSON-able facts: versions, data, plan, engine, command.
         knobs: What the strengths were crossed with: name and values, each (K,) float64.
+        row_weights: (N,) float64, the weights in every mean loss, or None where all are equal.
 
     Raises:
         ShrinkageError: Some fields do not fit together; the message names every one.
@@ -82,6 +83,7 @@ class PathResult:
     refit: Refit | None
     about: dict[str, Any] = field(default_factory=dict)
     knobs: dict[str, Tensor] = field(default_factory=dict)
+    row_weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         problems = check_axes(_tensors(self), len(self.seeds), len(self.tensor_names))

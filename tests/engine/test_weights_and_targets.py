@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from _problems import SGD, assert_same_result, by_hand, classes, fit, numbers, perceptron
 from torch import Tensor, nn
 
-from shrinkage.choose import minimum
+from shrinkage.choose import curve, minimum
 from shrinkage.engine.plan import ALL_ROWS, Group
 from shrinkage.result import PathResult
 
@@ -75,10 +75,20 @@ def test_sample_weights_weigh_every_mean(engine: str) -> None:
             torch.testing.assert_close(result.fit_loss[0, fold, 0], fit_loss)
 
 
+def test_folds_weigh_what_their_rows_do(tmp_path: Path) -> None:
+    result = fit(perceptron(), X, Y, sample_weight=W, seeds=1)
+    assert torch.equal(result.row_weights, W)
+    per_row = result.predictions[0, 0].double().log_softmax(1).gather(1, Y[:, None]).neg()[:, 0]
+    mean = (W * per_row).sum() / W.sum()
+    torch.testing.assert_close(curve(result).mean[0], mean, rtol=1e-5, atol=0)
+    result.save(tmp_path / "run")
+    assert torch.equal(PathResult.load(tmp_path / "run").row_weights, W)
+
+
 def test_equal_weights_are_no_weights() -> None:
     plain = fit(perceptron(), X, Y, seeds=1)
     equal = fit(perceptron(), X, Y, seeds=1, sample_weight=torch.full((32,), 7.0))
-    assert_same_result(equal, plain, rtol=2e-6, atol=1e-6)
+    assert_same_result(plain, equal, rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -61,8 +61,8 @@ def whole_members(result: PathResult, metric: Metric) -> Tensor:
 
 
 def fold_rows(result: PathResult) -> Tensor:
-    """Return how many rows each fold holds out, (F,)."""
-    return torch.bincount(result.folds, minlength=result.n_folds).double()
+    """Return how many rows each fold holds out, (F,), or what they weigh."""
+    return torch.bincount(result.folds, result.row_weights, result.n_folds).double()
 
 
 def mean_and_error(per_fold: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

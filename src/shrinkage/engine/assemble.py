@@ -53,6 +53,7 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         refit=_refit(problem, plan, outcome, columns) if plan.refit else None,
         about=about,
         knobs=plan.knobs,
+        row_weights=None if problem.row_weights is None else problem.row_weights[:n],
     )
 
 
