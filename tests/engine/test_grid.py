@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from _problems import classes, fit, numbers, perceptron, problem_of
+from sklearn import linear_model
 from torch import Tensor, nn
 
 from shrinkage.engine.grid import automatic_strengths, largest_strength
@@ -62,6 +63,18 @@ def test_the_largest_strength_is_the_optimality_condition_at_zero(case: str, tas
         problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, penalty)
         expected = top(null_gradient_of_numbers())
     assert largest_strength(problem, 60) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5, 0.1])
+def test_scikit_learn_zeroes_all_weights_there_and_not_below(l1_ratio: float) -> None:
+    """Its objective has half the mean square; ours has the whole, so strengths are doubled."""
+    penalty = ElasticNet(1.0, l1_ratio=l1_ratio)
+    problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, penalty)
+    top = largest_strength(problem, 60)
+    for factor, zero in [(1 + 1e-6, True), (1 - 1e-4, False)]:
+        model = linear_model.ElasticNet(alpha=factor * top / 2, l1_ratio=l1_ratio, tol=1e-12)
+        coefficients = model.fit(X_NUMBERS.numpy(), T.numpy().ravel()).coef_
+        assert (not coefficients.any()) is zero
 
 
 @pytest.mark.parametrize("case", CASES)
