@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shrinkage.regularize import regularize
     from shrinkage.result import PathResult
     from shrinkage.shrinking import Shrunk, shrink
+    from shrinkage.training.train import Trained, train
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ __all__ = [
     "SparseGroupLasso",
     "SpectralNorm",
     "Sum",
+    "Trained",
     "UnitNorm",
     "activity",
     "everything",
@@ -69,6 +71,7 @@ __all__ = [
     "paired_one_standard_error",
     "regularize",
     "shrink",
+    "train",
     "verdict",
     "weights",
 ]
@@ -97,6 +100,7 @@ _LOADED_ON_USE = {
     "regularize": ("regularize",),
     "result": ("PathResult",),
     "shrinking": ("Shrunk", "shrink"),
+    "training": ("Trained", "train"),
 }
 
 

@@ -1,0 +1,202 @@
+"""Epochs and steps; between any two of them the whole state can be written and read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from shrinkage.engine.loss import RowLoss
+from shrinkage.engine.plan import generator
+from shrinkage.errors import ShrinkageError
+from shrinkage.regularize import Regularization
+from shrinkage.training.checkpoint import write_checkpoint
+from shrinkage.training.interrupt import interrupt_later
+
+TOGETHER = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is trained, on what, and how."""
+
+    model: nn.Module
+    X: Tensor
+    y: Tensor
+    held: tuple[Tensor, Tensor] | None
+    loss: RowLoss
+    optimizer: Optimizer
+    schedule: Any
+    penalty: Regularization | None
+    epochs: int
+    batch_size: int
+    patience: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a training is: ``step`` of ``steps`` in ``epoch``, both from 1, and the curves."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    curves: list[dict[str, float]]
+
+
+class Loop:
+    """A training under way.
+
+    Attributes:
+        curves: One row per finished epoch.
+        best_epoch: The epoch of the weights to keep, 0 before the first.
+        stopped_early: Whether patience has ended it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        manifest: dict[str, Any],
+        path: Path | None,
+        progress: Callable[[Moment], None] | None,
+    ) -> None:
+        self.curves: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.stopped_early = False
+        self._job, self._manifest, self._path = job, manifest, path
+        self._report = progress or (lambda moment: None)
+        self._step, self._loss_sum = 0, 0.0
+        self._best: dict[str, Tensor] | None = None
+
+    def run(self) -> None:
+        """Train until the last epoch or the end of patience, then take the best weights."""
+        job = self._job
+        with interrupt_later(self._path is not None) as asked:
+            while len(self.curves) < job.epochs and not self.stopped_early:
+                batches = self._batches()
+                job.model.train()
+                while self._step < len(batches):
+                    self._train_on(batches[self._step])
+                    self._step += 1
+                    self._tell(len(batches))
+                    if asked and self._step < len(batches):
+                        self._write()
+                        raise KeyboardInterrupt
+                self._end_epoch()
+                self._write()
+                self._tell(len(batches))
+                if asked:
+                    raise KeyboardInterrupt
+        if self._best is not None:
+            job.model.load_state_dict(self._best)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to the moment that was written."""
+        job = self._job
+        job.model.load_state_dict(state["model"])
+        job.optimizer.load_state_dict(state["optimizer"])
+        if job.schedule is not None:
+            job.schedule.load_state_dict(state["schedule"])
+        if job.penalty is not None:
+            job.penalty.load_state_dict(state["penalty"])
+        torch.set_rng_state(state["rng"])
+        self.curves, self.best_epoch = state["curves"], state["best_epoch"]
+        self.stopped_early, self._best = state["stopped_early"], state["best"]
+        self._step, self._loss_sum = state["step"], state["loss_sum"]
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        job = self._job
+        state = {
+            "manifest": self._manifest,
+            "model": job.model.state_dict(),
+            "best": self._best,
+            "optimizer": job.optimizer.state_dict(),
+            "schedule": None if job.schedule is None else job.schedule.state_dict(),
+            "penalty": None if job.penalty is None else job.penalty.state_dict(),
+            "rng": torch.get_rng_state(),
+            "curves": self.curves,
+            "best_epoch": self.best_epoch,
+            "stopped_early": self.stopped_early,
+            "step": self._step,
+            "loss_sum": self._loss_sum,
+        }
+        write_checkpoint(self._path, state)
+
+    def _tell(self, steps: int) -> None:
+        done = min(len(self.curves) + 1, self._job.epochs)
+        self._report(Moment(done, self._job.epochs, self._step, steps, self.curves))
+
+    def _batches(self) -> tuple[Tensor, ...]:
+        """Return the batches of this epoch: they depend on the seed and the epoch alone."""
+        job, epoch = self._job, len(self.curves)
+        order = torch.randperm(len(job.X), generator=generator("batches", job.seed, epoch))
+        return torch.split(order, job.batch_size)
+
+    def _train_on(self, rows: Tensor) -> None:
+        job = self._job
+        losses: list[Tensor] = []
+
+        def closure() -> Tensor:
+            job.optimizer.zero_grad()
+            loss = job.loss(job.model(job.X[rows]), job.y[rows]).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            return loss
+
+        job.optimizer.step(closure)  # type: ignore[arg-type]
+        loss = float(losses[0])
+        self._require_finite(loss, f"step {self._step + 1}")
+        self._loss_sum += loss * len(rows)
+
+    def _end_epoch(self) -> None:
+        job, epoch = self._job, len(self.curves) + 1
+        row = {
+            "epoch": epoch,
+            "lr": float(job.optimizer.param_groups[0]["lr"]),
+            "train_loss": self._loss_sum / len(job.X),
+        }
+        if job.held is not None:
+            row |= self._validate(*job.held)
+        self._step, self._loss_sum = 0, 0.0
+        watched = row.get("valid_loss", -math.inf)
+        best = self.curves[self.best_epoch - 1]["valid_loss"] if self._best else math.inf
+        self.curves.append(row)
+        if job.held is None:
+            self.best_epoch = epoch
+        elif watched < best:
+            self.best_epoch = epoch
+            self._best = {k: v.detach().clone() for k, v in job.model.state_dict().items()}
+        elif job.patience is not None:
+            self.stopped_early = epoch - self.best_epoch >= job.patience
+        if isinstance(job.schedule, ReduceLROnPlateau):
+            job.schedule.step(row.get("valid_loss", row["train_loss"]))
+        elif job.schedule is not None:
+            job.schedule.step()
+
+    @torch.no_grad()
+    def _validate(self, X: Tensor, y: Tensor) -> dict[str, float]:
+        job = self._job
+        job.model.eval()
+        outputs = torch.cat([job.model(part) for part in torch.split(X, TOGETHER)])
+        measured = {"valid_loss": float(job.loss(outputs, y).double().mean())}
+        self._require_finite(measured["valid_loss"], "validation")
+        if not y.is_floating_point() and outputs.dim() == 2:
+            measured["valid_accuracy"] = float((outputs.argmax(1) == y).double().mean())
+        return measured
+
+    def _require_finite(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise ShrinkageError(
+                f"the loss is {loss} in epoch {len(self.curves) + 1}, {where}; take a smaller "
+                "learning rate, or look for extreme rows."
+            )

@@ -1,0 +1,191 @@
+"""One model trained well; the checkpoint of any moment leads to the same end, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from shrinkage._rules import Acting, Rules
+from shrinkage._summary import Summary
+from shrinkage.engine.loss import Loss, check_fit, row_loss
+from shrinkage.engine.plan import generator
+from shrinkage.engine.rows import as_rows
+from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import Selection, weights
+from shrinkage.regularize import regularize
+from shrinkage.training.checkpoint import read_checkpoint
+from shrinkage.training.loop import Job, Loop, Moment
+from shrinkage.training.manifest import architecture, call, check_same, fingerprint
+
+MakeOptimizer: TypeAlias = Callable[..., Optimizer]
+Rows: TypeAlias = tuple[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training left behind.
+
+    Attributes:
+        model: The model that was given, with the weights of ``best_epoch``.
+        curves: One dict per epoch: ``epoch`` (from 1), ``lr``, ``train_loss`` (mean over the
+            epoch's batches, as they were met), with validation ``valid_loss``, and for classes
+            ``valid_accuracy``.
+        best_epoch: The epoch of least validation loss; the last without validation.
+        stopped_early: Whether patience ended it.
+        summary: What was penalized at the end; None without a penalty.
+    """
+
+    model: nn.Module
+    curves: list[dict[str, float]]
+    best_epoch: int
+    stopped_early: bool
+    summary: Summary | None
+
+
+def train(
+    model: nn.Module,
+    X: Any,
+    y: Any,
+    penalty: Acting | Rules | None = None,
+    *,
+    select: Selection = weights,
+    how: str | None = None,
+    valid: float | Rows | None = 0.2,
+    loss: Loss = "auto",
+    optimizer: MakeOptimizer = partial(torch.optim.Adam, lr=1e-3),
+    scheduler: Callable[[Optimizer], Any] | None = None,
+    epochs: int = 40,
+    batch_size: int = 32,
+    patience: int | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[Moment], None] | None = None,
+) -> Trained:
+    """Train ``model`` in place and leave it with the weights of its best epoch.
+
+    Args:
+        model: The model, with its initial weights.
+        X: (N, ...) rows.
+        y: (N,) integer classes or numbers.
+        penalty: A penalty, or rules, as for :func:`shrinkage.regularize`; none by default.
+        select: Which tensors, as there.
+        how: The coupling, as there.
+        valid: The fraction of the rows held out to watch, or rows of your own ``(X, y)``; None
+            trains on all rows to the last epoch.
+        loss: ``"auto"`` (cross-entropy for classes, else mean squared error), a name, a torch
+            loss, or a function ``(output, target) -> one value per row``.
+        optimizer: The optimizer's class, or a ``functools.partial`` of it.
+        scheduler: ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)`` or the like,
+            stepped after every epoch; ``ReduceLROnPlateau`` sees the validation loss.
+        epochs: How often each row is met, at most.
+        batch_size: Rows per step.
+        patience: Stop after so many epochs without a smaller validation loss; None never stops.
+        seed: Decides held-out rows, batches and dropout, not the initial weights.
+        checkpoint: A file. It is written after every epoch, and on Ctrl-C after the step at hand.
+            If it is there, the training goes on from it, on the CPU bit for bit as if it had never
+            stopped; everything but ``progress`` has to be as it was.
+        progress: Told after every step and epoch.
+
+    Returns:
+        The model, the curves, the best epoch and what was penalized.
+
+    Raises:
+        ShrinkageError: The arguments do not fit together, the loss is no longer finite, or the
+            checkpoint is that of another training.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
+
+    Example:
+        >>> from shrinkage.penalties import L2
+        >>> _ = torch.manual_seed(0)
+        >>> X, net = torch.randn(100, 3), nn.Linear(3, 2)
+        >>> trained = train(net, X, (X[:, 0] > 0).long(), L2(1e-3), epochs=3)
+        >>> [sorted(row) for row in trained.curves][-1]
+        ['epoch', 'lr', 'train_loss', 'valid_accuracy', 'valid_loss']
+    """
+    _check(epochs, batch_size, patience, valid)
+    rows, targets = as_rows(X, y)
+    held: tuple[Tensor, Tensor] | None = None
+    if isinstance(valid, tuple):
+        held = as_rows(*valid, "valid ")
+    elif valid is not None:
+        rows, targets, held = _hold_out(rows, targets, valid, seed)
+    name, each, row_weights = row_loss(loss, targets)
+    if row_weights is not None:
+        raise ShrinkageError("a loss with weight= is not supported here; weigh the rows yourself.")
+    with torch.no_grad(), torch.random.fork_rng():
+        was, _ = model.training, model.eval()
+        check_fit(each, name, model(rows[:2]), targets)
+        model.train(was)
+    opt = optimizer([p for p in model.parameters() if p.requires_grad])
+    schedule = scheduler(opt) if scheduler else None
+    handle = (
+        regularize(model, opt, penalty, select=select, how=how) if penalty is not None else None
+    )
+    job = Job(
+        model, rows, targets, held, each, opt, schedule, handle, epochs, batch_size, patience, seed
+    )
+    manifest = {
+        "rows": fingerprint(rows, targets, *(held or ())),
+        "model": architecture(model),
+        "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
+        "loss": name,
+        "optimizer": call(optimizer),
+        "scheduler": "none" if scheduler is None else call(scheduler),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "patience": patience,
+        "seed": seed,
+    }
+    path = None if checkpoint is None else Path(checkpoint)
+    loop = Loop(job, manifest, path, progress)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            if path is not None and path.exists():
+                state = read_checkpoint(path)
+                check_same(manifest, state["manifest"], path)
+                loop.restore(state)
+            loop.run()
+        return Trained(
+            model,
+            loop.curves,
+            loop.best_epoch,
+            loop.stopped_early,
+            None if handle is None else handle.summary(),
+        )
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def _hold_out(
+    X: Tensor, y: Tensor, fraction: float, seed: int
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    order = torch.randperm(len(X), generator=generator("held out", seed))
+    count = min(max(round(fraction * len(X)), 1), len(X) - 1)
+    held, kept = order[:count].sort().values, order[count:].sort().values
+    if not len(kept):
+        raise ShrinkageError("one row cannot be split; give more rows, or valid=None.")
+    return X[kept], y[kept], (X[held], y[held])
+
+
+def _check(epochs: int, batch_size: int, patience: int | None, valid: Any) -> None:
+    numbers = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "patience": 1 if patience is None else patience,
+    }
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ShrinkageError(f"{name}={value!r} is no number of them; give 1 or more.")
+    if patience is not None and valid is None:
+        raise ShrinkageError("patience watches the validation loss; give valid=, such as 0.2.")
+    if isinstance(valid, (int, float)) and not 0 < valid < 1:
+        raise ShrinkageError(f"valid={valid!r}: give a fraction between 0 and 1, rows, or None.")
