@@ -106,6 +106,8 @@ def test_what_is_shown_is_what_was_measured() -> None:
 
 def test_selection_is_a_table_where_the_result_knows_it() -> None:
     row = {"name": "0.bias", "penalized": False, "why": "bias of Linear", "numbers": 1024}
-    page = render(replace(make_result(), about={"selection": [row]}))
+    weight = {"name": "0.weight", "penalized": True, "why": "weight of Linear", "numbers": 2000}
+    page = render(replace(make_result(), about={"selection": [row, weight]}))
     assert "bias of Linear" in page
+    assert "1 of 2 tensors, 2,000 of 3,024 numbers of the model." in page
     assert "1,024" in page

@@ -68,10 +68,13 @@ def _confusion(result: PathResult, places: list[int]) -> dict[str, Any]:
     """Rows by true and predicted class, means over seeds; of many classes the most mistaken."""
     classes = max(result.predictions.shape[-1], 2, int(result.targets.max()) + 1)
     shown = _most_mistaken(result, classes)
+    counts = [_counts(result, k, classes) for k in places]
     return {
         "classes": [str(c) for c in shown],
         "total": classes,
-        "counts": [plain(_counts(result, k, classes)[shown][:, shown]) for k in places],
+        "counts": [plain(c[shown][:, shown]) for c in counts],
+        "rows": [plain(c.sum()) for c in counts],
+        "right": [plain(c.diagonal().sum()) for c in counts],
     }
 
 

@@ -50,6 +50,7 @@ def render(result: PathResult) -> str:
         choices=tables.choices_table(result, findings.choices),
         strengths=tables.strengths_table(result, places),
         knobs=knobs_table(crossed),
+        selected=tables.selected(result),
         selection=tables.selection_table(result),
         facts=tables.facts(result),
         task=result.task,

@@ -96,22 +96,41 @@ def _test_columns(result: PathResult) -> dict[str, list[str]]:
     return columns
 
 
+def selected(result: PathResult) -> str:
+    """Return how much of the model was penalized, in a sentence."""
+    known = _selection(result)
+    sizes = [row["numbers"] for row in known if isinstance(row.get("numbers"), int)]
+    if not known or len(sizes) < len(known):
+        n = len(result.tensor_names)
+        return f"{n:,} tensor{'s' * (n != 1)} penalized."
+    chosen = [n for row, n in zip(known, sizes, strict=True) if row.get("penalized")]
+    return (
+        f"{len(chosen):,} of {len(known):,} tensors, {sum(chosen):,} of {sum(sizes):,} numbers of "
+        "the model."
+    )
+
+
 def selection_table(result: PathResult) -> Table:
     """Return which tensors were penalized and why; the first of very many."""
-    known = result.about.get("selection")
-    if isinstance(known, list) and known and all(isinstance(row, dict) for row in known):
-        rows = [
-            [
-                labels.printable(str(row.get("name", "")))[:80],
-                "yes" if row.get("penalized") else "no",
-                f"{row['numbers']:,}" if isinstance(row.get("numbers"), int) else "",
-                labels.printable(str(row.get("why", "")))[:120],
-            ]
-            for row in known[:MOST_ROWS]
+    known = _selection(result)
+    if not known:
+        rows = [[labels.printable(name)[:80], "yes"] for name in result.tensor_names[:MOST_ROWS]]
+        return Table(["tensor", "penalized"], rows, _more(len(result.tensor_names)))
+    rows = [
+        [
+            labels.printable(str(row.get("name", "")))[:80],
+            "yes" if row.get("penalized") else "no",
+            f"{row['numbers']:,}" if isinstance(row.get("numbers"), int) else "",
+            labels.printable(str(row.get("why", "")))[:120],
         ]
-        return Table(["tensor", "penalized", "numbers", "why"], rows, _more(len(known)))
-    rows = [[labels.printable(name)[:80], "yes"] for name in result.tensor_names[:MOST_ROWS]]
-    return Table(["tensor", "penalized"], rows, _more(len(result.tensor_names)))
+        for row in known[:MOST_ROWS]
+    ]
+    return Table(["tensor", "penalized", "numbers", "why"], rows, _more(len(known)))
+
+
+def _selection(result: PathResult) -> list[Mapping[str, Any]]:
+    known = result.about.get("selection")
+    return [_mapping(row) for row in known] if isinstance(known, list) else []
 
 
 def facts(result: PathResult) -> list[tuple[str, str]]:

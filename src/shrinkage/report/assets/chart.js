@@ -217,5 +217,5 @@ function viridis(share) {
     const next = VIRIDIS[Math.min(Math.floor(at) + 1, VIRIDIS.length - 1)];
     return part ? `color-mix(in srgb, ${next} ${part}%, ${VIRIDIS[Math.floor(at)]})` : color(t);
   };
-  return `light-dark(${mixed(0.82 * share)}, ${mixed(0.35 + 0.65 * share)})`;
+  return `light-dark(${mixed(0.82 * share)}, ${mixed(0.45 + 0.55 * share)})`;
 }

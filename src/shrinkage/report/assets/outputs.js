@@ -45,7 +45,7 @@ function drawCalibration() {
 
 function drawConfusion() {
   const host = byId("confusion");
-  const { classes, total, counts } = data.confusion;
+  const { classes, total, counts, rows: all, right: hits } = data.confusion;
   if (!finite([counts]).some((count) => count > 0)) {
     empty(host, "No confusion: training diverged at every strength, so there are no predictions.");
     return;
@@ -58,11 +58,9 @@ function drawConfusion() {
     const right = left + size * classes.length;
     const bottom = top + size * classes.length;
     const rows = counts[k].map((row) => row.map((value) => value ?? 0));
-    const all = rows.flat().reduce((sum, value) => sum + value, 0);
-    const hits = rows.reduce((sum, row, i) => sum + row[i], 0);
     add(root, "text", { x: 0, y: 14, class: "title" }, "Confusion");
-    add(root, "text", { x: 0, y: 34 }, all
-      ? `${percent(hits / all)} right, ${Math.round(all - hits).toLocaleString("en")} of ${Math.round(all).toLocaleString("en")} rows wrong`
+    add(root, "text", { x: 0, y: 34 }, all[k]
+      ? `${percent(hits[k] / all[k])} right, ${Math.round(all[k] - hits[k]).toLocaleString("en")} of ${Math.round(all[k]).toLocaleString("en")} rows wrong`
       : "no predictions: training diverged");
     rows.forEach((row, i) => {
       const sum = row.reduce((a, b) => a + b, 0) || 1;
@@ -140,7 +138,8 @@ function drawNoise() {
   const { rows, sentence } = data.noise;
   byId("noise-caption").textContent = sentence;
   if (!rows.length) return;
-  byId("noise-note").textContent = "Standard deviations of the held-out loss, and the difference that the penalty makes (blue). Gray cancels when strengths are compared; orange stays, and more folds and seeds average it.";
+  byId("noise-note").textContent = `Standard deviations of the held-out loss${rows.some(({ kind }) => kind === "effect")
+    ? ", and the difference that the penalty makes (blue)" : ""}. Gray cancels when strengths are compared; orange stays, and more folds and seeds average it.`;
   const largest = Math.max(...rows.map(({ size }) => size)) || 1;
   const looks = { shared: "faint", left: "orange", effect: "blue" };
   panel(byId("noise"), "standard deviation of the held-out loss by its source", (root, width) => {
