@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import torch
@@ -104,30 +105,36 @@ class StepHooks:
 
     def _add(self, batch: Batch, optimizer: Optimizer) -> list[Tensor]:
         """Add a penalty to the gradients of its tensors that do not hold it yet; return all."""
-        pairs = [(w, w.grad) for w in batch.tensors if w.grad is not None]
-        held = {id(g): version for g, version in self._holding}
-        new = [(w, g) for w, g in pairs if held.get(id(g)) != g._version] if held else pairs
-        if new:
-            tensors, gradients = [w for w, _ in new], [g for _, g in new]
+        tensors = batch.tensors
+        gradients = whole = [w.grad for w in tensors if w.grad is not None]
+        if self._holding:
+            held = {id(g): version for g, version in self._holding}
+            new = [held.get(id(g)) != g._version for g in whole]
+            tensors, gradients = list(compress(tensors, new)), list(compress(gradients, new))
+        if gradients:
             _foreach.add_gradients_(batch.acting, tensors, gradients, _scale(batch, optimizer))
-        return [g for _, g in pairs]
+        return whole
 
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if not self._in_step:
             return  # the step of a base class has ended this one
-        with torch.no_grad():
-            for tensors, shrunk in self._shrunk or ():
-                _foreach.subtract_(tensors, shrunk)
-            for batch in self._by("proximal"):
-                skipped = _skipped(optimizer, batch)
-                _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
-            for batch in self._by("projected"):
-                _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
+        if any(batch.how != "coupled" for batch in self._batches):
+            self._move_weights(optimizer)
         self._in_step, self._batches, self._shrunk, self._holding = False, [], None, []
         for one in self.targets:
             one.step += 1
+
+    @torch.no_grad()
+    def _move_weights(self, optimizer: Optimizer) -> None:
+        for tensors, shrunk in self._shrunk or ():
+            _foreach.subtract_(tensors, shrunk)
+        for batch in self._by("proximal"):
+            skipped = _skipped(optimizer, batch)
+            _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
+        for batch in self._by("projected"):
+            _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
 
     def _by(self, how: str) -> list[Batch]:
         return [batch for batch in self._batches if batch.how == how]
