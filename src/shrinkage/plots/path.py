@@ -107,7 +107,7 @@ class PathDisplay(Display):
         floor = bottom + (caption.count("\n") + 1) * 0.83 * line + 0.05 / height
         ceiling = below - (headline.count("\n") + 1) * line - 0.05 / height
         engine: Any = self.figure_.get_layout_engine()
-        engine.set(rect=(0.0, floor, 1.0, ceiling - floor))
+        engine.set(rect=(0.008, floor, 0.984, ceiling - floor))
 
 
 def plot_path(
