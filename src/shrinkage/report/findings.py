@@ -144,13 +144,13 @@ def _training(result: PathResult, best: Choice) -> list[Step]:
     epochs = len(losses)
     if epochs < 5 or not losses.isfinite().all() or losses.min() <= 0:
         return []
-    turn, last = int(losses.argmin()), float(losses[-1])
-    tail = float(losses[max(epochs - 1 - epochs // 10, 0)])
-    if tail > last * (1 + STILL_FALLING):
+    turn, last, window = int(losses.argmin()), float(losses[-1]), max(epochs // 10, 1)
+    before = float(losses[-1 - window])
+    if before > last * (1 + STILL_FALLING):
         text = (
             "Train longer: at the minimum the validation loss still fell by "
-            f"{100 * (1 - last / tail):.0f} % in the last {max(epochs // 10, 1)} of {epochs} "
-            "epochs."
+            f"{100 * (1 - last / before):.0f} % in the last {f'{window} ' if window > 1 else ''}"
+            f"of {epochs} epochs."
         )
         return [Step(text)]
     if last > float(losses[turn]) * (1 + STILL_FALLING):
@@ -171,8 +171,7 @@ def _gap(result: PathResult) -> str:
     if valid - train < SMALL_GAP * train:
         return f"There was little overfitting to cure ({loss}): a larger model may gain more."
     return (
-        f"The gap that it should close remains ({loss}): more data, another penalty, or fewer "
-        "epochs may do more."
+        f"The gap that it should close remains ({loss}): more data or another penalty may do more."
     )
 
 
