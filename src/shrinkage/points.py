@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import Penalty, Sum, catalogue
 
 
 def alike(knobs: Mapping[str, Tensor], index: int, points: int) -> Tensor:
@@ -67,3 +71,62 @@ def combinations(knobs: Mapping[str, Tensor], points: int) -> list[Tensor]:
         found.append(own.nonzero().flatten())
         left &= ~own
     return found
+
+
+def arguments(penalty: Penalty) -> list[str]:
+    """Return the real arguments of a penalty that may be knobs, its strength left out.
+
+    Those of a sum's terms bear the name of the term, such as ``l2_strength``; of two terms of one
+    kind neither has one.
+    """
+    own = [f.name for f in fields(penalty)[1:] if "float" in str(f.type)]
+    for term, prefix in _terms(penalty):
+        own += [prefix + name for name in ("strength", *arguments(term)) if prefix]
+    return own
+
+
+def with_arguments(
+    penalty: Penalty, values: Mapping[str, float | Tensor], *, checked: bool = True
+) -> Penalty:
+    """Return the penalty with other arguments, named as by :func:`arguments`.
+
+    Args:
+        penalty: A penalty.
+        values: Name and value; names that are no arguments are left out.
+        checked: Whether the penalty checks them, which it cannot where they are mapped tensors.
+
+    Raises:
+        ShrinkageError: A value is out of range.
+    """
+    known = {f.name for f in fields(penalty)[1:]}
+    own: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+    if isinstance(penalty, Sum):
+        own["terms"] = tuple(
+            _with_strength(term, _under(prefix, values), checked)
+            for term, prefix in _terms(penalty)
+        )
+    if checked:
+        return replace(penalty, **own)
+    changed = copy.copy(penalty)
+    for name, value in own.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
+def _with_strength(term: Penalty, values: Mapping[str, float | Tensor], checked: bool) -> Penalty:
+    term = term.at(values["strength"]) if "strength" in values else term
+    return with_arguments(term, values, checked=checked)
+
+
+def _under(prefix: str, values: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+    own = {name: value for name, value in values.items() if prefix and name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in own.items()}
+
+
+def _terms(penalty: Penalty) -> list[tuple[Penalty, str]]:
+    """The terms of a sum, and what the names of their arguments begin with."""
+    terms = penalty.terms if isinstance(penalty, Sum) else ()
+    names = {kind: f"{name}_" for name, kind in catalogue().items()}
+    own = [names.get(type(term), "") for term in terms]
+    unique = [prefix if own.count(prefix) == 1 else "" for prefix in own]
+    return list(zip(terms, unique, strict=True))

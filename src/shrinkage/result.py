@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from shrinkage._table import table
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric, score
 from shrinkage.penalties import Penalty
-from shrinkage.points import matching
+from shrinkage.points import matching, with_arguments
 
 
 class Chosen(Protocol):
@@ -127,12 +127,11 @@ class PathResult:
             for name, tensor in _tensors(self).items()
             if name.removeprefix(KNOBS) not in knobs
         }
-        known = {f.name for f in fields(self.penalty)}
-        shape: dict[str, Any] = {n: float(value) for n, value in knobs.items() if n in known}
-        fixed = {**self.about.get("knobs", {}), **{n: float(v) for n, v in knobs.items()}}
+        own = {name: float(value) for name, value in knobs.items()}
+        fixed = {**self.about.get("knobs", {}), **own}
         return _from_tensors(
             flat,
-            penalty=replace(self.penalty, **shape),
+            penalty=with_arguments(self.penalty, own),
             seeds=self.seeds,
             tensor_names=self.tensor_names,
             about={**self.about, "knobs": fixed} if fixed else self.about,

@@ -20,10 +20,11 @@ from torch.optim.lr_scheduler import StepLR
 
 from shrinkage.choose import minimum, verdict
 from shrinkage.engine.cross import make_points
-from shrinkage.engine.knobs import penalty_at, shape_of
+from shrinkage.engine.knobs import penalty_at
 from shrinkage.engine.plan import ALL_ROWS, Group
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP, SCAD, ElasticNet, Penalty, SparseGroupLasso, catalogue
+from shrinkage.points import arguments
 from shrinkage.result import PathResult
 
 X, Y = classes()
@@ -71,6 +72,12 @@ CASES: dict[str, tuple[dict[str, list[float]], dict[str, Any], dict[str, Any], d
         {"penalty": ElasticNet(1.0)},
         {"penalty": ElasticNet(1.0, l1_ratio=1.0)},
         {"penalty": ElasticNet(1.0, l1_ratio=0.25)},
+    ),
+    "a term of a sum": (
+        {"l2_strength": [0.0, 3.0]},
+        {"penalty": L1(1.0) + L2(0.5)},
+        {"penalty": L1(1.0) + L2(0.0)},
+        {"penalty": L1(1.0) + L2(3.0)},
     ),
     "gamma": (
         {"gamma": [3.0, 30.0]},
@@ -172,7 +179,7 @@ def test_the_real_arguments_of_every_penalty_may_be_tensors(penalty: str) -> Non
         own = kind(**example)
         problem = problem_of(linear(), X, Y, own)
         point = {"strength": float(own.strength)}
-        point |= {name: getattr(own, name) for name in shape_of(own)}
+        point |= {name: getattr(own, name) for name in arguments(own)}
         mapped = {name: torch.tensor([value] * 2).double() for name, value in point.items()}
         operations: list[Callable[[Penalty], Tensor]] = [
             lambda p: p.value(w), lambda p: p.gradient(w), lambda p: p.prox(w, 0.1),
@@ -184,7 +191,7 @@ def test_the_real_arguments_of_every_penalty_may_be_tensors(penalty: str) -> Non
 
 
 def test_the_arguments_that_are_knobs() -> None:
-    found = {kind.__name__: shape_of(kind(**kind.examples[0])) for kind in catalogue().values()}
+    found = {kind.__name__: arguments(kind(**kind.examples[0])) for kind in catalogue().values()}
     assert found["L2"] == []
     assert found["ElasticNet"] == found["SparseGroupLasso"] == ["l1_ratio"]
     assert found["MCP"] == found["SCAD"] == ["gamma"]
@@ -216,6 +223,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "optimizer without decay": (
         {"grid": {"weight_decay": [0.1]}, "optimizer": torch.optim.LBFGS},
         "LBFGS has no weight_decay",
+    ),
+    "a term below 0": (
+        {"grid": {"l2_strength": [-1.0]}, "penalty": L1(1.0) + L2(0.5)}, "must be finite and >= 0",
+    ),
+    "one of two equal terms": (
+        {"grid": {"l1_strength": [1.0]}, "penalty": L1(1.0) + L1(0.5)}, "is no knob",
     ),
     "one number": ({"grid": {"lr": 0.1}}, "lr=0.1 is not a list"),
     "text": ({"grid": {"lr": "ab"}}, "is not a list"),

@@ -14,6 +14,7 @@ import shrinkage
 from shrinkage.engine.identity import UnidentifiedError, identity, source_digest
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import Update
+from shrinkage.points import with_arguments
 
 
 def cache_directory() -> Path | None:
@@ -50,16 +51,19 @@ def step_key(
     package = Path(shrinkage.__file__).parent
     files = ("compiled", "knobs", "layers", "loss", "step", "update")
     engine = [package / "engine" / f"{name}.py" for name in files]
-    sources = [*engine, package / "coupling.py", *sorted((package / "penalties").glob("*.py"))]
-    inputs_too = {"strength", "lr", *problem.knobs}
+    below = [package / "coupling.py", package / "points.py"]
+    sources = [*engine, *below, *sorted((package / "penalties").glob("*.py"))]
+    inputs_too = {"lr", *problem.knobs}
     settings = {name: value for name, value in update.settings.items() if name not in inputs_too}
-    shape = {n: value for n, value in vars(problem.penalty).items() if n not in inputs_too}
+    penalty = with_arguments(
+        problem.penalty.at(1.0), dict.fromkeys(problem.knobs, 0.0), checked=False
+    )
     try:
         facts = [
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
             [source_digest(source) for source in sources],
-            identity([model, problem.loss, type(problem.penalty), shape]),
+            identity([model, problem.loss, penalty]),
             identity([settings, problem.selected, problem.how]),
             identity([problem.knobs, problem.draws, problem.normalizes]),
             [(tuple(t.shape), t.dtype, t.stride(), t.device) for t in inputs],

@@ -6,16 +6,17 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from shrinkage.engine.grid import automatic_strengths
-from shrinkage.engine.knobs import check_knob, shape_of
+from shrinkage.engine.knobs import check_knob
 from shrinkage.engine.plan import make_strengths
 from shrinkage.engine.problem import Problem
 from shrinkage.errors import ShrinkageError
+from shrinkage.points import with_arguments
 
 Grid: TypeAlias = Mapping[str, Sequence[float]]
 
@@ -108,7 +109,6 @@ def _path(
     problem: Problem, rows: int, strengths: int | Sequence[float], point: Mapping[str, float]
 ) -> list[float]:
     if isinstance(strengths, int):
-        shape: dict[str, Any] = {n: point[n] for n in shape_of(problem.penalty) if n in point}
-        problem = replace(problem, penalty=replace(problem.penalty, **shape))
+        problem = replace(problem, penalty=with_arguments(problem.penalty, point))
         strengths = automatic_strengths(problem, rows, strengths).tolist()
     return make_strengths(strengths).tolist()

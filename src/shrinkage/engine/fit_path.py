@@ -82,7 +82,8 @@ def fit_path(
         grid: Knobs to cross the strengths with: values by name, such as ``{"dropout": [0, 0.5]}``.
             ``lr`` (scales the schedule), ``weight_decay`` (the optimizer's own), ``dropout``
             (replaces the rate of every dropout), ``label_smoothing`` (while training), and the
-            real arguments of the penalty, such as ``l1_ratio``.
+            real arguments of the penalty, such as ``l1_ratio``, or ``l2_strength`` for the term
+            of a sum (the strengths multiply the whole sum).
         draws: How many combinations of knobs to draw, quasi-random and each with a whole path
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         refine: How many strengths to train in a second round around the minimum of the first, on

@@ -6,11 +6,9 @@ never compiles again, and plain numbers for a member alone.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
 from typing import TypeAlias
 
 import torch.nn.functional as F
@@ -23,6 +21,7 @@ from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import MakeOptimizer, Update, unmoving, with_decay
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
+from shrinkage.points import arguments, with_arguments
 
 Point: TypeAlias = Mapping[str, float | Tensor]
 
@@ -31,11 +30,7 @@ SETTINGS = ("dropout", "label_smoothing", "lr", "weight_decay")
 
 def penalty_at(problem: Problem, point: Point) -> Penalty:
     """Return the penalty with the point's strength and shape."""
-    penalty = copy.copy(problem.penalty.at(point["strength"]))
-    for name in shape_of(penalty):
-        if name in point:
-            object.__setattr__(penalty, name, point[name])  # its checks cannot read a mapped tensor
-    return penalty
+    return with_arguments(problem.penalty.at(point["strength"]), point, checked=False)
 
 
 def update_at(update: Update, point: Point) -> Update:
@@ -77,18 +72,13 @@ def dropout_alone(
     return replaced(functions if problem.draws else {})
 
 
-def shape_of(penalty: Penalty) -> list[str]:
-    """Return the fields of a penalty, besides its strength, that are real numbers."""
-    return [f.name for f in fields(penalty)[1:] if "float" in str(f.type)]
-
-
 def check_knob(problem: Problem, name: str, values: list[float]) -> None:
     """Refuse a knob that the problem has not, or a value that is out of its range.
 
     Raises:
         ShrinkageError: With the knobs there are, or what the values may be.
     """
-    shape = shape_of(problem.penalty)
+    shape = arguments(problem.penalty)
     if name == "strength":
         raise ShrinkageError(
             "grid: the strength has an argument of its own; give strengths=[...] and cross it "
@@ -100,7 +90,7 @@ def check_knob(problem: Problem, name: str, values: list[float]) -> None:
         )
     if name in shape:
         for value in values:
-            replace(problem.penalty, **{name: value})  # type: ignore[arg-type]
+            with_arguments(problem.penalty, {name: value})
         return
     lacking = _lacking(problem, name)
     if lacking:
