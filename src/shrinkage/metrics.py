@@ -55,7 +55,7 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
 
     A scikit-learn scorer sees an estimator whose inputs are these outputs: classes are the largest
     output, probabilities the softmax (a single output is the logit of class 1), numbers the
-    output itself.
+    output itself. Every row counts alike.
 
     Args:
         metric: ``"accuracy"``, the name of a scikit-learn scorer, or a scorer: a function
