@@ -1,0 +1,51 @@
+"""A signal asks a run to stop: the step is finished and the work is written first."""
+
+from __future__ import annotations
+
+import mmap
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """Training ended between two steps, on request; what was done is written."""
+
+
+@contextmanager
+def stopping_gently() -> Iterator[Callable[[], bool]]:
+    """Yield a question that becomes true, also in forked processes, once a signal has come.
+
+    The first signal only answers it; the next one ends the process as it always does. Leaving
+    the block by :class:`Stopped` becomes what the signal stands for: ``KeyboardInterrupt``, or
+    ``SystemExit`` with 128 plus its number. Outside the main thread signals are left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = mmap.mmap(-1, 1)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came[0] = number
+        restore()
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield lambda: came[0] > 0
+    except Stopped:
+        if came[0] == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(128 + came[0]) from None
+    finally:
+        restore()
+        came.close()
