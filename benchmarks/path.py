@@ -34,6 +34,10 @@ MODULES = {
     "jax-cold": "jax_vmap",
     "tuned": "tuned",
     "tutorial": "tutorial",
+    "sklearn": "sklearn_grid",
+    "skorch": "skorch_grid",
+    "optuna": "optuna_grid",
+    "ray": "ray_tune",
 }
 REFERENCE = "tuned"
 MEDIAN_TOLERANCE, WORST_TOLERANCE = 0.06, 0.12
@@ -115,7 +119,7 @@ def say(line: str) -> None:
 
 def machine() -> str:
     packages = []
-    for package in ("torch", "jax", "joblib"):
+    for package in ("torch", "jax", "joblib", "scikit-learn", "skorch", "optuna", "ray"):
         packages.append(f"{package} {version(package)}")
     try:
         text = Path("/proc/cpuinfo").read_text()
