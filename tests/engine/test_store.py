@@ -20,7 +20,7 @@ def files(directory: Path) -> list[Path]:
 
 
 def read(store: Store) -> dict[str, tuple[int, torch.Tensor]]:
-    return {e.about["name"]: (e.about["epoch"], e.tensors["w"]) for e in store.entries()}
+    return {e.about["name"]: (e.about["epoch"], e.load()["w"]) for e in store.entries()}
 
 
 def put(store: Store, name: str, epoch: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_views_of_one_tensor_are_kept_apart(tmp_path: Path) -> None:
     with open_store(tmp_path, FACTS) as store:
         store.put("a", {}, {"even": whole[::2], "odd": whole[1::2], "all": whole})
         (entry,) = store.entries()
-    assert entry.tensors["odd"].tolist() == [1, 3, 5]
+    assert entry.load()["odd"].tolist() == [1, 3, 5]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])

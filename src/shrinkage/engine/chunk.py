@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,25 @@ def make_chunks(
         for group in groups
         for block in blocks
     ]
+
+
+def split_by_progress(
+    chunks: list[Chunk], steps_done: Callable[[Group, int], int | None]
+) -> list[Chunk]:
+    """Split the chunks whose members have not all come equally far.
+
+    Args:
+        chunks: The plan, cut.
+        steps_done: The steps that a member has behind it, or None if it needs no more.
+    """
+    parts = []
+    for chunk in chunks:
+        done = {k: steps_done(chunk.group, k) for k in chunk.own_strengths}
+        for steps in dict.fromkeys(s for s in done.values() if s is not None):
+            own = [k for k in done if done[k] == steps]
+            repeats = own[-1:] * (len(chunk.strengths) - len(own))
+            parts.append(Chunk(chunk.group, (*own, *repeats), len(own)))
+    return parts
 
 
 def free_memory() -> int:

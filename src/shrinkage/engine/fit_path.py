@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from shrinkage.engine.assemble import assemble
 from shrinkage.engine.cross import Grid, make_points
+from shrinkage.engine.facts import about, dependencies, named
 from shrinkage.engine.folds import make_folds
+from shrinkage.engine.kept import Kept, find_kept
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Outcome, Progress
@@ -21,10 +24,12 @@ from shrinkage.engine.problem import ModelSource, Problem, make_problem
 from shrinkage.engine.refine import refined
 from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
+from shrinkage.engine.stopping import stopping_gently
+from shrinkage.engine.store import open_store
 from shrinkage.engine.together import Together, at_start, train_together
 from shrinkage.engine.update import MakeOptimizer, update_for
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Selection, explain_selection, weights
+from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result import PathResult
 
@@ -65,6 +70,7 @@ def fit_path(
     progress: Callable[[Progress], None] | None = None,
     chunk: int | None = None,
     max_memory: int | None = None,
+    checkpoint: str | Path | None = None,
 ) -> PathResult:
     r"""Train a model at every strength, fold and seed, all at once, and cross-validate it.
 
@@ -113,7 +119,11 @@ def fit_path(
         progress: Called with a :class:`Progress` as the run goes on.
         chunk: Members trained at once; by default as many as caches and memory like.
         max_memory: Bytes that the members trained at once may need; by default half of what
-            is free.
+            is free. If memory runs out all the same, fewer are trained at once.
+        checkpoint: A directory that keeps what has been trained. The same call goes on from
+            there, also after it was killed, with the same numbers to the bit; with more
+            strengths, knobs, seeds or epochs it trains those alone. SIGINT, SIGTERM and SIGHUP
+            then end the run after the step they find it in, with everything written.
 
     Returns:
         The path: losses, outputs, norms by strength, fold and seed.
@@ -158,11 +168,13 @@ def fit_path(
     points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
     plan = Plan(points, fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
-    update, engines = update_for(optimizer), []
+    update = update_for(optimizer)
+    engines: list[str] = []
 
     def train(plan: Plan) -> Outcome:
+        kept = kept_of(plan)
         made = (
-            Together(None, f"no vectorized {_named(optimizer)}")
+            Together(None, f"no vectorized {named(optimizer)}")
             if update is None
             else train_together(
                 problem,
@@ -172,6 +184,7 @@ def fit_path(
                 report=tell,
                 members=chunk,
                 max_memory=max_memory,
+                kept=kept,
             )
         )
         if made.outcome is not None:
@@ -179,12 +192,26 @@ def fit_path(
             return made.outcome
         engines.append(f"one by one: {made.note}")
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
-        return train_one_by_one(problem, plan, tell)
+        return train_one_by_one(problem, plan, tell, kept)
 
-    outcome = train(plan)
-    if refine:
-        plan, outcome = refined(plan, outcome, refine, train)
-    return assemble(problem, plan, outcome, _facts(problem, plan, engines[0], select))
+    with _keeping(problem, plan, checkpoint) as kept_of:
+        outcome = train(plan)
+        if refine:
+            plan, outcome = refined(plan, outcome, refine, train)
+    return assemble(problem, plan, outcome, about(problem, plan, engines[0], select))
+
+
+@contextmanager
+def _keeping(
+    problem: Problem, plan: Plan, checkpoint: str | Path | None
+) -> Iterator[Callable[[Plan], Kept]]:
+    lrs = problem.lrs.tolist()
+    if checkpoint is None:
+        yield lambda plan: Kept(plan, lrs)
+        return
+    facts = dependencies(problem, plan)
+    with open_store(Path(checkpoint), facts) as store, stopping_gently() as stop_asked:
+        yield lambda plan: find_kept(plan, lrs, store, stop_asked)
 
 
 def _check_last_batches(problem: Problem, plan: Plan) -> None:
@@ -199,37 +226,3 @@ def _check_last_batches(problem: Problem, plan: Plan) -> None:
             f"batch_size={plan.batch_size}), and batch normalization needs two; choose another "
             f"batch_size ({error})."
         ) from error
-
-
-def _facts(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:
-    model = problem.initial(plan.groups()[0])
-    return {
-        "engine": engine,
-        "plan": {
-            "model": str(model),
-            "optimizer": _named(problem.optimizer),
-            "scheduler": _named(problem.scheduler) if problem.scheduler else None,
-            "loss": problem.loss_name,
-            "how": problem.how,
-            "selected": list(problem.selected),
-            "preprocess": problem.views.facts,
-            "epochs": plan.epochs,
-            "batch_size": plan.batch_size,
-        },
-        "selection": [
-            {
-                "name": row.name,
-                "penalized": row.name in problem.selected,
-                "why": row.reason,
-                "numbers": row.tensor.numel(),
-            }
-            for row in explain_selection(model, select)
-        ],
-        "versions": {"torch": torch.__version__},
-    }
-
-
-def _named(maker: Any) -> str:
-    name = getattr(getattr(maker, "func", maker), "__name__", type(maker).__name__)
-    keywords = getattr(maker, "keywords", {})
-    return f"{name}({', '.join(f'{k}={v}' for k, v in keywords.items())})"

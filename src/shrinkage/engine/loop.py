@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from shrinkage.engine.kept import Kept
 from shrinkage.engine.knobs import (
     Point,
     dropout_alone,
@@ -20,11 +21,14 @@ from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan, key
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
+from shrinkage.engine.stopping import Stopped
 from shrinkage.engine.workers import run_in_workers, worker_count
 from shrinkage.regularize import regularize
 
 
-def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> Outcome:
+def train_one_by_one(
+    problem: Problem, plan: Plan, report: Callable[[Progress], None], kept: Kept
+) -> Outcome:
     """Train every member alone, exactly as a user would by hand.
 
     Members of a group share initial weights, batches and random numbers.
@@ -33,6 +37,7 @@ def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], 
         problem: What to train.
         plan: The grid.
         report: Told after every epoch.
+        kept: The members that an earlier run has finished, and where this one writes its own.
     """
     outcome = empty_outcome(problem, plan)
     groups, points = plan.groups(), len(plan.strengths)
@@ -43,21 +48,40 @@ def train_one_by_one(problem: Problem, plan: Plan, report: Callable[[Progress], 
 
     def work(job: int) -> None:
         group, k = groups[job // points], job % points
-        place, model = (k, outcome.columns[group]), problem.initial(group)
+        place = (k, outcome.columns[group])
+        if earlier := kept.load_alone(group, k):
+            for name, own in _left_behind(outcome, group, place).items():
+                own.copy_(earlier[name])
+            return
+        model = problem.initial(group)
 
         def epoch_done(epoch: int) -> None:
-            outcome.epochs_done[place] = epoch
+            outcome.epochs_done[place] = min(epoch, plan.epochs - 1)
+            if kept.stop_asked():
+                raise Stopped
             if workers == 1:
                 look()
 
         _train(model, problem, plan, group, plan.point(k), outcome, place, epoch_done)
         _record_end(model, problem, plan, group, outcome, place)
         outcome.epochs_done[place] = plan.epochs
+        kept.put_alone(group, k, _left_behind(outcome, group, place))
 
     look()
     run_in_workers(len(groups) * points, work, look, workers)
     look()
+    if kept.stop_asked():
+        raise Stopped
     return outcome
+
+
+def _left_behind(outcome: Outcome, group: Group, place: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the parts of the outcome that one member fills, as views by name."""
+    curves = ("train_loss", "held_loss", "fit_loss", "norms", "sparsity", "diverged", "epochs_done")
+    own = {name: getattr(outcome, name)[place] for name in curves}
+    own["outputs"] = outcome.outputs[group][place[0]]
+    weights = outcome.weights.get(group, {})
+    return own | {f"weights.{name}": tensor[place[0]] for name, tensor in weights.items()}
 
 
 def _train(

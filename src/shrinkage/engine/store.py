@@ -24,10 +24,20 @@ MANIFEST, LOCK, SUFFIX = "manifest.json", "lock", ".safetensors"
 
 @dataclass(frozen=True)
 class Entry:
-    """Tensors and what is said of them, as they were put."""
+    """Tensors and what is said of them, as they were put.
+
+    Attributes:
+        about: What was said of the tensors.
+        path: Where they are; :meth:`load` reads them.
+    """
 
     about: dict[str, Any]
-    tensors: dict[str, Tensor]
+    path: Path
+
+    def load(self) -> dict[str, Tensor]:
+        from safetensors.torch import load_file
+
+        return load_file(self.path)
 
 
 class Store:
@@ -55,9 +65,6 @@ class Store:
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry that is whole; where two have one name, only the newer."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         seen: set[str] = set()
         newest_first = sorted(
             self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns
@@ -72,9 +79,9 @@ class Store:
                     raise ValueError("its content is not what was written")
                 size = int.from_bytes(content[:8], "little")
                 about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["about"])
-                yield Entry(about, load(content))
+                yield Entry(about, path)
                 seen.add(name)
-            except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 warnings.warn(
                     f"{path} is damaged ({error}); what it held is trained again.", stacklevel=2
                 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from shrinkage.engine.check import blamed_module, difference_together, slow_mapping_refused
-from shrinkage.engine.chunk import Chunk, make_chunks
+from shrinkage.engine.chunk import Chunk, make_chunks, split_by_progress
 from shrinkage.engine.compiled import (
     Stepper,
     compiled_stepper,
@@ -18,13 +18,14 @@ from shrinkage.engine.compiled import (
     earlier_stepper,
     package_path,
 )
-from shrinkage.engine.outcome import Outcome, Progress
-from shrinkage.engine.plan import Plan
+from shrinkage.engine.kept import Kept
+from shrinkage.engine.outcome import Outcome, Progress, empty_outcome
+from shrinkage.engine.plan import Group, Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import member_bytes, stacked_members
 from shrinkage.engine.train import step_inputs, train_chunks
 from shrinkage.engine.update import Update
-from shrinkage.engine.workers import one_thread, worker_count
+from shrinkage.engine.workers import MemoryRanOutError, one_thread, worker_count
 from shrinkage.errors import ShrinkageError
 
 Report = Callable[[Progress], None]
@@ -63,6 +64,7 @@ def train_together(
     report: Report,
     members: int | None,
     max_memory: int | None,
+    kept: Kept,
 ) -> Together:
     """Train the plan with members stacked, if that gives what training them alone does.
 
@@ -74,29 +76,61 @@ def train_together(
         report: Told how far the run is.
         members: Members a chunk, or None to choose.
         max_memory: Bytes for all that trains at once, or None for half of what is free.
+        kept: What an earlier run has trained, and where this one writes.
+
+    Raises:
+        ShrinkageError: Memory ran out with one member at a time.
     """
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     workers = worker_count() if work >= WORTH_FORKING else 1
     state, needed = member_bytes(problem, update, plan.batch_size)
     chunks = make_chunks(
-        plan, state, needed, workers=workers, members=members, max_memory=max_memory
+        plan, state, needed, workers=workers, members=members or kept.width, max_memory=max_memory
     )
-    attempt = _Attempt(problem, plan, update, chunks)
-    report(at_start("check", plan))
     if compile == "auto":
         steps = work / len(chunks[0].strengths)
         plain = (steps * PLAIN_SECONDS_PER_STEP + work * state * PLAIN_SECONDS_PER_BYTE) / workers
         compile = plain > COMPILING_SECONDS
+    outcome = empty_outcome(problem, plan)
+
+    def steps_done(group: Group, k: int) -> int | None:
+        finished = int(outcome.epochs_done[k, outcome.columns[group]]) == plan.epochs
+        return None if finished else kept.steps_done(group, k)
+
+    while True:
+        stepper = _choose_step(_Attempt(problem, plan, update, chunks), compile, report)
+        if isinstance(stepper, str):
+            return Together(None, stepper)
+        left = split_by_progress(chunks, steps_done)
+        try:
+            train_chunks(problem, plan, update, left, stepper, report, workers, kept, outcome)
+        except MemoryRanOutError as error:
+            members = len(chunks[0].strengths) // 2
+            if members == 0:
+                raise ShrinkageError(
+                    f"memory ran out with one member at a time, {workers} at once ({error}); use "
+                    "a smaller model or batch_size."
+                ) from error
+            report(at_start("train", plan, f"memory ran out: {members} members at a time now"))
+            chunks = make_chunks(
+                plan, state, needed, workers=workers, members=members, max_memory=max_memory
+            )
+        else:
+            return Together(outcome, stepper.kind)
+
+
+def _choose_step(attempt: _Attempt, compile: bool, report: Report) -> Stepper | str:
+    """Return the step to use, or why members cannot be trained together."""
+    report(at_start("check", attempt.plan))
     stepper = attempt.earlier() if compile else None
     if stepper is None:
         stepper, reason = attempt.eager()
         if reason is not None:
-            return Together(None, reason)
+            return reason
         if compile:
-            report(at_start("compile", plan))
+            report(at_start("compile", attempt.plan))
             stepper = attempt.compiled() or stepper
-    outcome = train_chunks(problem, plan, update, chunks, stepper, report, workers)
-    return Together(outcome, stepper.kind)
+    return stepper
 
 
 class _Attempt:

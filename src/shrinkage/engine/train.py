@@ -10,13 +10,15 @@ from torch.func import functional_call, vmap
 
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper, leaves
+from shrinkage.engine.kept import Kept
 from shrinkage.engine.knobs import rate_at
 from shrinkage.engine.layers import drawn
-from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
+from shrinkage.engine.outcome import Outcome, Progress, progress
 from shrinkage.engine.plan import ALL_ROWS, Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import stacked_members
 from shrinkage.engine.step import Member, Tensors, mappable_attention
+from shrinkage.engine.stopping import Stopped
 from shrinkage.engine.update import Update
 from shrinkage.engine.workers import run_in_workers
 
@@ -24,9 +26,15 @@ EVALUATED_NUMBERS = 4_000_000
 
 
 def step_inputs(
-    problem: Problem, plan: Plan, update: Update, chunk: Chunk, members: Member, epoch: int
+    problem: Problem,
+    plan: Plan,
+    update: Update,
+    chunk: Chunk,
+    members: Member,
+    epoch: int,
+    first: int = 0,
 ) -> Iterator[list[Tensor]]:
-    """Yield the arguments of every step of one epoch."""
+    """Yield the arguments of every step of one epoch, from its step ``first`` on."""
     rows, real = plan.batches(chunk.group, epoch)
     steps, dtype = len(rows), members.total.dtype
     counts = range(epoch * steps + 1, (epoch + 1) * steps + 1)
@@ -38,7 +46,7 @@ def step_inputs(
     own = [values[list(chunk.strengths)].to(dtype) for values in points.values()]
     lr, weights = problem.lrs[epoch].to(dtype), (problem.weights_of(rows) * real).to(dtype)
     X = problem.views.of(chunk.group.fold)
-    for step in range(steps):
+    for step in range(first, steps):
         numbers = drawn(chunk.group, counts[step])
         uniform = [numbers(call, count) for call, count in enumerate(problem.draws)]
         yield [
@@ -57,8 +65,10 @@ def train_chunks(
     stepper: Stepper,
     report: Callable[[Progress], None],
     workers: int,
-) -> Outcome:
-    """Train every chunk and return what all members left behind.
+    kept: Kept,
+    outcome: Outcome,
+) -> None:
+    """Train every chunk; what its members leave behind goes into ``outcome``.
 
     Args:
         problem: What to train.
@@ -68,8 +78,9 @@ def train_chunks(
         stepper: The mapped step.
         report: Told how far the run is, again and again.
         workers: How many chunks train at once.
+        kept: What an earlier run has trained, and where this one writes.
+        outcome: Filled in.
     """
-    outcome = empty_outcome(problem, plan)
     model = problem.build(0).eval()
 
     def look() -> None:
@@ -78,22 +89,43 @@ def train_chunks(
     def work(job: int) -> None:
         chunk = chunks[job]
         members = stacked_members(problem.initial(chunk.group), update, len(chunk.strengths))
-        for epoch in range(plan.epochs):
-            for inputs in step_inputs(problem, plan, update, chunk, members, epoch):
+        own = (chunk.own_strengths, outcome.columns[chunk.group])
+        done, steps = kept.restore(chunk, members, outcome), plan.steps(chunk.group)
+        if done == plan.epochs * steps:
+            _record_held(problem, plan, chunk, members, model, outcome, plan.epochs - 1)
+        for epoch in range(done // steps, plan.epochs):
+            first = max(0, done - epoch * steps)
+            for inputs in step_inputs(problem, plan, update, chunk, members, epoch, first):
                 stepper.run(inputs)
-            _record_epoch(problem, plan, chunk, members, model, outcome, epoch)
-            outcome.epochs_done[chunk.own_strengths, outcome.columns[chunk.group]] = epoch + 1
+                done += 1
+                kept.after_step(chunk, members, outcome, done)
+            _record_training(problem, plan, chunk, members, outcome, epoch)
+            _record_held(problem, plan, chunk, members, model, outcome, epoch)
+            kept.after_epoch(chunk, members, outcome, done)
+            outcome.epochs_done[own] = min(epoch + 1, plan.epochs - 1)
             if workers == 1:
                 look()
         _record_end(problem, plan, chunk, members, model, outcome)
+        outcome.epochs_done[own] = plan.epochs
 
     look()
     run_in_workers(len(chunks), work, look, workers)
     look()
-    return outcome
+    if kept.stop_asked():
+        raise Stopped
 
 
-def _record_epoch(
+def _record_training(
+    problem: Problem, plan: Plan, chunk: Chunk, members: Member, outcome: Outcome, epoch: int
+) -> None:
+    own, column = chunk.own_strengths, outcome.columns[chunk.group]
+    alive = members.diverged[: chunk.members] < 0
+    mean = members.total[: chunk.members] / problem.weights_of(plan.train_rows(chunk.group)).sum()
+    outcome.train_loss[own, column, epoch] = mean.where(alive, torch.nan).float()
+    members.total.zero_()
+
+
+def _record_held(
     problem: Problem,
     plan: Plan,
     chunk: Chunk,
@@ -104,9 +136,6 @@ def _record_epoch(
 ) -> None:
     own, column = chunk.own_strengths, outcome.columns[chunk.group]
     alive = members.diverged[: chunk.members] < 0
-    mean = members.total[: chunk.members] / problem.weights_of(plan.train_rows(chunk.group)).sum()
-    outcome.train_loss[own, column, epoch] = mean.where(alive, torch.nan).float()
-    members.total.zero_()
     held = plan.held_rows(chunk.group)
     if len(held):
         X = problem.views.of(chunk.group.fold)

@@ -17,9 +17,14 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
+from shrinkage.engine.stopping import Stopped
 from shrinkage.errors import ShrinkageError
 
 SECONDS_BETWEEN_LOOKS = 0.05
+
+
+class MemoryRanOutError(Exception):
+    """Memory ran out while members trained; the message is the allocator's."""
 
 
 def worker_count() -> int:
@@ -58,10 +63,13 @@ def run_in_workers(
 
     Raises:
         ShrinkageError: ``work`` raised one, or a worker died.
+        MemoryRanOutError: ``work`` got no memory.
+        Stopped: ``work`` raised it, with one worker; several just end.
     """
     if workers == 1:
         for job in range(jobs):
-            work(job)
+            with _memory_faults_named():
+                work(job)
         return
     context = multiprocessing.get_context("fork")
     following = context.Value("q", 0)
@@ -71,7 +79,12 @@ def run_in_workers(
         _keep_freed_memory()
         try:
             while (job := _take(following)) < jobs:
-                work(job)
+                with _memory_faults_named():
+                    work(job)
+        except Stopped:
+            pass
+        except MemoryRanOutError as error:
+            sender.send_bytes(b"M" + str(error).encode())
         except ShrinkageError as error:
             sender.send_bytes(b"E" + str(error).encode())
         except KeyboardInterrupt:
@@ -102,6 +115,17 @@ def run_in_workers(
             receiver.close()
 
 
+@contextmanager
+def _memory_faults_named() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if named or "can't allocate memory" in str(error):
+            raise MemoryRanOutError(str(error).splitlines()[0] if str(error) else "") from error
+        raise
+
+
 def _keep_freed_memory() -> None:
     """Tell glibc not to hand freed memory back: every step needs the same buffers again."""
     trim_threshold, mmap_threshold, bytes_kept = -1, -3, 1 << 25
@@ -120,6 +144,8 @@ def _take(following: multiprocessing.sharedctypes.Synchronized[int]) -> int:
 def _check(started: list[tuple[BaseProcess, Connection]]) -> None:
     for process, receiver in started:
         message = _message(receiver)
+        if message.startswith(b"M"):
+            raise MemoryRanOutError(message[1:].decode())
         if message.startswith(b"E"):
             raise ShrinkageError(message[1:].decode())
         if message:

@@ -1,0 +1,96 @@
+"""What a run is, in words: for its result, and for the checkpoint that must be of the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shrinkage.engine.plan import Plan
+from shrinkage.engine.problem import Problem
+from shrinkage.engine.stack import model_tensors
+from shrinkage.parameters import Selection, explain_selection
+
+
+def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:
+    """Return the facts that a result carries."""
+    model = problem.initial(plan.groups()[0])
+    return {
+        "engine": engine,
+        "plan": {
+            "model": str(model),
+            "optimizer": named(problem.optimizer),
+            "scheduler": named(problem.scheduler) if problem.scheduler else None,
+            "loss": problem.loss_name,
+            "how": problem.how,
+            "selected": list(problem.selected),
+            "preprocess": problem.views.facts,
+            "epochs": plan.epochs,
+            "batch_size": plan.batch_size,
+        },
+        "selection": [
+            {
+                "name": row.name,
+                "penalized": row.name in problem.selected,
+                "why": row.reason,
+                "numbers": row.tensor.numel(),
+            }
+            for row in explain_selection(model, select)
+        ],
+        "versions": {"torch": torch.__version__},
+    }
+
+
+def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
+    """Return all that a member's numbers depend on, but its point, fold, seed and epochs."""
+    model = problem.build(0)
+    rows = [problem.X, problem.y]
+    weights = [] if problem.row_weights is None else [problem.row_weights]
+    penalty, _, _ = repr(problem.penalty.at(1.0)).partition("  #")
+    return {
+        "data": f"{len(problem.X)} rows, {_digest([*rows, *weights])}",
+        "preprocess": str((problem.views.facts or {}).get("transformer")),
+        "model": " ".join(str(model).split()),
+        "code of the model": _code_digest({type(module) for module in model.modules()}),
+        "initial weights": _digest(list(model_tensors(model).values())),
+        "loss": f"{problem.loss_name} {_code_digest({problem.loss})}",
+        "penalty": penalty,
+        "on": ", ".join(problem.selected),
+        "how": problem.how,
+        "optimizer": named(problem.optimizer),
+        "scheduler": named(problem.scheduler) if problem.scheduler else "none",
+        "batch_size": str(plan.batch_size),
+        "torch": torch.__version__,
+    }
+
+
+def named(maker: Any) -> str:
+    """Return the call that a class or a partial of one stands for."""
+    name = getattr(getattr(maker, "func", maker), "__name__", type(maker).__name__)
+    keywords = getattr(maker, "keywords", {})
+    return f"{name}({', '.join(f'{k}={v}' for k, v in keywords.items())})"
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _code_digest(things: set[Any]) -> str:
+    """Return a hash of the source of classes and functions; torch's own are known by version."""
+    sources = []
+    for thing in things:
+        module = getattr(thing, "__module__", "")
+        name = f"{module}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+        own = not module.startswith("torch.") and not isinstance(thing, nn.Module)
+        try:
+            sources.append(name + (inspect.getsource(thing) if own else ""))
+        except (OSError, TypeError):
+            sources.append(name)
+    return hashlib.sha256("\n".join(sorted(sources)).encode()).hexdigest()[:16]

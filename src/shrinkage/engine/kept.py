@@ -1,0 +1,172 @@
+"""What a checkpoint holds of a plan: the state of its members, by what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from shrinkage.engine.chunk import Chunk
+from shrinkage.engine.outcome import Outcome
+from shrinkage.engine.plan import Group, Plan
+from shrinkage.engine.step import Member, Tensors
+from shrinkage.engine.stopping import Stopped
+from shrinkage.engine.store import Entry, Store
+from shrinkage.errors import ShrinkageError
+
+SECONDS_BETWEEN_WRITES = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the state of one member is: a row of an entry, after so many steps."""
+
+    entry: Entry
+    row: int
+    steps: int
+
+
+@dataclass(eq=False)
+class Kept:
+    """The members of a plan that a checkpoint holds, and room for those to come.
+
+    A member is known by its point, its fold's rows and its seed, so a plan with more strengths,
+    knobs, seeds or epochs finds those of the smaller one.
+
+    Attributes:
+        plan: The plan.
+        lrs: The learning rates of the plan's epochs.
+        store: Where they are kept, or None where nothing is.
+        stop_asked: Whether to stop after the next step.
+        places: The state of each member that is kept, by group and point.
+        width: Members of each earlier chunk, or None if there was none.
+    """
+
+    plan: Plan
+    lrs: list[float]
+    store: Store | None = None
+    stop_asked: Callable[[], bool] = lambda: False
+    places: dict[tuple[Group, int], Place] = field(default_factory=dict)
+    width: int | None = None
+    _written: float = field(default_factory=time.monotonic)
+
+    def steps_done(self, group: Group, k: int) -> int:
+        """Return how many steps a member has behind it."""
+        place = self.places.get((group, k))
+        return place.steps if place else 0
+
+    def restore(self, chunk: Chunk, members: Member, outcome: Outcome) -> int:
+        """Bring fresh members to where they were, and their curves; return the steps done."""
+        places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
+        if any(place is None for place in places):
+            return 0
+        entries = {id(place.entry): place.entry.load() for place in places if place}
+        rows = [(entries[id(place.entry)], place.row) for place in places if place]
+        for name, target in _named(members).items():
+            target.copy_(torch.stack([tensors[name][row] for tensors, row in rows]))
+        column = outcome.columns[chunk.group]
+        for k, (tensors, row) in zip(chunk.own_strengths, rows, strict=False):
+            for name in ("train_loss", "held_loss"):
+                curve = tensors[name][row]
+                getattr(outcome, name)[k, column, : len(curve)] = curve
+        return places[0].steps if places[0] else 0
+
+    def after_step(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
+        """Stop if that was asked, with everything written."""
+        if self.stop_asked():
+            self._put(chunk, members, outcome, steps)
+            raise Stopped
+
+    def after_epoch(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
+        """Write the members if they are done, or if the last writing was some time ago."""
+        done = steps == self.plan.epochs * self.plan.steps(chunk.group)
+        if done or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self._put(chunk, members, outcome, steps)
+
+    def _put(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
+        if self.store is None:
+            return
+        own, column = chunk.own_strengths, outcome.columns[chunk.group]
+        epochs = steps // self.plan.steps(chunk.group)
+        tensors = {name: t[: chunk.members] for name, t in _named(members).items()}
+        tensors["train_loss"] = outcome.train_loss[own, column, :epochs]
+        tensors["held_loss"] = outcome.held_loss[own, column, :epochs]
+        self._write(chunk.group, own, tensors, {"steps": steps, "width": len(chunk.strengths)})
+        self._written = time.monotonic()
+
+    def put_alone(self, group: Group, k: int, tensors: Tensors) -> None:
+        """Write what one member that trained alone left behind."""
+        self._write(group, [k], tensors, {"steps": self.plan.epochs * self.plan.steps(group)})
+
+    def load_alone(self, group: Group, k: int) -> Tensors | None:
+        """Return what a member that trained alone left behind, or None if it has to train."""
+        place = self.places.get((group, k))
+        whole = place is not None and place.steps == self.plan.epochs * self.plan.steps(group)
+        return place.entry.load() if place is not None and whole else None
+
+    def _write(self, group: Group, ks: list[int], tensors: Tensors, more: dict[str, Any]) -> None:
+        if self.store is None:
+            return
+        who = {"group": identify(self.plan, group), "points": [self.plan.point(k) for k in ks]}
+        epochs = -(-more["steps"] // self.plan.steps(group))
+        name = hashlib.sha256(json.dumps(who).encode()).hexdigest()[:32]
+        self.store.put(name, {**who, **more, "lrs": self.lrs[:epochs]}, tensors)
+
+
+def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[], bool]) -> Kept:
+    """Return what ``store`` holds of ``plan``, whose epochs have the learning rates ``lrs``.
+
+    Raises:
+        ShrinkageError: Members have trained longer than the plan's epochs, or at other learning
+            rates.
+    """
+    kept = Kept(plan, lrs, store, stop_asked)
+    groups = {identify(plan, group): group for group in plan.groups()}
+    points = {json.dumps(plan.point(k)): k for k in range(len(plan.strengths))}
+    for entry in store.entries():
+        about = entry.about
+        kept.width = about.get("width", kept.width)
+        group = groups.get(about["group"])
+        if group is None:
+            continue
+        _check_schedule(plan, group, kept.lrs, about)
+        for row, point in enumerate(about["points"]):
+            k = points.get(json.dumps(point))
+            if k is not None and about["steps"] > kept.steps_done(group, k):
+                kept.places[group, k] = Place(entry, row, about["steps"])
+    return kept
+
+
+def identify(plan: Plan, group: Group) -> str:
+    """Return a name for a fold's rows and a seed, the same in every plan that has them."""
+    digest = hashlib.sha256(repr(group).encode())
+    for rows in (plan.train_rows(group), plan.held_rows(group)):
+        digest.update(rows.numpy().tobytes() + b"|")
+    return digest.hexdigest()
+
+
+def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str, Any]) -> None:
+    if about["steps"] > plan.epochs * plan.steps(group):
+        raise ShrinkageError(
+            f"the checkpoint's members have trained {about['steps'] // plan.steps(group)} epochs, "
+            f"more than epochs={plan.epochs}; ask for as many, or give a new directory."
+        )
+    if about["lrs"] != lrs[: len(about["lrs"])]:
+        raise ShrinkageError(
+            f"the checkpoint's members trained at the learning rates {about['lrs'][:5]}..., the "
+            f"plan begins with {lrs[:5]}...; a schedule that depends on the number of epochs "
+            "cannot be prolonged. Give a new directory."
+        )
+
+
+def _named(members: Member) -> Tensors:
+    named = {f"params.{name}": t for name, t in members.params.items()}
+    named |= {f"fixed.{name}": t for name, t in members.fixed.items()}
+    for name, state in members.slots.items():
+        named |= {f"slots.{i}.{name}": t for i, t in enumerate(state)}
+    return {**named, "diverged": members.diverged, "total": members.total}
