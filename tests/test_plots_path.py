@@ -53,7 +53,7 @@ def test_display_holds_data_before_it_draws() -> None:
 
 
 def test_the_lines_are_the_numbers() -> None:
-    result = make_result(9, 4, 2, sparse=True)
+    result = make_result(9, 4, 2, sparsity=torch.rand(9, 4, 2, 2))
     display = PathDisplay.from_result(result).plot()
     cv, values = display.cv, curve(result)
     line = cv.errorbar_.lines[0]
