@@ -9,10 +9,12 @@ import typer
 from shrinkage import __version__
 from shrinkage.cli.commands import OPTIONS, add_command
 from shrinkage.cli.exits import Commands
-from shrinkage.cli.options import PathOptions
+from shrinkage.cli.options import PathOptions, TrainOptions
 from shrinkage.cli.path import path
 from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
 from shrinkage.cli.report import report
+from shrinkage.cli.train import EXAMPLES as TRAIN_EXAMPLES
+from shrinkage.cli.train import train
 
 __all__ = ["app", "main"]
 
@@ -58,6 +60,7 @@ def shrinkage(
 
 
 add_command(app, PathOptions, path, epilog=EXAMPLES)
+add_command(app, TrainOptions, train, epilog=TRAIN_EXAMPLES)
 app.command(epilog=REPORT_EXAMPLE)(report)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shrinkage.cli.exits import usage
-from shrinkage.cli.options import PathOptions
+from shrinkage.cli.options import PathOptions, TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
 from shrinkage.engine.plan import make_strengths
@@ -52,7 +52,7 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
     return kept
 
 
-def read_data(job: PathOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
+def read_data(job: PathOptions | TrainOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """Return training part, test part, and what the manifest says of them."""
     if job.data not in BUILT_IN and not os.path.lexists(job.data):
         with usage("--data"):

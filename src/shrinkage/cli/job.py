@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
-import platform
 import re
-import shlex
-import sys
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 import typer
 
-import shrinkage
 from shrinkage import _run_directory
 from shrinkage.choose import minimum, one_standard_error
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
+from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import (
     check_classes,
     make_penalty,
@@ -85,7 +79,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     names = [row.name for row in explained if row.selected]
     size = sum(row.tensor.numel() for row in explained)
     header = {
-        "Data": _data_line(data_facts) + (", standardized" if preprocess else ""),
+        "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
         "Network": f"{job.model}, {size:,} parameters",
         "Penalty": f"{type(penalty).__name__} on {_listed(names)}, {how}",
         "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
@@ -113,7 +107,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             compile=COMPILE[job.compile],
             progress=progress,
         )
-    result = replace(result, about={**result.about, **_about(), "data": data_facts})
+    result = replace(result, about={**result.about, **about(), "data": data_facts})
     try:
         choices = minimum(result), one_standard_error(result)
     except ShrinkageError:
@@ -129,7 +123,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     seconds = time.perf_counter() - started
     if job.as_json:
         run_facts = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
-        typer.echo(json.dumps(_without_nan({**run_facts, **result.about, **summary}), indent=2))
+        typer.echo(json.dumps(without_nan({**run_facts, **result.about, **summary}), indent=2))
     _show(screen, summary, test, directory, files, seconds, result.about.get("engine", ""))
     if fault is not None:
         raise fault
@@ -167,19 +161,6 @@ def _show(
     screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
     screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}; engine {engine}")
     screens.show_files(screen, {str(directory / name): FILES[name] for name in files})
-
-
-def _data_line(facts: dict[str, Any]) -> str:
-    outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
-    return ", ".join(
-        [
-            f"{facts['name']}: {facts['rows']:,} training rows",
-            f"{facts['test_rows']:,} test rows",
-            f"{facts['features']} features",
-            outputs,
-            *facts["notes"],
-        ]
-    )
 
 
 def _members_line(job: PathOptions, strengths: int | list[float]) -> str:
@@ -231,27 +212,3 @@ def _default_directory(job: PathOptions, data: str) -> Path:
     names = (base if n == 1 else f"{base}-{n}" for n in count(1))
     places = (Path("runs") / name for name in names)
     return next(place for place in places if job.overwrite or not os.path.lexists(place))
-
-
-def _about() -> dict[str, Any]:
-    typed = shlex.join(["shrinkage", *sys.argv[1:]])
-    home = re.escape(str(Path.home()))
-    return {
-        "command": re.sub(rf"{home}(?![\w.-])", "~", typed) if len(home) > 1 else typed,
-        "versions": {
-            "shrinkage": shrinkage.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "numpy": version("numpy"),
-            "scikit-learn": version("scikit-learn"),
-        },
-    }
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace what JSON cannot say by null."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
