@@ -9,12 +9,13 @@ import typer
 from shrinkage import __version__
 from shrinkage.cli.commands import OPTIONS, add_command
 from shrinkage.cli.exits import Commands
-from shrinkage.cli.options import PathOptions, TrainOptions
+from shrinkage.cli.options import PathOptions
 from shrinkage.cli.path import path
 from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
 from shrinkage.cli.report import report
 from shrinkage.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from shrinkage.cli.train import train
+from shrinkage.cli.train_options import TrainOptions
 
 __all__ = ["app", "main"]
 

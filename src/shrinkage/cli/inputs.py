@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shrinkage.cli.exits import usage
-from shrinkage.cli.options import PathOptions, TrainOptions
+from shrinkage.cli.options import PathOptions
+from shrinkage.cli.train_options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
 from shrinkage.engine.plan import make_strengths

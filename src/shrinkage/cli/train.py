@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from shrinkage.cli import screens
-from shrinkage.cli.options import TrainOptions
+from shrinkage.cli.train_options import TrainOptions
 
 EXAMPLES = (
     "Example: shrinkage train --penalty l2:1e-3 --patience 10\n\n"

@@ -19,7 +19,7 @@ from shrinkage.cli import screens, train_files
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import make_preprocessing, read_data
-from shrinkage.cli.options import TrainOptions
+from shrinkage.cli.train_options import TrainOptions
 from shrinkage.cli.train_screens import epoch_progress, show_epochs
 from shrinkage.cli.training import make_optimizer, make_scheduler
 from shrinkage.data import Dataset, split_test

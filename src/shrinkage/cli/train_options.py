@@ -1,0 +1,94 @@
+"""The options of ``shrinkage train`` that no other command has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from shrinkage.cli.options import (
+    DataOptions,
+    ModelOptions,
+    Output,
+    ScreenOptions,
+    SeedOption,
+    Training,
+    TrainingOptions,
+    What,
+)
+
+
+@dataclass(frozen=True)
+class TrainPenaltyOptions:
+    """Which penalties, on which tensors, and how."""
+
+    penalty: Annotated[
+        list[str] | None,
+        What(
+            metavar="NAME:STRENGTH",
+            show_default="none",
+            help="Such as l2:1e-3; l1:1e-4@0.* is for the parameters whose names match 0.*. May be "
+            "repeated: the first pattern that matches wins, the one without is for other weights.",
+        ),
+    ] = None
+    how: Annotated[
+        Literal["coupled", "decoupled", "proximal"] | None,
+        What(
+            metavar="HOW",
+            show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
+            help="How the penalties enter a step, see shrinkage path --help.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What is watched, and when it ends."""
+
+    valid: Annotated[
+        float, Training(metavar="X", help="Fraction of the training rows held out to watch.")
+    ] = 0.2
+    patience: Annotated[
+        int | None,
+        Training(
+            min=1,
+            metavar="N",
+            show_default="never",
+            help="Stop after N epochs without a smaller validation loss.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainOutputOptions:
+    """Where results go."""
+
+    out: Annotated[
+        Path | None,
+        Output(
+            metavar="DIR", show_default="runs/DATA-train", help="Where weights and pictures go."
+        ),
+    ] = None
+    resume: Annotated[
+        bool, Output("--resume", metavar="", help="Go on with the run in --out, bit for bit.")
+    ] = False
+    overwrite: Annotated[
+        bool, Output("--overwrite", metavar="", help="Replace the run that is there.")
+    ] = False
+    tensorboard: Annotated[
+        bool, Output("--tensorboard", metavar="", help="Log for TensorBoard too.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class TrainOptions(
+    ScreenOptions,
+    TrainOutputOptions,
+    WatchOptions,
+    TrainingOptions,
+    SeedOption,
+    TrainPenaltyOptions,
+    ModelOptions,
+    DataOptions,
+):
+    """The options of ``shrinkage train``."""
