@@ -126,6 +126,44 @@ def test_a_slice_is_the_path_trained_with_that_value(
 
 
 @pytest.mark.parametrize("engine", ["vectorized", "one by one"])
+@pytest.mark.parametrize("norm", [nn.Identity, lambda: nn.BatchNorm1d(6)])
+def test_a_member_whose_epochs_are_over_stays_as_it_is(
+    engine: str, norm: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 6), norm(), nn.Dropout(0.3), nn.Linear(6, 3)).double()
+
+    settings: dict[str, Any] = {
+        "model": net,
+        "optimizer": functools.partial(Adam, lr=0.02),
+        "scheduler": functools.partial(StepLR, step_size=1, gamma=0.7),
+    }
+    crossed = path_by(engine, monkeypatch, **settings, grid={"epochs": [1, 2, 4]}, epochs=4)
+    for epochs in (1, 2, 4):
+        part, plain = crossed.slice(epochs=epochs), path(**settings, epochs=epochs)
+        assert part.train_loss[..., epochs:].isnan().all()
+        later = part.valid_loss[..., epochs - 1 :]
+        torch.testing.assert_close(later, plain.valid_loss[..., -1:].expand_as(later))
+        for kept in (part, plain):
+            object.__setattr__(kept, "train_loss", kept.train_loss[..., :epochs])
+            object.__setattr__(kept, "valid_loss", kept.valid_loss[..., :epochs])
+            object.__setattr__(kept.refit, "train_loss", kept.refit.train_loss[..., :epochs])
+        assert_same_result(part, plain, rtol=2e-6, atol=1e-6)
+
+
+def test_knobs_alone_are_compared_at_strength_0() -> None:
+    alone = path(strengths=[0], grid={"lr": [0.1, 0.3]})
+    assert alone.strengths.tolist() == [0.0, 0.0]
+    crossed = path(strengths=[0.01], grid={"lr": [0.1, 0.3]})
+    torch.testing.assert_close(alone.valid_loss, crossed.valid_loss[::2])
+    best = minimum(alone)
+    assert best.knobs == {"lr": [0.1, 0.3][int(alone.valid_loss[..., -1].mean((1, 2)).argmin())]}
+    assert not best.at_edge
+    with pytest.raises(ShrinkageError, match="no strength above 0"):
+        path(strengths=[0])
+
+
+@pytest.mark.parametrize("engine", ["vectorized", "one by one"])
 def test_label_smoothing_is_torchs_and_reported_losses_have_none(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,13 +239,15 @@ def test_the_arguments_that_are_knobs() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown": ({"grid": {"momentum": [0.9]}}, "'momentum' is no knob; choose from dropout, label"),
+    "unknown": ({"grid": {"momentum": [0.9]}}, "'momentum' is no knob; choose from dropout, epoch"),
     "unknown, with those of the penalty": (
         {"grid": {"gamma": [3.0]}, "penalty": ElasticNet(1.0)}, "weight_decay, l1_ratio",
     ),
     "strength": ({"grid": {"strength": [0.1]}}, "give strengths="),
     "no dropout": ({"grid": {"dropout": [0.1]}}, "the model calls no dropout"),
     "dropout of 1": ({"model": dropping(), "grid": {"dropout": [1.0]}}, "dropout=1 .* below 1"),
+    "more epochs than the run": ({"grid": {"epochs": [1, 4]}}, "epochs=4 must be whole .* run, 3"),
+    "half an epoch": ({"grid": {"epochs": [1.5]}}, "epochs=1.5 must be whole"),
     "lr of 0": ({"grid": {"lr": [0.0]}}, "lr=0 must be finite and above 0"),
     "lr below 0": ({"grid": {"lr": [0.1, -0.1]}}, "lr=-0.1 must be"),
     "decay below 0": ({"grid": {"weight_decay": [-1.0]}}, "at least 0"),

@@ -37,6 +37,7 @@ def make_points(
         problem: What to train.
         rows: How many of the first rows are training rows.
         strengths: The strengths, or how many automatic ones; these depend on the penalty's shape.
+            ``[0]`` compares the knobs alone.
         grid: Knobs by name: a list of values, or with ``draws`` a range ``(low, high)``.
         draws: How many combinations to draw, or None for all.
 
@@ -111,4 +112,6 @@ def _path(
     if isinstance(strengths, int):
         problem = replace(problem, penalty=with_arguments(problem.penalty, point))
         strengths = automatic_strengths(problem, rows, strengths).tolist()
+    elif point and isinstance(strengths, Sequence) and list(strengths) == [0]:
+        return [0.0]
     return make_strengths(strengths).tolist()

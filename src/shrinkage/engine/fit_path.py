@@ -84,12 +84,14 @@ def fit_path(
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
         penalty: The penalty; the grid's strengths replace its own.
         test: Held-out ``(X, y)``, never used for the choice of a strength.
-        strengths: How many automatic strengths, or the strengths. Strength 0 is always added.
+        strengths: How many automatic strengths, or the strengths. Strength 0 is always added;
+            ``[0]`` beside a grid compares the knobs alone.
         grid: Knobs to cross the strengths with: values by name, such as ``{"dropout": [0, 0.5]}``.
             ``lr`` (scales the schedule), ``weight_decay`` (the optimizer's own), ``dropout``
-            (replaces the rate of every dropout), ``label_smoothing`` (while training), and the
-            real arguments of the penalty, such as ``l1_ratio``, or ``l2_strength`` for the term
-            of a sum (the strengths multiply the whole sum).
+            (replaces the rate of every dropout), ``label_smoothing`` (while training), ``epochs``
+            (after which a member stays as it is: early stopping), and the real arguments of the
+            penalty, such as ``l1_ratio``, or ``l2_strength`` for the term of a sum (the strengths
+            multiply the whole sum).
         draws: How many combinations of knobs to draw, quasi-random and each with a whole path
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         refine: How many strengths to train in a second round around the minimum of the first, on

@@ -25,7 +25,7 @@ from shrinkage.points import arguments, with_arguments
 
 Point: TypeAlias = Mapping[str, float | Tensor]
 
-SETTINGS = ("dropout", "label_smoothing", "lr", "weight_decay")
+SETTINGS = ("dropout", "epochs", "label_smoothing", "lr", "weight_decay")
 
 
 def penalty_at(problem: Problem, point: Point) -> Penalty:
@@ -95,6 +95,15 @@ def check_knob(problem: Problem, name: str, values: list[float]) -> None:
     lacking = _lacking(problem, name)
     if lacking:
         raise ShrinkageError(f"grid: {name} is no knob here: {lacking}.")
+    if name == "epochs":
+        most = len(problem.lrs)
+        bad = [value for value in values if value not in range(1, most + 1)]
+        if bad:
+            raise ShrinkageError(
+                f"grid: epochs={', '.join(f'{v:g}' for v in bad)} must be whole numbers from 1 to "
+                f"the epochs of the run, {most}."
+            )
+        return
     low, high = (0.0, float("inf")) if name in ("lr", "weight_decay") else (0.0, 1.0)
     bad = [v for v in values if not (low <= v < high) or (name == "lr" and v == 0)]
     if bad:
@@ -105,6 +114,8 @@ def check_knob(problem: Problem, name: str, values: list[float]) -> None:
 
 
 def _lacking(problem: Problem, name: str) -> str | None:
+    if name == "epochs":
+        return None
     if name == "dropout":
         return None if problem.draws else "the model calls no dropout; put nn.Dropout() into it"
     if name == "label_smoothing":

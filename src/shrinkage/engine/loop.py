@@ -110,6 +110,9 @@ def _train(
     with torch.random.fork_rng():
         torch.manual_seed(key("training", group))
         for epoch in range(plan.epochs):
+            if epoch >= point.get("epochs", plan.epochs):
+                outcome.held_loss[(*place, epoch)] = outcome.held_loss[(*place, epoch - 1)]
+                continue
             for settings in optimizer.param_groups if own_rate else []:
                 settings["lr"] = float(rate_at(problem, torch.as_tensor(point["lr"]), epoch))
             model.train()

@@ -142,6 +142,8 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
             member.params, member.fixed, point, batch
         )
         moving = member.diverged < 0
+        if "epochs" in point:  # those left
+            moving = moving & (point["epochs"] > 0)
         penalty, own_update = penalty_at(problem, point), update_at(update, point)
         lr = point.get("lr", batch.lr)
         params, slots = {}, {}

@@ -43,6 +43,8 @@ def step_inputs(
     points = {"strength": plan.strengths, **plan.knobs}
     if "lr" in points:
         points["lr"] = rate_at(problem, points["lr"], epoch)
+    if "epochs" in points:
+        points["epochs"] = points["epochs"] - epoch
     own = [values[list(chunk.strengths)].to(dtype) for values in points.values()]
     lr, weights = problem.lrs[epoch].to(dtype), (problem.weights_of(rows) * real).to(dtype)
     X = problem.views.of(chunk.group.fold)
@@ -119,9 +121,11 @@ def _record_training(
     problem: Problem, plan: Plan, chunk: Chunk, members: Member, outcome: Outcome, epoch: int
 ) -> None:
     own, column = chunk.own_strengths, outcome.columns[chunk.group]
-    alive = members.diverged[: chunk.members] < 0
+    learned = members.diverged[: chunk.members] < 0
+    if "epochs" in plan.knobs:
+        learned &= plan.knobs["epochs"][own] > epoch
     mean = members.total[: chunk.members] / problem.weights_of(plan.train_rows(chunk.group)).sum()
-    outcome.train_loss[own, column, epoch] = mean.where(alive, torch.nan).float()
+    outcome.train_loss[own, column, epoch] = mean.where(learned, torch.nan).float()
     members.total.zero_()
 
 
