@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import rivals
+from benchmarks.floor import floor
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
@@ -205,6 +206,12 @@ def main() -> None:
     )
     contenders = measure(names, options.problem, epochs, 1 if options.quick else options.repeats)
     print(table(contenders))
+    compute, memory, line = floor(problem.features)
+    print(line)
+    bound = max(compute, memory)
+    for c in contenders.values():
+        whole, products = (part / statistics.median(c.member_step) for part in (bound, compute))
+        print(f"  {c.name}: {whole:.0%} of the floor, {products:.0%} by products alone")
     failures = disagreements(contenders)
     if failures:
         raise SystemExit("THE CONTENDERS DID NOT TRAIN THE SAME THING:\n" + "\n".join(failures))
