@@ -106,13 +106,6 @@ def test_a_constant_is_normalized_as_the_batch_normalization_would() -> None:
     assert shrunk.model[0].out_features == 4
 
 
-def test_an_activation_that_makes_a_number_of_everything_makes_no_constant() -> None:
-    model = perceptron(nn.Threshold(-9.0, 7.0))
-    zero(model[0].weight, 0)
-    shrunk = assert_shrinks(model, torch.randn(9, 4))
-    assert why(shrunk, "0") == "1 of 8 neurons removed: 1 constant"
-
-
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(8, affine=False), nn.BatchNorm1d(8)], ids=str)
 def test_without_running_statistics_only_unread_neurons_go(norm: nn.BatchNorm1d) -> None:
     norm.running_mean = norm.running_var = None

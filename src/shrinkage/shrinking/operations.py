@@ -111,7 +111,6 @@ def through(node: fx.Node, module: nn.Module | None, constants: Tensor, entries:
         )
     elif kind in ELEMENTWISE:
         after = _apply(node, module, constants.clone())
-        after = after.where(~constants.isnan(), torch.nan)
     else:
         return constants.expand(-1, entries)
     return after.where(after.isfinite(), torch.nan)
