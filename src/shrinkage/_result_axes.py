@@ -36,13 +36,15 @@ TEST_AXES: Final = {
     "refit.test_targets": "T*",
     "refit.test_loss": "KS",
 }
-OPTIONAL_AXES: Final = {"row_weights": "N"}
+OPTIONAL_AXES: Final = {"row_weights": "N", "rows_held": "N", "trained_on": "F"}
 TYPES: Final = {
     "strengths": torch.float64,
     "folds": torch.int64,
     "predictions": torch.float32,
     "diverged": torch.int64,
     "row_weights": torch.float64,
+    "rows_held": torch.int64,
+    "trained_on": torch.float64,
     "refit.diverged": torch.int64,
 }
 

@@ -40,14 +40,14 @@ class PathResult:
     Where the strengths were crossed with other knobs, K counts the points: each combination of
     knobs holds a path of its own, and `slice` takes it out.
 
-    Axes: K strengths, F folds, S seeds, E epochs, N training rows, T test rows, C outputs, P
-    penalized tensors. No loss in it contains the penalty. A diverged member is data: its step
-    stands in ``diverged`` (-1 for never) and its predictions are NaN.
+    Axes: K strengths, F folds, S seeds, E epochs, N training rows that a fold held out, T test
+    rows, C outputs, P penalized tensors. No loss contains the penalty. A diverged member is data:
+    its step stands in ``diverged`` (-1 for never) and its predictions are NaN.
 
     Args:
         penalty: The penalty, at any strength.
         strengths: (K,) float64, strictly increasing from 0 for every combination of knobs.
-        folds: (N,) int64, the fold that held out each training row: 0 ... F-1.
+        folds: (N,) int64, the fold that held out each row: 0 ... F-1.
         seeds: The S seeds.
         tensor_names: The P penalized tensors.
         targets: (N,) int64 for classes, else floating (N,) or (N, M).
@@ -62,6 +62,8 @@ class PathResult:
         about: JSON-able facts: versions, data, plan, engine, command.
         knobs: What the strengths were crossed with: name and values, each (K,) float64.
         row_weights: (N,) float64, the weights in every mean loss, or None where all are equal.
+        rows_held: (N,) int64, which training rows these are, or None where they are all.
+        trained_on: (F,) float64, rows or weight that each fold trained on, or None: all others.
 
     Raises:
         ShrinkageError: Some fields do not fit together; the message names every one.
@@ -84,6 +86,8 @@ class PathResult:
     about: dict[str, Any] = field(default_factory=dict)
     knobs: dict[str, Tensor] = field(default_factory=dict)
     row_weights: Tensor | None = None
+    rows_held: Tensor | None = None
+    trained_on: Tensor | None = None
 
     def __post_init__(self) -> None:
         problems = check_axes(_tensors(self), len(self.seeds), len(self.tensor_names))
@@ -288,10 +292,8 @@ def _keep(result: PathResult, choice: Chosen) -> tuple[dict[str, Any], dict[str,
     kept = {"rule": choice.rule, "index": k, "strength": choice.strength}
     if result.knobs:
         kept["knobs"] = {name: values[k].item() for name, values in result.knobs.items()}
-    if result.refit is None:
+    refit = result.refit
+    if refit is None or not (whole := (refit.diverged[k] < 0).nonzero().flatten().tolist()):
         return {**kept, "weights_seed": None}, None
-    whole = (result.refit.diverged[k] < 0).nonzero().flatten().tolist()
-    if not whole:
-        return {**kept, "weights_seed": None}, None
-    weights = {name: tensor[k, whole[0]] for name, tensor in result.refit.weights.items()}
+    weights = {name: tensor[k, whole[0]] for name, tensor in refit.weights.items()}
     return {**kept, "weights_seed": result.seeds[whole[0]]}, weights

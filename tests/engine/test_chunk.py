@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from shrinkage.engine.chunk import Chunk, make_chunks
+from shrinkage.engine.folds import by_ids
 from shrinkage.engine.plan import Plan
 from shrinkage.errors import ShrinkageError
 
@@ -18,7 +19,7 @@ PLENTY = 10**12
 def plan_of(strengths: int, folds: int, seeds: int, rows: int, batch_size: int) -> Plan:
     return Plan(
         torch.arange(strengths, dtype=torch.float64),
-        torch.arange(rows) % folds,
+        by_ids(torch.arange(rows) % folds),
         tuple(range(seeds)),
         tests=0,
         epochs=1,

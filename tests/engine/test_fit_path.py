@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one row": ({"X": X[:1], "y": Y[:1]}, "folds=3 with 1 rows"),
     "fewer rows than folds": ({"folds": 33}, "give 2 to 32 folds"),
     "a rare class": ({"folds": 12}, "fewer than folds=12"),
-    "not a partition": ({"folds": ShuffleSplit(3, random_state=0)}, "held out once"),
+    "not a partition": ({"folds": ShuffleSplit(3, random_state=0)}, "holds a row out twice"),
     "a missing class": ({"folds": KFold(3), "y": Y.sort().values}, "no row of class"),
     "few outputs": ({"model": linear(4, 2)}, r"one output per class \(3\)"),
     "negative classes": ({"y": Y - 1}, "classes -1 to 1"),

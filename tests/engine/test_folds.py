@@ -1,4 +1,4 @@
-"""Which fold holds out each row, and every kind of folds that is refused."""
+"""Which rows each fold holds out and trains on, and every kind of folds that is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sklearn.model_selection import (
     KFold,
     LeaveOneGroupOut,
     LeaveOneOut,
+    PredefinedSplit,
     RepeatedKFold,
     ShuffleSplit,
     StratifiedKFold,
@@ -29,14 +30,32 @@ NUMBERS = X[:, 0] * 2
 def test_a_number_of_folds_is_stratified_for_classes() -> None:
     folds = make_folds(4, X, CLASSES)
     for fold in range(4):
-        assert torch.bincount(CLASSES[folds == fold]).tolist() == [3, 2, 1]
-    assert torch.equal(folds, make_folds(4, X, CLASSES))
+        assert torch.bincount(CLASSES[folds.held(fold)]).tolist() == [3, 2, 1]
+    assert torch.equal(folds.of_rows, make_folds(4, X, CLASSES).of_rows)
 
 
 def test_a_number_of_folds_is_shuffled_for_numbers() -> None:
-    folds = make_folds(5, X, NUMBERS)
+    folds = make_folds(5, X, NUMBERS).of_rows
     assert sorted(torch.bincount(folds).tolist()) == [4, 5, 5, 5, 5]
     assert folds.tolist() != folds.sort().values.tolist()
+
+
+class Purged:
+    """Leaves out one row beside every held-out row, as splitters of time series do."""
+
+    def split(self, X: Any, y: Any) -> Any:
+        for train, held in KFold(4).split(X):
+            yield train[1:], held
+
+
+class Parts:
+    """Splits as it is told."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def split(self, X: Any, y: Any) -> Any:
+        return [(np.array(trained, int), np.array(held, int)) for trained, held in self.parts]
 
 
 @pytest.mark.parametrize(
@@ -45,12 +64,22 @@ def test_a_number_of_folds_is_shuffled_for_numbers() -> None:
         KFold(3, shuffle=True, random_state=1),
         StratifiedKFold(4, shuffle=True, random_state=2),
         LeaveOneOut(),
+        TimeSeriesSplit(3),
+        TimeSeriesSplit(4, gap=2, max_train_size=7),
+        PredefinedSplit([-1, -1, 0, 1] * 6),
+        PredefinedSplit([-1, -1, 0] * 8),
+        Purged(),
     ],
 )
 def test_a_splitter_is_followed(splitter: Any) -> None:
-    folds = make_folds(splitter, X, CLASSES)
-    for fold, (_, held) in enumerate(splitter.split(X.numpy(), CLASSES.numpy())):
-        assert (folds == fold).nonzero().flatten().tolist() == sorted(held)
+    y = torch.arange(24) % 2
+    folds = make_folds(splitter, X, y)
+    parts = list(splitter.split(X.numpy(), y.numpy()))
+    assert len(folds.trained) == len(parts)
+    for fold, (trained, held) in enumerate(parts):
+        assert folds.trained[fold].tolist() == sorted(trained)
+        assert folds.held(fold).tolist() == sorted(held)
+    assert folds.ordinary == isinstance(splitter, KFold | StratifiedKFold | LeaveOneOut)
 
 
 @pytest.mark.parametrize(
@@ -64,19 +93,11 @@ def test_a_splitter_is_followed(splitter: Any) -> None:
     ],
 )
 def test_ids_keep_their_groups_together(ids: Any) -> None:
-    folds = make_folds(ids, X, NUMBERS)
+    folds = make_folds(ids, X, NUMBERS).of_rows
     given = torch.as_tensor(ids)
     same = given.unsqueeze(0) == given.unsqueeze(1)
     assert torch.equal(folds.unsqueeze(0) == folds.unsqueeze(1), same)
     assert sorted(set(folds.tolist())) == list(range(len(given.unique())))
-
-
-class Purged:
-    """Leaves out one row beside every held-out row, as splitters of time series do."""
-
-    def split(self, X: Any, y: Any) -> Any:
-        for train, held in KFold(4).split(X):
-            yield train[1:], held
 
 
 @pytest.mark.parametrize(
@@ -88,12 +109,15 @@ class Purged:
         (25, "give 2 to 24 folds"),
         (True, "give 2 to 24 folds"),
         (5, "class 2 has 4 rows, fewer than folds=5"),
-        (ShuffleSplit(4, test_size=0.2, random_state=0), "never holds out|twice"),
-        (RepeatedKFold(n_splits=3, n_repeats=2), "twice"),
-        (TimeSeriesSplit(3), "does not train|never holds out"),
-        (Purged(), "does not train on every row"),
+        (ShuffleSplit(4, test_size=0.2, random_state=0), "holds a row out twice"),
+        (RepeatedKFold(n_splits=3, n_repeats=2), "holds a row out twice"),
+        (Parts(([0, 0, 1], [2])), "names a row twice in fold 0"),
+        (Parts(([0, 1], [2]), ([0, 1], [1])), "names a row twice in fold 1"),
+        (Parts(([], [2])), "no row to train on"),
+        (Parts(([1], [])), "no row to hold out"),
+        (Parts(), "makes no folds"),
         (GroupKFold(3), "Give groups="),
-        (TimeSeriesSplit(3), "time order"),
+        (TimeSeriesSplit(3), "fold 0 has no row of class 1 to train on"),
         (KFold(30), "does not split these rows"),
         ("5", "give a number, a splitter"),
         (None, "give a number, a splitter"),
@@ -103,7 +127,7 @@ class Purged:
         ([0.0, 1.0] * 12, "one per row"),
         ([[0, 1]] * 24, "one per row"),
         ([3] * 24, "single fold"),
-        ([0, 1] * 10 + [0] * 4, "no row of class 2"),
+        ([0, 1] * 10 + [0] * 4, "no row of class 2 to train on"),
         (KFold(2), "no row of class"),
     ],
 )
@@ -129,7 +153,7 @@ PATIENTS = np.array([f"patient {n}" for n in [0, 0, 1, 2, 2, 2, 3, 4, 4, 5, 6, 7
 @pytest.mark.parametrize("y", [CLASSES, NUMBERS], ids=["classes", "numbers"])
 @pytest.mark.parametrize("folds", [3, GroupKFold(3), LeaveOneGroupOut()])
 def test_rows_of_a_group_stay_together(folds: Any, y: torch.Tensor) -> None:
-    ids = make_folds(folds, X, y, groups=PATIENTS)
+    ids = make_folds(folds, X, y, groups=PATIENTS).of_rows
     assert int(ids.max()) + 1 == (8 if isinstance(folds, LeaveOneGroupOut) else 3)
     for patient in set(PATIENTS):
         assert len(ids[torch.from_numpy(patient == PATIENTS)].unique()) == 1
@@ -140,9 +164,9 @@ def test_groups_of_classes_are_stratified() -> None:
     groups = torch.arange(120) // 4
     folds = make_folds(5, torch.zeros(120, 1), y, groups=groups)
     for fold in range(5):
-        assert torch.bincount(y[folds == fold]).tolist() == [12, 12]
+        assert torch.bincount(y[folds.held(fold)]).tolist() == [12, 12]
     other = make_folds(5, torch.zeros(120, 1), y, groups=groups, seed=1)
-    assert not torch.equal(folds, other)
+    assert not torch.equal(folds.of_rows, other.of_rows)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +174,9 @@ def test_groups_of_classes_are_stratified() -> None:
     [
         (3, [0] * 23, "give 24 labels"),
         (3, [0, 1] * 12, "folds=3 with 2 groups"),
-        (KFold(3), PATIENTS, "lies in two folds"),
-        ([0, 1] * 12, [0, 0, 1, 1] * 6, "lies in two folds"),
+        (KFold(3), PATIENTS, "on both sides of fold"),
+        ([0, 1] * 12, [0, 0, 1, 1] * 6, "on both sides of fold 0"),
+        (TimeSeriesSplit(3), PATIENTS, "on both sides of fold"),
         (GroupKFold(9), PATIENTS, "does not split these rows"),
     ],
 )

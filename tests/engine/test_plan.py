@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shrinkage.engine.folds import by_ids
 from shrinkage.engine.plan import (
     ALL_ROWS,
     Group,
@@ -24,7 +25,7 @@ FOLDS = torch.arange(23) % 4
 
 def plan_of(folds: Tensor = FOLDS, **changes: Any) -> Plan:
     settings = {"seeds": (0, 7), "tests": 5, "epochs": 2, "batch_size": 5, **changes}
-    return Plan(torch.tensor([0.0, 1.0], dtype=torch.float64), folds, **settings)
+    return Plan(torch.tensor([0.0, 1.0], dtype=torch.float64), by_ids(folds), **settings)
 
 
 def test_groups_are_folds_times_seeds_with_the_refits_last() -> None:

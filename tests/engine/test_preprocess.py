@@ -13,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from shrinkage.engine.folds import by_ids
 from shrinkage.engine.preprocess import preprocess_rows
 from shrinkage.errors import ShrinkageError
 
@@ -104,7 +105,7 @@ def test_a_transformer_sees_the_rows_and_targets_of_its_fold(
 ) -> None:
     Spy.seen.clear()
     X = torch.randn(6, 3)
-    views = preprocess_rows(Spy(), X, torch.randn(6, *columns), torch.tensor([0, 0, 1, 1]))
+    views = preprocess_rows(Spy(), X, torch.randn(6, *columns), by_ids(torch.tensor([0, 0, 1, 1])))
     assert Spy.seen == [((n, 3), (n, *shape)) for n in (4, 2, 2)]
     assert [len(view) for view in (views.X, *views.by_fold)] == [6, 6, 6]
 
@@ -126,7 +127,7 @@ def test_what_cannot_preprocess_is_refused() -> None:
         (torch.tanh, X, "cannot be fitted"),
         (StandardScaler(), X[:, :, None], "cannot preprocess X: Found array with dim 3"),
         (Halves(), X, "makes 16 rows of 32"),
-        (VarianceThreshold(), once, r"shape \(3,\) without fold 0 and \(4,\) of all rows"),
+        (VarianceThreshold(), once, r"shape \(3,\) for fold 0 and \(4,\) of all rows"),
     ]:
         with pytest.raises(ShrinkageError, match=said):
             run(rows, preprocess)

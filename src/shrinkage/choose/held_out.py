@@ -65,6 +65,12 @@ def fold_rows(result: PathResult) -> Tensor:
     return torch.bincount(result.folds, result.row_weights, result.n_folds).double()
 
 
+def trained_rows(result: PathResult) -> Tensor:
+    """Return how many rows each fold trained on, (F,), or what they weigh."""
+    rows = fold_rows(result)
+    return rows.sum() - rows if result.trained_on is None else result.trained_on
+
+
 def mean_and_error(per_fold: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return weighted mean and standard error over the last axis: glmnet's cvm and cvsd."""
     share = rows / rows.sum()

@@ -26,6 +26,7 @@ from shrinkage.choose.held_out import (
     mean_and_error,
     measure,
     need_folds,
+    trained_rows,
 )
 from shrinkage.choose.rules import RULES, Choice, kept, minimum
 from shrinkage.metrics import Metric
@@ -93,7 +94,7 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     else:
         differences = sign * _differences(result, losses, rows, choice)
     mean, error = mean_and_error(differences, rows)
-    ratio = (rows / (rows.sum() - rows)).mean().item()
+    ratio = (rows / trained_rows(result)).mean().item()
     difference = mean.item()
     standard_error = error.item() * math.sqrt(1 + n_folds * ratio)
     reach = float(stdtrit(n_folds - 1, (1 + CONFIDENCE) / 2)) * standard_error

@@ -95,7 +95,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             penalty,
             test=(test.X, test.y),
             strengths=strengths,
-            folds=folds.tolist(),
+            folds=folds.of_rows.tolist(),
             seeds=range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
             epochs=job.epochs,
             batch_size=job.batch_size,

@@ -30,7 +30,8 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
             "lower the learning rate or scale the data."
         )
     columns = {group: column for column, group in enumerate(plan.groups())}
-    n = len(plan.folds)
+    judged = (plan.folds.of_rows >= 0).nonzero().flatten()
+    trained = [problem.weights_of(rows).sum() for rows in plan.folds.trained]
 
     def by_fold(values: Tensor) -> Tensor:
         taken = [[values[:, columns[Group(f, s)]] for s in plan.seeds] for f in range(plan.n_folds)]
@@ -39,11 +40,11 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
     return PathResult(
         penalty=problem.penalty,
         strengths=plan.strengths,
-        folds=plan.folds,
+        folds=plan.folds.of_rows[judged],
         seeds=plan.seeds,
         tensor_names=problem.selected,
-        targets=flat(problem.y[:n]),
-        predictions=_out_of_fold(plan, outcome),
+        targets=flat(problem.y[judged]),
+        predictions=_out_of_fold(plan, outcome)[:, :, judged],
         train_loss=by_fold(outcome.train_loss),
         valid_loss=by_fold(outcome.held_loss),
         fit_loss=by_fold(outcome.fit_loss),
@@ -53,7 +54,9 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         refit=_refit(problem, plan, outcome, columns) if plan.refit else None,
         about=about,
         knobs=plan.knobs,
-        row_weights=None if problem.row_weights is None else problem.row_weights[:n],
+        row_weights=None if problem.row_weights is None else problem.row_weights[judged],
+        rows_held=None if plan.folds.ordinary else judged,
+        trained_on=None if plan.folds.ordinary else torch.stack(trained),
     )
 
 
@@ -71,7 +74,7 @@ def _mark_late(plan: Plan, outcome: Outcome) -> None:
 
 def _out_of_fold(plan: Plan, outcome: Outcome) -> Tensor:
     c = outcome.outputs[plan.groups()[0]].shape[2:].numel()
-    k, s, n = len(plan.strengths), len(plan.seeds), len(plan.folds)
+    k, s, n = len(plan.strengths), len(plan.seeds), plan.n_rows
     predictions = torch.full((k, s, n, c), torch.nan)
     for place, seed in enumerate(plan.seeds):
         for fold in range(plan.n_folds):

@@ -96,8 +96,8 @@ def fit_path(
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         refine: How many strengths to train in a second round around the minimum of the first, on
             the same folds and seeds; True stands for 8.
-        folds: A number of folds (stratified for classes), a scikit-learn splitter, or one fold
-            id per row.
+        folds: A number of folds (stratified for classes), a scikit-learn splitter that holds a
+            row out at most once, such as ``TimeSeriesSplit(5)``, or one fold id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
         seeds: How many seeds (0, 1, ...), or the seeds.
         epochs: Passes over the training rows.
@@ -148,13 +148,13 @@ def fit_path(
         raise ShrinkageError(f"refine={refine}: give how many strengths to add, or True.")
     finite = preprocess is None
     rows, targets = as_rows(X, y, finite=finite)
-    fold_ids = make_folds(folds, rows, targets, groups=groups)
+    made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = min(batch_size, len(rows))
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     tests = len(all_rows) - len(rows)
     problem = make_problem(
         model,
-        preprocess_rows(preprocess, all_rows, all_targets, fold_ids),
+        preprocess_rows(preprocess, all_rows, all_targets, made_folds),
         all_targets,
         penalty,
         loss=loss,
@@ -168,7 +168,7 @@ def fit_path(
         sample_weight=as_weights(sample_weight, len(rows), tests),
     )
     points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
-    plan = Plan(points, fold_ids, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
+    plan = Plan(points, made_folds, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
     update = update_for(optimizer)
     engines: list[str] = []

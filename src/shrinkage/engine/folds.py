@@ -1,8 +1,9 @@
-"""Which fold holds out each row: from a number, a scikit-learn splitter, or given ids."""
+"""Which rows each fold holds out and trains on: by a number, a scikit-learn splitter, or ids."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,43 @@ from torch import Tensor
 from shrinkage.errors import ShrinkageError
 
 
-def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any = None) -> Tensor:
-    """Return the fold of each row.
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Which rows each fold holds out, and which it trains on.
+
+    Attributes:
+        of_rows: (N,) int64, the fold that holds out each row, or -1 if none does.
+        trained: The rows each fold trains on, rising.
+    """
+
+    of_rows: Tensor
+    trained: tuple[Tensor, ...]
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether every row is held out once, by a fold that trains on all others."""
+        trained = sum(map(len, self.trained))
+        return bool((self.of_rows >= 0).all()) and trained == len(self.of_rows) * (
+            len(self.trained) - 1
+        )
+
+    def held(self, fold: int) -> Tensor:
+        """Return the rows that a fold holds out, rising."""
+        return (self.of_rows == fold).nonzero().flatten()
+
+
+def by_ids(of_rows: Tensor) -> Folds:
+    """Return folds that train on every row that they do not hold out.
+
+    Args:
+        of_rows: (N,) the fold of each row, 0 ... F-1.
+    """
+    folds = range(int(of_rows.max()) + 1)
+    return Folds(of_rows, tuple((of_rows != fold).nonzero().flatten() for fold in folds))
+
+
+def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any = None) -> Folds:
+    """Return which rows each fold holds out and trains on.
 
     Args:
         folds: A number (stratified and shuffled for classes, shuffled for numbers), a
@@ -25,22 +61,22 @@ def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any =
 
     Raises:
         ShrinkageError: Fewer than two folds, more folds than rows of a class or than groups, a
-            row held out not exactly once, a group in two folds, or a training part that misses a
+            row held out twice, a group on both sides of a fold, or a training part that misses a
             class.
     """
     classes = not y.is_floating_point()
     labels = None if groups is None else _labels(groups, len(y))
     if isinstance(folds, int):
-        ids = _split(_splitter(folds, y, seed, labels), X, y, labels)
+        made = _split(_splitter(folds, y, seed, labels), X, y, labels)
     elif hasattr(folds, "split") and not isinstance(folds, str | Tensor):
-        ids = _split(folds, X, y, labels)
+        made = _split(folds, X, y, labels)
     else:
-        ids = _given(folds, len(y))
+        made = by_ids(_given(folds, len(y)))
     if labels is not None:
-        _check_groups(ids, labels)
+        _check_groups(made, labels)
     if classes:
-        _check_classes(ids, y)
-    return ids
+        _check_classes(made, y)
+    return made
 
 
 def _labels(groups: Any, n: int) -> Tensor:
@@ -76,8 +112,7 @@ def _splitter(folds: int, y: Tensor, seed: int, groups: Tensor | None) -> Any:
     return kind(folds, shuffle=True, random_state=seed)
 
 
-def _split(splitter: Any, X: Tensor, y: Tensor, groups: Tensor | None) -> Tensor:
-    ids = torch.full((len(y),), -1)
+def _split(splitter: Any, X: Tensor, y: Tensor, groups: Tensor | None) -> Folds:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that groups are ignored; checked later
@@ -88,25 +123,32 @@ def _split(splitter: Any, X: Tensor, y: Tensor, groups: Tensor | None) -> Tensor
         raise ShrinkageError(
             f"folds={splitter!r} does not split these rows: {error}{asks}"
         ) from error
+    if not parts:
+        raise ShrinkageError(f"{splitter!r} makes no folds.")
+    of_rows = torch.full((len(y),), -1)
     for fold, (trained, held) in enumerate(parts):
-        held_rows = torch.as_tensor(held)
-        if (ids[held_rows] >= 0).any():
+        _check_part(repr(splitter), fold, trained, held)
+        if (of_rows[torch.as_tensor(held)] >= 0).any():
             raise ShrinkageError(
-                f"{splitter!r} holds a row out twice; every row must be held out once. To repeat "
-                "a cross-validation, give seeds=, or run it again on other folds."
+                f"{splitter!r} holds a row out twice. A row judged twice is no second row, and "
+                "standard errors and verdict would take it for one; give a number of folds or a "
+                "splitter that holds each row out at most once, and seeds= to repeat the training."
             )
-        if sorted([*trained, *held]) != list(range(len(y))):
-            raise ShrinkageError(
-                f"{splitter!r} does not train on every row that it does not hold out. Splits in "
-                "time order and with gaps are not supported: a fold trains on all other folds."
-            )
-        ids[held_rows] = fold
-    if (ids < 0).any():
+        of_rows[torch.as_tensor(held)] = fold
+    return Folds(
+        of_rows, tuple(torch.as_tensor(trained).long().sort().values for trained, _ in parts)
+    )
+
+
+def _check_part(splitter: str, fold: int, trained: Any, held: Any) -> None:
+    if not len(trained) or not len(held):
+        empty = "hold out" if len(trained) else "train on"
+        raise ShrinkageError(f"{splitter} leaves fold {fold} no row to {empty}.")
+    if len({*trained, *held}) < len(trained) + len(held):
         raise ShrinkageError(
-            f"{splitter!r} never holds out {int((ids < 0).sum())} rows; "
-            "every row must be held out once."
+            f"{splitter} names a row twice in fold {fold}; a fold trains on a row once, or holds "
+            "it out."
         )
-    return ids
 
 
 def _given(folds: Any, n: int) -> Tensor:
@@ -127,21 +169,22 @@ def _given(folds: Any, n: int) -> Tensor:
     return torch.tensor([numbers[value] for value in given.tolist()])
 
 
-def _check_groups(ids: Tensor, groups: Tensor) -> None:
-    pairs = torch.unique(torch.stack([groups, ids]), dim=1)
-    if pairs.shape[1] > groups.max() + 1:
-        raise ShrinkageError(
-            "a group of rows lies in two folds, so its own rows would judge what it trained; give "
-            "folds as a number, or a splitter that keeps groups together, such as GroupKFold."
-        )
+def _check_groups(folds: Folds, groups: Tensor) -> None:
+    for fold, trained in enumerate(folds.trained):
+        if torch.isin(groups[folds.held(fold)], groups[trained]).any():
+            raise ShrinkageError(
+                f"a group of rows lies on both sides of fold {fold}, so its own rows would judge "
+                "what it trained; give folds as a number, or a splitter that keeps groups "
+                "together, such as GroupKFold."
+            )
 
 
-def _check_classes(ids: Tensor, y: Tensor) -> None:
+def _check_classes(folds: Folds, y: Tensor) -> None:
     present = set(y.tolist())
-    for fold in range(int(ids.max()) + 1):
-        missing = present - set(y[ids != fold].tolist())
+    for fold, trained in enumerate(folds.trained):
+        missing = present - set(y[trained].tolist())
         if missing:
             raise ShrinkageError(
-                f"without fold {fold} no row of class {sorted(missing)[0]} is left to train on; "
-                "use stratified folds or fewer of them."
+                f"fold {fold} has no row of class {sorted(missing)[0]} to train on; use stratified "
+                "folds or fewer of them."
             )

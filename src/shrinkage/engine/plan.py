@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from shrinkage.engine.folds import Folds
 from shrinkage.errors import ShrinkageError
 
 ALL_ROWS: Literal[-1] = -1
@@ -36,7 +37,7 @@ class Plan:
 
     Attributes:
         strengths: (K,) float64, increasing from 0 for every combination of knobs.
-        folds: (N,) int64, the fold each training row is held out in.
+        folds: Which of the N training rows each fold holds out and trains on.
         seeds: The seeds.
         tests: Number of test rows; they follow the training rows in the data.
         epochs: Passes over the training rows.
@@ -46,7 +47,7 @@ class Plan:
     """
 
     strengths: Tensor
-    folds: Tensor
+    folds: Folds
     seeds: tuple[int, ...]
     tests: int
     epochs: int
@@ -56,7 +57,12 @@ class Plan:
 
     @property
     def n_folds(self) -> int:
-        return int(self.folds.max()) + 1
+        return len(self.folds.trained)
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of training rows, N."""
+        return len(self.folds.of_rows)
 
     def point(self, k: int) -> dict[str, float]:
         """Return strength and knobs of a member by name."""
@@ -70,14 +76,14 @@ class Plan:
 
     def train_rows(self, group: Group) -> Tensor:
         if group.fold == ALL_ROWS:
-            return torch.arange(len(self.folds))
-        return (self.folds != group.fold).nonzero().flatten()
+            return torch.arange(self.n_rows)
+        return self.folds.trained[group.fold]
 
     def held_rows(self, group: Group) -> Tensor:
         """Return the rows the group never trains on: its fold, or the test rows for a refit."""
         if group.fold == ALL_ROWS:
-            return torch.arange(len(self.folds), len(self.folds) + self.tests)
-        return (self.folds == group.fold).nonzero().flatten()
+            return torch.arange(self.n_rows, self.n_rows + self.tests)
+        return self.folds.held(group.fold)
 
     def steps(self, group: Group) -> int:
         """Return the number of steps an epoch."""

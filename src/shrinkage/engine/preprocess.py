@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from shrinkage.engine.folds import Folds
 from shrinkage.engine.plan import ALL_ROWS
 from shrinkage.engine.rows import check_finite, flat
 from shrinkage.errors import ShrinkageError
@@ -28,7 +29,7 @@ class Views:
 
     Attributes:
         X: All rows, by the transformer fitted on all training rows.
-        by_fold: All rows, by the one fitted without the fold's rows; empty without a transformer.
+        by_fold: All rows, by the one fitted on the fold's training rows; empty without one.
         facts: The transformer, and what it learned from all training rows.
     """
 
@@ -41,14 +42,14 @@ class Views:
         return self.by_fold[fold] if self.by_fold and fold != ALL_ROWS else self.X
 
 
-def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds: Tensor) -> Views:
+def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds: Folds) -> Views:
     """Fit a copy of a transformer on the training rows of each fold, and on all of them.
 
     Args:
         transformer: Anything with ``fit(X, y)`` and ``transform(X)``; it is never fitted itself.
         X: Training rows, then test rows.
         y: Their targets.
-        folds: (N,) the fold of each training row.
+        folds: Which training rows each fold trains on.
 
     Raises:
         ShrinkageError: The transformer refuses the rows, or makes other than finite rows of one
@@ -63,14 +64,14 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
             f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
             "sklearn.preprocessing.StandardScaler()."
         )
-    n = len(folds)
+    n = len(folds.of_rows)
     whole, fitted = _transformed(transformer, X, y, torch.arange(n))
     views = []
-    for fold in range(int(folds.max()) + 1):
-        view, _ = _transformed(transformer, X, y, (folds != fold).nonzero().flatten())
+    for fold, trained in enumerate(folds.trained):
+        view, _ = _transformed(transformer, X, y, trained)
         if view.shape != whole.shape:
             raise ShrinkageError(
-                f"{transformer!r} makes rows of shape {tuple(view.shape[1:])} without fold {fold} "
+                f"{transformer!r} makes rows of shape {tuple(view.shape[1:])} for fold {fold} "
                 f"and {tuple(whole.shape[1:])} of all rows; every member needs the same inputs."
             )
         views.append(view)
