@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from _training import STRENGTH, batches, data_loss, make_net, moved
+from _training import STRENGTH, batches, data_loss, forward_backward, make_net, moved
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.testing import assert_close
 
 from shrinkage.penalties import L1, L2
@@ -66,6 +66,46 @@ def test_fault_37_a_step_after_an_error_starts_anew(how: str) -> None:
     model(torch.zeros(1, 2)).sum().backward()
     optimizer.step()
     assert_close(model.weight.detach(), torch.full((2, 2), 1 - 0.2 * STRENGTH))
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_fault_37_a_hook_after_ours_that_raises_lets_the_next_step_act_once(how: str) -> None:
+    """torch's own optimizers have decoupled weights scaled before the step, as AdamW does."""
+
+    def complain(*_: Any) -> None:
+        raise RuntimeError("another hook")
+
+    model, expected = make_net(), make_net()
+    (batch,) = batches(1)
+    for net, broken in ((model, True), (expected, False)):
+        optimizer = Adam(net.parameters(), lr=0.1)
+        regularize(net, optimizer, L2(STRENGTH), how=how)
+        data_loss(net, batch).backward()
+        if broken:
+            hook = optimizer.register_step_pre_hook(complain)
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="another hook"):
+                    optimizer.step()
+            hook.remove()
+        for _ in range(2):
+            optimizer.step()
+    assert not moved(model, expected)
+
+
+@pytest.mark.parametrize("options", [{"foreach": True}, {"foreach": False}])
+def test_decoupled_l2_is_adamw_bit_for_bit(options: dict[str, bool]) -> None:
+    model, expected = make_net().float(), make_net().float()
+    chosen = [w for w in expected.parameters() if w.dim() == 2]
+    others = [w for w in expected.parameters() if w.dim() == 1]
+    groups = [{"params": chosen}, {"params": others, "weight_decay": 0.0}]
+    ours = Adam(model.parameters(), lr=0.01, **options)
+    theirs = AdamW(groups, lr=0.01, weight_decay=2 * 0.1, **options)
+    regularize(model, ours, L2(0.1), how="decoupled")
+    for X, y in batches(5):
+        for net, optimizer in ((model, ours), (expected, theirs)):
+            forward_backward(net, optimizer, (X.float(), y))
+            optimizer.step()
+    assert not moved(model, expected)
 
 
 @pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])

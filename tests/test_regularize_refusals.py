@@ -18,8 +18,9 @@ from _training import (
     train,
 )
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import LBFGS, SGD, AdamW, Optimizer
 
+from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso
@@ -75,6 +76,13 @@ def test_a10_weight_decay_beside_l2_warns_with_both_numbers() -> None:
         regularize(model, AdamW(model.parameters()), L2(0.003))
     model = make_net()
     regularize(model, AdamW(model.parameters()), L1(0.003))
+
+
+def test_a_constraint_under_lbfgs_is_refused_without_a_coupling_nobody_gave() -> None:
+    model = make_net()
+    with pytest.raises(ShrinkageError, match="constraint under LBFGS: its line search") as refused:
+        regularize(model, LBFGS(model.parameters()), MaxNorm(1.0))
+    assert "how=" not in str(refused.value)
 
 
 class Wrapper:

@@ -51,14 +51,17 @@ def _hookable(optimizer: object) -> bool:
 def check_optimizer(optimizer: Optimizer, how: str) -> None:
     """Refuse couplings that an optimizer cannot follow."""
     name = type(optimizer).__name__
-    for kind, why in NOT_LAST.items():
-        if kind in name and how not in ("", "coupled"):
-            raise ShrinkageError(f"how={how!r} under {name}: {why}; use how='coupled'.")
-    if isinstance(optimizer, LBFGS) and how not in ("", "coupled"):
+    reasons = [why for kind, why in NOT_LAST.items() if kind in name]
+    if isinstance(optimizer, LBFGS):
+        reasons.append("its line search needs the penalty in the loss it minimizes")
+    for why in reasons if how == "projected" else ():
         raise ShrinkageError(
-            f"how={how!r} under LBFGS: its line search needs the penalty in the loss it minimizes; "
-            "use how='coupled'."
+            f"a constraint under {name}: {why.replace('penalty', 'constraint')}; use another "
+            "optimizer, such as Adam, or torch.nn.utils.parametrize, which keeps the constraint "
+            "inside the loss."
         )
+    for why in reasons if how not in ("", "coupled") else ():
+        raise ShrinkageError(f"how={how!r} under {name}: {why}; use how='coupled'.")
     if how in ("decoupled", "proximal") and any(
         "lr" not in group for group in optimizer.param_groups
     ):

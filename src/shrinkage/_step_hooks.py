@@ -34,10 +34,12 @@ class StepHooks:
 
     Before the step, or inside it when a closure has computed the gradients: coupled penalties are
     added to them, decoupled ones are measured. After it: decoupled, proximal, projected, in turn.
+    Where it comes to the same, a decoupled L2 scales the weights before the step: under torch's
+    own optimizers without a closure, which read the weights only to update them.
 
     Hooks also run when ``step`` calls the ``step`` of a base class, and not at the end of a step
     that fails, which may be tried again with the same gradients. So it is remembered which
-    gradients hold the penalties, until their versions move on or a step ends.
+    gradients and weights hold the penalties, until their versions move on or a step ends.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -47,11 +49,10 @@ class StepHooks:
         self._batches: list[Batch] = []
         self._shrunk: list[tuple[list[Tensor], _foreach.Tensors]] | None = None
         self._holding: list[tuple[Tensor, int]] = []
-        # The compiler leaves them alone: a compiled step is not compiled anew for another strength.
-        before, after = map(torch.compiler.disable, (self._before_step, self._after_step))
+        self._plain = type(optimizer).__module__.startswith("torch.optim.")
         self._hooks: tuple[RemovableHandle, ...] = (
-            optimizer.register_step_pre_hook(before),
-            optimizer.register_step_post_hook(after),
+            optimizer.register_step_pre_hook(_uncompiled(self._before_step)),
+            optimizer.register_step_post_hook(_uncompiled(self._after_step)),
         )
         _all.add(self)
 
@@ -75,7 +76,7 @@ class StepHooks:
             return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
         if len(args) > 1 and callable(args[1]):
             return (args[0], self._wrap(args[1], optimizer), *args[2:]), kwargs
-        self._gradients_ready(optimizer)
+        self._gradients_ready(optimizer, scale=self._plain)
         return None
 
     def _wrap(self, closure: Callable[[], Any], optimizer: Optimizer) -> Callable[[], Any]:
@@ -91,42 +92,58 @@ class StepHooks:
         closure_with_penalty.hooks = self  # type: ignore[attr-defined]
         return closure_with_penalty
 
-    def _gradients_ready(self, optimizer: Optimizer) -> None:
+    def _gradients_ready(self, optimizer: Optimizer, scale: bool = False) -> None:
         self._batches = [batch for one in self.targets for batch in one.of_step(optimizer)]
         with torch.no_grad():
-            gradients = [g for batch in self._by("coupled") for g in self._add(batch, optimizer)]
-            self._holding = [(g, g._version) for g in gradients]
+            changed = self._add(optimizer)
             if self._shrunk is None:
-                self._shrunk = [
-                    (batch.tensors, _foreach.shrinks(batch.acting, batch.tensors, rate))
-                    for batch in self._by("decoupled")
-                    for rate in [_rate(batch, optimizer)]
-                ]
+                changed += self._shrink(optimizer, scale)
+            self._holding = [(tensor, tensor._version) for tensor in changed]
 
-    def _add(self, batch: Batch, optimizer: Optimizer) -> list[Tensor]:
-        """Add a penalty to the gradients of its tensors that do not hold it yet; return all."""
-        tensors = batch.tensors
-        gradients = whole = [w.grad for w in tensors if w.grad is not None]
-        if self._holding:
-            held = {id(g): version for g, version in self._holding}
-            new = [held.get(id(g)) != g._version for g in whole]
-            tensors, gradients = list(compress(tensors, new)), list(compress(gradients, new))
-        if gradients:
-            _foreach.add_gradients_(batch.acting, tensors, gradients, _scale(batch, optimizer))
-        return whole
+    def _add(self, optimizer: Optimizer) -> list[Tensor]:
+        """Add the coupled penalties to the gradients, which are returned."""
+        gradients: list[Tensor] = []
+        for batch in self._by("coupled"):
+            ws, own = batch.tensors, [w.grad for w in batch.tensors if w.grad is not None]
+            gradients += own
+            if self._holding:
+                fresh = self._fresh(own)
+                ws, own = list(compress(ws, fresh)), list(compress(own, fresh))
+            if own:
+                _foreach.add_gradients_(batch.acting, ws, own, _scale(batch, optimizer))
+        return gradients
+
+    def _shrink(self, optimizer: Optimizer, scale: bool) -> list[Tensor]:
+        """Scale the weights, where allowed, and return these; else measure what comes off."""
+        scaled: list[Tensor] = []
+        self._shrunk = []
+        for batch in self._by("decoupled"):
+            ws, rate = batch.tensors, _rate(batch, optimizer)
+            if scale and _foreach.scales(batch.acting):
+                scaled += ws
+                if fresh := list(compress(ws, self._fresh(ws))):
+                    _foreach.scale_(batch.acting, fresh, rate)
+            else:
+                self._shrunk.append((ws, _foreach.shrinks(batch.acting, ws, rate)))
+        return scaled
+
+    def _fresh(self, tensors: list[Tensor]) -> list[bool]:
+        """Say which of the tensors do not hold the penalties yet."""
+        held = {id(tensor): version for tensor, version in self._holding}
+        return [held.get(id(tensor)) != tensor._version for tensor in tensors]
 
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if not self._in_step:
             return  # the step of a base class has ended this one
-        if any(batch.how != "coupled" for batch in self._batches):
-            self._move_weights(optimizer)
+        if self._shrunk or any(b.how in ("proximal", "projected") for b in self._batches):
+            with torch.no_grad():
+                self._move_weights(optimizer)
         self._in_step, self._batches, self._shrunk, self._holding = False, [], None, []
         for one in self.targets:
             one.step += 1
 
-    @torch.no_grad()
     def _move_weights(self, optimizer: Optimizer) -> None:
         for tensors, shrunk in self._shrunk or ():
             _foreach.subtract_(tensors, shrunk)
@@ -142,6 +159,19 @@ class StepHooks:
     @torch.no_grad()
     def _value(self) -> Any:
         return sum(batch.acting.value(w) for batch in self._by("coupled") for w in batch.tensors)
+
+
+def _uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Hide a hook from the compiler: a compiled step is not compiled anew for another strength.
+
+    To hide it where nothing is compiled would take longer than most hooks.
+    """
+    hidden = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+
+    def either(*arguments: Any) -> Any:
+        return (hidden if torch.compiler.is_compiling() else hook)(*arguments)
+
+    return either
 
 
 def _scale(batch: Batch, optimizer: Optimizer) -> float | Tensor | None:

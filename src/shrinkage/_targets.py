@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from itertools import chain
-from operator import is_
+from operator import is_, itemgetter, methodcaller
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
@@ -135,8 +135,8 @@ class Targets:
 
     def _look(self, optimizer: Optimizer) -> list[object]:
         groups = optimizer.param_groups
-        held = chain.from_iterable(group["params"] for group in groups)
-        return [*chain.from_iterable(table.values() for table in self._tables), *groups, *held]
+        known = chain.from_iterable(map(methodcaller("values"), self._tables))
+        return [*known, *groups, *chain.from_iterable(map(itemgetter("params"), groups))]
 
     def _group(self, acting: dict[Rule, Acting | None]) -> list[Batch]:
         """Put tensors together; those with a reference of their own go alone."""
