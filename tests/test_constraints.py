@@ -167,9 +167,9 @@ def test_what_is_not_real_is_refused(constraint: Constraint, dtype: torch.dtype)
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: MaxNorm(0.0), "limit=0.0 must be finite and above 0"),
-        (lambda: MaxNorm(float("nan")), "limit=nan must be finite"),
-        (lambda: MaxNorm("3"), "limit='3' is not a number"),
+        (lambda: MaxNorm(0.0), "limit=0.0 must be a finite number above 0"),
+        (lambda: MaxNorm(float("nan")), "limit=nan must be a finite number"),
+        (lambda: MaxNorm("3"), "limit='3' must be a finite number"),
         (lambda: MaxNorm(1.0, dim=1.5), "dim=1.5 is neither an axis nor a tuple of axes"),
         (lambda: UnitNorm(dim=()), r"dim=\(\) is neither an axis"),
         (lambda: UnitNorm(dim=2).project(W), r"dim=2 is no axis of a tensor of shape \(3, 2\)"),

@@ -266,9 +266,9 @@ def test_fault_21_bad_strengths_are_refused(
 
 
 @pytest.mark.parametrize("kind", [ElasticNet, SparseGroupLasso])
-@pytest.mark.parametrize("l1_ratio", [-0.1, 1.1, float("nan")])
-def test_bad_l1_ratio_is_refused(kind: Callable[..., Penalty], l1_ratio: float) -> None:
-    with pytest.raises(ShrinkageError, match=r"l1_ratio=.* must lie in \[0, 1\]"):
+@pytest.mark.parametrize("l1_ratio", [-0.1, 1.1, float("nan"), "0.5", None, True])
+def test_bad_l1_ratio_is_refused(kind: Callable[..., Penalty], l1_ratio: Any) -> None:
+    with pytest.raises(ShrinkageError, match=r"l1_ratio=.* must be a number in \[0, 1\]"):
         kind(0.1, l1_ratio=l1_ratio)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -83,9 +85,9 @@ def test_large_weights_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("kind", [MCP, SCAD])
-@pytest.mark.parametrize("gamma", [0.0, -1.0, float("inf"), float("nan")])
-def test_bad_gamma_is_refused(kind: type[MCP] | type[SCAD], gamma: float) -> None:
-    with pytest.raises(ShrinkageError, match=r"gamma=.* must be finite and above [02]"):
+@pytest.mark.parametrize("gamma", [0.0, -1.0, float("inf"), float("nan"), "3", None, True])
+def test_bad_gamma_is_refused(kind: type[MCP] | type[SCAD], gamma: Any) -> None:
+    with pytest.raises(ShrinkageError, match=r"gamma=.* must be a finite number above [02]"):
         kind(0.1, gamma=gamma)
-    with pytest.raises(ShrinkageError, match=r"SCAD: gamma=2 must be finite and above 2"):
+    with pytest.raises(ShrinkageError, match=r"SCAD: gamma=2 must be a finite number above 2"):
         SCAD(0.1, gamma=2)

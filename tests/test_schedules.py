@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,10 @@ def test_cosine_is_the_curve_of_torchs_learning_rate() -> None:
         ((-0.1, 1.0, 5), r"start=-0\.1: give a finite"),
         ((0.0, math.inf, 5), "end=inf"),
         ((math.nan, 1.0, 5), "start=nan"),
-        ((0.0, 1.0, 0), "steps=0: give at least 1"),
+        (("0", 1.0, 5), "start='0': give a finite"),
+        ((0.0, 1.0, 0), "steps=0: give a number of steps, at least 1"),
+        ((0.0, 1.0, math.nan), "steps=nan"),
+        ((0.0, 1.0, None), "steps=None"),
     ],
 )
 def test_what_is_out_of_range_is_refused(make: object, arguments: object, message: str) -> None:
@@ -55,7 +59,7 @@ def test_what_is_out_of_range_is_refused(make: object, arguments: object, messag
         make(*arguments)  # type: ignore[operator, misc]
 
 
-@pytest.mark.parametrize("lr", [0.0, -1.0, math.inf, math.nan])
-def test_a_rate_to_follow_is_positive(lr: float) -> None:
+@pytest.mark.parametrize("lr", [0.0, -1.0, math.inf, math.nan, None])
+def test_a_rate_to_follow_is_positive(lr: Any) -> None:
     with pytest.raises(ShrinkageError, match=f"lr={lr}: give the positive"):
         follow_lr(SGD([torch.zeros(1)], lr=0.1), lr)

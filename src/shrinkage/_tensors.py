@@ -1,8 +1,9 @@
-"""What every formula on one tensor needs: a type wide enough to sum in, and norms of groups."""
+"""What every formula on one tensor needs: numbers, a type wide enough to sum in, norms of groups."""
 
 from __future__ import annotations
 
 from math import prod
+from numbers import Real
 from typing import TypeAlias
 
 import torch
@@ -16,6 +17,11 @@ Dim: TypeAlias = int | tuple[int, ...]
 def accumulated(w: Tensor) -> Tensor:
     """Return ``w`` in a type wide enough to sum in (at least float32)."""
     return w.float() if w.dtype in (torch.float16, torch.bfloat16) else w
+
+
+def is_number(value: object) -> bool:
+    """Return whether ``value`` is a real number, a truth value aside."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_real(w: Tensor, owner: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -83,7 +84,7 @@ def follow_lr(optimizer: Optimizer, lr: float) -> Callable[[int], float | Tensor
         >>> follow_lr(optimizer, lr=0.1)(0)
         0.5
     """
-    if not 0 < lr < math.inf:
+    if not (isinstance(lr, Real) and 0 < lr < math.inf):
         raise ShrinkageError(
             f"lr={lr!r}: give the positive learning rate at which the factor is 1."
         )
@@ -97,7 +98,7 @@ def follow_lr(optimizer: Optimizer, lr: float) -> Callable[[int], float | Tensor
 
 def _check(start: float, end: float, steps: int) -> None:
     for name, factor in (("start", start), ("end", end)):
-        if not 0 <= factor < math.inf:
+        if not (isinstance(factor, Real) and 0 <= factor < math.inf):
             raise ShrinkageError(f"{name}={factor!r}: give a finite factor >= 0.")
-    if steps < 1:
-        raise ShrinkageError(f"steps={steps!r}: give at least 1.")
+    if not (isinstance(steps, Real) and 1 <= steps < math.inf):
+        raise ShrinkageError(f"steps={steps!r}: give a number of steps, at least 1.")

@@ -3,12 +3,12 @@ r"""Max norm: no group of weights longer than a limit."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf
 from typing import ClassVar
 
 from torch import Tensor
 
-from shrinkage._tensors import Dim, check_dim, largest
+from shrinkage._tensors import Dim, check_dim, is_number, largest
 from shrinkage.constraints._norms import differences, with_norms
 from shrinkage.constraints.base import Constraint
 from shrinkage.errors import ShrinkageError
@@ -55,10 +55,8 @@ class MaxNorm(Constraint):
     examples: ClassVar = ({"limit": 1.0}, {"limit": 0.5, "dim": 1}, {"limit": 2.0, "dim": (0, 1)})
 
     def __post_init__(self) -> None:
-        if isinstance(self.limit, bool) or not isinstance(self.limit, int | float):
-            raise ShrinkageError(f"MaxNorm: limit={self.limit!r} is not a number; give one > 0.")
-        if not (isfinite(self.limit) and self.limit > 0):
-            raise ShrinkageError(f"MaxNorm: limit={self.limit!r} must be finite and above 0.")
+        if not (is_number(self.limit) and 0 < self.limit < inf):
+            raise ShrinkageError(f"MaxNorm: limit={self.limit!r} must be a finite number above 0.")
         check_dim(self.dim, "MaxNorm")
 
     def project(self, w: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from shrinkage._tensors import is_number
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, selected_parameters, weights
 from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
@@ -162,7 +162,7 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
                 "give one of shape ()."
             )
         return
-    if isinstance(strength, bool) or not isinstance(strength, Real):
+    if not is_number(strength):
         raise ShrinkageError(f"{owner}: strength={strength!r} is not a number; give one >= 0.")
     if not (math.isfinite(strength) and strength >= 0):
         raise ShrinkageError(f"{owner}: strength={strength!r} must be finite and >= 0.")

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import largest
+from shrinkage._tensors import is_number, largest
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
@@ -57,8 +57,8 @@ class MCP(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.gamma < inf:
-            raise ShrinkageError(f"MCP: gamma={self.gamma!r} must be finite and above 0.")
+        if not (is_number(self.gamma) and 0 < self.gamma < inf):
+            raise ShrinkageError(f"MCP: gamma={self.gamma!r} must be a finite number above 0.")
 
     def value(self, w: Tensor) -> Tensor:
         m = w.abs().clamp_max(self.gamma * self.strength)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import largest
+from shrinkage._tensors import is_number, largest
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
@@ -58,8 +58,8 @@ class SCAD(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 < self.gamma < inf:
-            raise ShrinkageError(f"SCAD: gamma={self.gamma!r} must be finite and above 2.")
+        if not (is_number(self.gamma) and 2 < self.gamma < inf):
+            raise ShrinkageError(f"SCAD: gamma={self.gamma!r} must be a finite number above 2.")
 
     def value(self, w: Tensor) -> Tensor:
         size, fade = w.abs(), self.gamma - 1
