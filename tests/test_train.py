@@ -292,6 +292,18 @@ def test_a_state_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
         ({"patience": 0}, "patience=0"),
         ({"patience": 2, "valid": None}, "give valid="),
         ({"valid": 1.0}, "valid=1.0"),
+        ({"valid": "0.2"}, "valid='0.2': give a fraction"),
+        ({"valid": data()[:1]}, r"(?s)valid=\(tensor.*give a fraction"),
+        ({"valid": (torch.ones(3, 4), torch.ones(3).long())}, r"valid X has rows of shape \(4,\)"),
+        ({"valid": (torch.ones(3, 5), torch.ones(3))}, "targets of torch.float32"),
+        ({"valid": (torch.ones(3, 5), 2 * torch.ones(3).long())}, "does not fit .* classes 0 to 2"),
+        (
+            {"optimizer": torch.optim.SGD(network().parameters())},
+            "optimizer is a SGD.* give its class",
+        ),
+        ({"scheduler": "cosine"}, "scheduler is a str, which makes none"),
+        ({"seed": "4"}, "seed='4' is no integer"),
+        ({"batch_size": 71}, "the last batch of an epoch has one row .*batch_size"),
         ({"loss": "mae"}, "unknown loss 'mae'"),
         ({"penalty": 3}, "penalty=3 is not a penalty"),
         ({"optimizer": partial(torch.optim.SGD, lr=1e30)}, "the loss is .* in epoch 1, step"),
@@ -301,6 +313,26 @@ def test_a_state_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
 def test_bad_input_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ShrinkageError, match=message):
         fit(**changes)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (network, "is no module; give one"),
+        (network().requires_grad_(False), "no parameter with requires_grad"),
+        (nn.Linear(4, 2), r"the model refuses rows of shape \(5,\) and type torch.float32"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused(model: Any, message: str) -> None:
+    with pytest.raises(ShrinkageError, match=message):
+        train(model, *data())
+
+
+def test_one_row_is_trained_on_but_not_split() -> None:
+    X, y = data(1)
+    with pytest.raises(ShrinkageError, match="one row cannot be split"):
+        train(nn.Linear(5, 2), X, y)
+    assert len(train(nn.Linear(5, 2), X, y, valid=None, epochs=2).curves) == 2
 
 
 def test_after_a_refusal_the_model_can_be_regularized_again() -> None:

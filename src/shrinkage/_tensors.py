@@ -1,4 +1,4 @@
-"""What every formula on one tensor needs: numbers, a type wide enough to sum in, norms of groups."""
+"""What every formula on one tensor needs: real numbers, a type to sum in, norms of groups."""
 
 from __future__ import annotations
 

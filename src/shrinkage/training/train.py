@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +16,13 @@ from torch.optim import Optimizer
 from shrinkage._rules import Acting, Rules
 from shrinkage._summary import Summary
 from shrinkage.engine.loss import Loss, check_fit, row_loss
-from shrinkage.engine.plan import generator
-from shrinkage.engine.rows import as_rows
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.regularize import regularize
 from shrinkage.training.checkpoint import read_checkpoint
 from shrinkage.training.loop import Job, Loop, Moment
 from shrinkage.training.manifest import architecture, call, check_same, fingerprint
+from shrinkage.training.rows import split_rows
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 Rows: TypeAlias = tuple[Any, Any]
@@ -109,20 +109,18 @@ def train(
         >>> [sorted(row) for row in trained.curves][-1]
         ['epoch', 'lr', 'train_loss', 'valid_accuracy', 'valid_loss']
     """
-    _check(epochs, batch_size, patience, valid)
-    rows, targets = as_rows(X, y)
-    held: tuple[Tensor, Tensor] | None = None
-    if isinstance(valid, tuple):
-        held = as_rows(*valid, "valid ")
-    elif valid is not None:
-        rows, targets, held = _hold_out(rows, targets, valid, seed)
+    _check_model(model, optimizer, scheduler)
+    _check_numbers(epochs, batch_size, patience, seed)
+    if patience is not None and valid is None:
+        raise ShrinkageError("patience watches the validation loss; give valid=, such as 0.2.")
+    rows, targets, held = split_rows(X, y, valid, seed)
     name, each, row_weights = row_loss(loss, targets)
     if row_weights is not None:
         raise ShrinkageError("a loss with weight= is not supported here; weigh the rows yourself.")
-    with torch.no_grad(), torch.random.fork_rng():
-        was, _ = model.training, model.eval()
-        check_fit(each, name, model(rows[:2]), targets)
-        model.train(was)
+    every_target = targets if held is None else torch.cat([targets, held[1]])
+    check_fit(each, name, _first_output(model, rows), every_target)
+    if len(rows) % batch_size == 1:
+        _check_last_batch(model, rows, batch_size)
     opt = optimizer([p for p in model.parameters() if p.requires_grad])
     schedule = scheduler(opt) if scheduler else None
     handle = (
@@ -165,18 +163,20 @@ def train(
             handle.remove()
 
 
-def _hold_out(
-    X: Tensor, y: Tensor, fraction: float, seed: int
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    order = torch.randperm(len(X), generator=generator("held out", seed))
-    count = min(max(round(fraction * len(X)), 1), len(X) - 1)
-    held, kept = order[:count].sort().values, order[count:].sort().values
-    if not len(kept):
-        raise ShrinkageError("one row cannot be split; give more rows, or valid=None.")
-    return X[kept], y[kept], (X[held], y[held])
+def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ShrinkageError(f"model={model!r:.80} is no module; give one with its weights.")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
+    for name, given in (("optimizer", optimizer), ("scheduler", scheduler)):
+        if given is not None and not callable(given):
+            raise ShrinkageError(
+                f"{name} is a {type(given).__name__}, which makes none; give its class, or a "
+                "functools.partial of it with settings: it is made here, for this model."
+            )
 
 
-def _check(epochs: int, batch_size: int, patience: int | None, valid: Any) -> None:
+def _check_numbers(epochs: int, batch_size: int, patience: int | None, seed: int) -> None:
     numbers = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -185,7 +185,32 @@ def _check(epochs: int, batch_size: int, patience: int | None, valid: Any) -> No
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ShrinkageError(f"{name}={value!r} is no number of them; give 1 or more.")
-    if patience is not None and valid is None:
-        raise ShrinkageError("patience watches the validation loss; give valid=, such as 0.2.")
-    if isinstance(valid, (int, float)) and not 0 < valid < 1:
-        raise ShrinkageError(f"valid={valid!r}: give a fraction between 0 and 1, rows, or None.")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ShrinkageError(f"seed={seed!r} is no integer.")
+
+
+def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
+    was = model.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            output: Tensor = model.eval()(rows[:2])
+    except Exception as error:
+        raise ShrinkageError(
+            f"the model refuses rows of shape {tuple(rows.shape[1:])} and type {rows.dtype}: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    finally:
+        model.train(was)
+    return output
+
+
+def _check_last_batch(model: nn.Module, rows: Tensor, batch_size: int) -> None:
+    """Refuse a last batch of one row where batch normalization needs two."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            copy.deepcopy(model).train()(rows[:1])
+    except ValueError as error:
+        raise ShrinkageError(
+            f"the last batch of an epoch has one row ({len(rows)} rows, batch_size={batch_size}): "
+            f"{error}. Choose another batch_size."
+        ) from error
