@@ -255,6 +255,23 @@ def test_verdict_when_nothing_changes() -> None:
     assert "the same as without a penalty" in answer.sentence
 
 
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ([-1.0, 0.0, 1.006], "the cross-validated loss is 0.002 higher than without"),
+        ([-1.0, 0.0, 1.0 - 3e-9], "the cross-validated loss is 1e-09 lower than without"),
+        ([-1.0, 0.0, 1.0], "the cross-validated loss is the same as without a penalty, but the"),
+        ([-1.0, 0.0, 1.6], "the cross-validated loss is 0.2 higher than without"),
+    ],
+)
+def test_the_sentence_shows_a_difference_however_small(gains: list[float], words: str) -> None:
+    table = torch.stack([torch.full((3,), 8.0), 8 + torch.tensor(gains, dtype=torch.float64)])
+    result = with_losses(table)
+    answer = verdict(result, Choice("by hand", 1, result.strengths[1].item(), True))
+    assert answer.answer == "cannot tell"
+    assert words in answer.sentence
+
+
 def test_verdict_when_training_without_a_penalty_diverged() -> None:
     answer = verdict(make_result(6, 3, 2, diverged=[(0, 0, 0), (0, 2, 1)]))
     assert answer.answer == "cannot tell"

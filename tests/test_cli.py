@@ -402,6 +402,23 @@ def test_choice_at_the_edge_is_followed_by_what_to_try(engine: FakeEngine) -> No
     assert "--strengths 3e-02,3e-01,3e+00" in told
 
 
+def test_a_single_strength_gets_one_advice_to_both_sides(engine: FakeEngine) -> None:
+    falling = torch.tensor([2.0, 1.0]).view(2, 1, 1, 1) + 0.01 * torch.rand(1, 5, 2, 4)
+    engine.changes = {"K": 2, "strong": False, "valid_loss": falling}
+    told = " ".join(call("path", *SMALL).stdout.split())
+    assert told.count("Note:") == 1
+    assert "the only one of the grid" in told
+    assert "--strengths 1e-08,1e-07,1e-06,1e-05,1e-04" in told
+
+
+@pytest.mark.parametrize("arguments", [[], ["path", "--help"], ["report", "-h"]])
+@pytest.mark.parametrize("columns", [100, 40])
+def test_flags_take_nothing(arguments: list[str], columns: int) -> None:
+    told = call(*arguments, columns=columns).stdout
+    assert "bool" not in told.lower()
+    assert "--help" in told
+
+
 def test_live_progress_names_stage_epoch_and_members() -> None:
     from rich.console import Console
 

@@ -162,20 +162,26 @@ def _sentence(
     says = f"at strength {choice.strength:.1e}{anew} the {measure(metric)} is"
     if width == difference == 0:
         return f"Did not help: {says} the same as without a penalty ({counts})."
-    says += f" {_side(difference, digits)}"
     level = f"{CONFIDENCE:.0%} interval"
     if answer == "cannot tell":
+        than = f"{_side(difference, digits)} than" if difference else "the same as"
         low, high = (_side(bound, digits) for bound in interval)
         return (
-            f"Cannot tell: {says} than without a penalty, but the {level} runs from {low} to "
+            f"Cannot tell: {says} {than} without a penalty, but the {level} runs from {low} to "
             f"{high} ({counts})."
         )
-    near, far = sorted(abs(bound) for bound in interval)
+    near, far = (_size(bound, digits) for bound in sorted(interval, key=abs))
     return (
-        f"{answer.capitalize()}: {says} than without a penalty ({level} {near:.{digits}f} to "
-        f"{far:.{digits}f}; {counts})."
+        f"{answer.capitalize()}: {says} {_side(difference, digits)} than without a penalty "
+        f"({level} {near} to {far}; {counts})."
     )
 
 
 def _side(difference: float, digits: int) -> str:
-    return f"{abs(difference):.{digits}f} {'lower' if difference < 0 else 'higher'}"
+    return f"{_size(difference, digits)} {'lower' if difference < 0 else 'higher'}"
+
+
+def _size(difference: float, digits: int) -> str:
+    """Return the size with so many decimals, or with as many as show that it is not 0."""
+    text = f"{abs(difference):.{digits}f}"
+    return text if float(text) or not difference else f"{abs(difference):.1g}"

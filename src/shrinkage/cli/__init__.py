@@ -50,9 +50,7 @@ def shrinkage(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", metavar="", callback=_show_version, is_eager=True, help="Show the version."
-        ),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Regularization for PyTorch: add a penalty, tune its strength, see whether it helped."""

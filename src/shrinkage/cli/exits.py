@@ -27,6 +27,8 @@ class Commands(TyperGroup):
     def get_command(self, context: Any, name: str) -> Any:
         """Return a command whose help has no boxes where they would cut its words."""
         command: Any = super().get_command(context, name)
+        if command is not None:
+            _leave_flags_bare(command.get_params(context))
         columns = shutil.get_terminal_size().columns
         if command is not None and columns < NARROWEST_BOX:
             command.rich_markup_mode, context.terminal_width = None, columns - 2
@@ -35,6 +37,7 @@ class Commands(TyperGroup):
     def format_help(self, context: Any, formatter: Any) -> None:
         """Write the help, without boxes in a narrow terminal."""
         columns = shutil.get_terminal_size().columns
+        _leave_flags_bare(self.get_params(context))
         if columns < NARROWEST_BOX:
             self.rich_markup_mode, formatter.width = None, columns - 2
         super().format_help(context, formatter)
@@ -90,6 +93,13 @@ def usage(option: str) -> Iterator[None]:
         yield
     except ShrinkageError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _leave_flags_bare(parameters: list[Any]) -> None:
+    """Show --help as --help, not as --help <bool>."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:

@@ -180,16 +180,22 @@ def _listed(names: list[str], most: int = 4) -> str:
 def _advice(summary: dict[str, Any]) -> list[str]:
     """What to do about a choice at the edge of the grid."""
     last = len(summary["strengths"]) - 1
+    ends: dict[int, tuple[str, tuple[float, ...]]] = {
+        1: ("smallest", (0.01, 0.1, 1)),
+        last: ("largest", (1, 10, 100)),
+    }
+    if last == 1:
+        ends = {1: ("only one", (0.01, 0.1, 1, 10, 100))}
     places = {choice["index"] for choice in summary["choices"].values() if choice["at_edge"]}
     advice = []
-    for place, word, factors in ((1, "smallest", (0.01, 0.1)), (last, "largest", (10, 100))):
-        if place in places:
-            strength = summary["strengths"][place]["strength"]
-            tries = ",".join(f"{strength * factor:.0e}" for factor in sorted((*factors, 1)))
-            advice.append(
-                f"a chosen strength is the {word} of the grid; a better one may lie beyond. "
-                f"Try --strengths {tries}"
-            )
+    for place in sorted(places):
+        word, factors = ends[place]
+        strength = summary["strengths"][place]["strength"]
+        tries = ",".join(f"{strength * factor:.0e}" for factor in factors)
+        advice.append(
+            f"a chosen strength is the {word} of the grid; a better one may lie beyond. "
+            f"Try --strengths {tries}"
+        )
     return advice
 
 

@@ -215,24 +215,16 @@ class OutputOptions:
             metavar="DIR", show_default="runs/DATA-PENALTY", help="Where numbers and pictures go."
         ),
     ] = None
-    overwrite: Annotated[
-        bool, Output("--overwrite", metavar="", help="Replace the run that is there.")
-    ] = False
+    overwrite: Annotated[bool, Output("--overwrite", help="Replace the run that is there.")] = False
 
 
 @dataclass(frozen=True)
 class ScreenOptions:
     """What is shown."""
 
-    as_json: Annotated[
-        bool, Output("--json", metavar="", help="Print one JSON object, for programs.")
-    ] = False
-    quiet: Annotated[
-        bool, Output("--quiet", metavar="", help="Print nothing but errors, and --json.")
-    ] = False
-    debug: Annotated[
-        bool, Output("--debug", metavar="", help="Show the traceback of an error.")
-    ] = False
+    as_json: Annotated[bool, Output("--json", help="Print one JSON object, for programs.")] = False
+    quiet: Annotated[bool, Output("--quiet", help="Print nothing but errors, and --json.")] = False
+    debug: Annotated[bool, Output("--debug", help="Show the traceback of an error.")] = False
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,10 @@ def report(
         typer.Option(metavar="FILE", show_default="RUN/report.html", help="Where the report goes."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar="", help="Replace the file that is there.")
+        bool, typer.Option("--overwrite", help="Replace the file that is there.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", metavar="", help="Print nothing but errors.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the report of a run: one HTML file that says whether the penalty helped, and shows why.
 

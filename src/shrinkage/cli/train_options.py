@@ -70,14 +70,10 @@ class TrainOutputOptions:
         ),
     ] = None
     resume: Annotated[
-        bool, Output("--resume", metavar="", help="Go on with the run in --out, bit for bit.")
+        bool, Output("--resume", help="Go on with the run in --out, bit for bit.")
     ] = False
-    overwrite: Annotated[
-        bool, Output("--overwrite", metavar="", help="Replace the run that is there.")
-    ] = False
-    tensorboard: Annotated[
-        bool, Output("--tensorboard", metavar="", help="Log for TensorBoard too.")
-    ] = False
+    overwrite: Annotated[bool, Output("--overwrite", help="Replace the run that is there.")] = False
+    tensorboard: Annotated[bool, Output("--tensorboard", help="Log for TensorBoard too.")] = False
 
 
 @dataclass(frozen=True)
