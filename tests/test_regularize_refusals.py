@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ from _training import (
     batches,
     forward_backward,
     make_net,
-    moved,
     train,
 )
 from torch import nn
@@ -114,20 +112,6 @@ def test_what_holds_no_optimizer_is_refused(wrapper: Any) -> None:
         regularize(make_net(), wrapper(), L2(STRENGTH))
 
 
-@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
-def test_d6_sparse_gradients_are_refused_before_anything_moves(how: str) -> None:
-    model = nn.ModuleDict({"head": nn.Linear(2, 2), "embed": nn.Embedding(4, 2, sparse=True)})
-    optimizer = SGD(model.parameters(), lr=0.1)
-    before = copy.deepcopy(model)
-    regularize(model, optimizer, L2(STRENGTH), select="*weight", how=how)
-    model["head"](model["embed"](torch.tensor([0]))).sum().backward()
-    gradient = model["head"].weight.grad.clone()
-    with pytest.raises(ShrinkageError, match=r"embed\.weight has a sparse gradient.*sparse=False"):
-        optimizer.step()
-    assert torch.equal(model["head"].weight.grad, gradient)
-    assert not moved(model, before)
-
-
 def test_fault_28_lazy_modules_are_refused_until_they_are_ready() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2))
     optimizer = SGD(model.parameters(), lr=0.1)
@@ -135,30 +119,6 @@ def test_fault_28_lazy_modules_are_refused_until_they_are_ready() -> None:
         regularize(model, optimizer, L2(STRENGTH))
     model(torch.zeros(1, 2))
     regularize(model, optimizer, L2(STRENGTH))
-
-
-def test_d2_sharded_parameters_are_refused() -> None:
-    from torch.distributed.fsdp._flat_param import FlatParameter
-
-    model = nn.Linear(2, 2)
-    model.weight = FlatParameter(torch.zeros(4))
-    with pytest.raises(ShrinkageError, match=r"weight is sharded.*DDP"):
-        regularize(model, SGD(model.parameters(), lr=0.1), L2(STRENGTH))
-
-
-def test_d2_distributed_tensors_are_refused() -> None:
-    import torch.distributed as dist
-    from torch.distributed.tensor import distribute_tensor, init_device_mesh
-
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    try:
-        model = nn.Linear(2, 2)
-        mesh = init_device_mesh("cpu", (1,))
-        model.weight = nn.Parameter(distribute_tensor(model.weight.data, mesh))
-        with pytest.raises(ShrinkageError, match=r"weight is sharded.*DTensor"):
-            regularize(model, SGD(model.parameters(), lr=0.1), L2(STRENGTH))
-    finally:
-        dist.destroy_process_group()
 
 
 def test_a_shape_the_penalty_does_not_take_is_refused_by_name() -> None:

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import LBFGS, Optimizer
 
 from shrinkage._rules import Rule, Selected, for_tensor
+from shrinkage._sharded import split_alike, whole
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import check_coupling
 from shrinkage.errors import ShrinkageError
@@ -62,6 +63,11 @@ def check_optimizer(optimizer: Optimizer, how: str) -> None:
         )
     for why in reasons if how not in ("", "coupled") else ():
         raise ShrinkageError(f"how={how!r} under {name}: {why}; use how='coupled'.")
+    if getattr(optimizer, "_overlap_with_ddp", False):
+        raise ShrinkageError(
+            f"{name} with overlap_with_ddp=True updates the weights during the backward pass, "
+            "before a penalty could act; build it without."
+        )
     if how in ("decoupled", "proximal") and any(
         "lr" not in group for group in optimizer.param_groups
     ):
@@ -81,30 +87,29 @@ def check_initialized(model: nn.Module) -> None:
 
 
 def check_tensor(row: Row, rule: Rule) -> None:
-    """Refuse a sharded tensor, and one that the penalty or the constraint does not take."""
-    kind = type(row.tensor)
-    if "distributed" in kind.__module__ or getattr(row.tensor, "_is_flat_param", False):
-        raise ShrinkageError(
-            f"{row.name} is sharded ({kind.__name__}); a penalty on shards is not supported. Train "
-            "with DDP, or add penalty(model) to the loss before the model is sharded."
-        )
+    """Refuse a tensor that the penalty or the constraint does not take."""
     acting = for_tensor(rule.penalty, row)
     try:
         if isinstance(acting, Penalty):
             check_coupling(acting, row.tensor, rule.how)
         elif isinstance(acting, Constraint):
-            acting.project(row.tensor.detach())
+            acting.project(whole(row.tensor.detach()))
     except ShrinkageError as error:
         raise ShrinkageError(f"{row.name}: {error}") from error
 
 
 def check_gradient(row: Row) -> None:
-    """Refuse a sparse gradient: which rows the penalty should act on is not settled."""
+    """Refuse a gradient that the penalty's cannot be added to: sparse, or split otherwise."""
     gradient = row.tensor.grad
     if gradient is not None and gradient.is_sparse:
         raise ShrinkageError(
             f"{row.name} has a sparse gradient; build its embedding with sparse=False, or leave it "
             "out with select=."
+        )
+    if gradient is not None and not split_alike(row.tensor, gradient):
+        raise ShrinkageError(
+            f"{row.name} and its gradient are split over the processes in different ways; before "
+            "the step, w.grad = w.grad.redistribute(placements=w.placements)."
         )
 
 

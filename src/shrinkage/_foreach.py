@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shrinkage._sharded import part, shard, shards, whole
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import coupled, decoupled, projected, proximal
 from shrinkage.penalties import L1, L2, ElasticNet, Penalty
@@ -24,8 +25,9 @@ def add_gradients_(
     """Add the penalty's gradients to the loss's: :func:`shrinkage.coupling.coupled`."""
     if not _together(penalty):
         for w, gradient in zip(ws, gradients, strict=True):
-            gradient.copy_(coupled(penalty, w, gradient, scale))
+            _put(gradient, coupled(penalty, whole(w), whole(gradient), scale))
         return
+    ws, gradients = shards(ws), shards(gradients)
     directions, factor = _directions(penalty, ws)
     factor = factor if scale is None else factor * _number(scale)
     if isinstance(factor, Tensor):
@@ -37,8 +39,8 @@ def add_gradients_(
 def shrinks(penalty: Penalty, ws: list[Tensor], lr: Number) -> Tensors:
     """Return what comes off the tensors: :func:`shrinkage.coupling.decoupled`."""
     if not _together(penalty):
-        return [decoupled(penalty, w, lr) for w in ws]
-    directions, factor = _directions(penalty, ws)
+        return [part(decoupled(penalty, whole(w), lr), w) for w in ws]
+    directions, factor = _directions(penalty, shards(ws))
     return torch._foreach_mul(directions, factor * _number(lr))
 
 
@@ -49,20 +51,21 @@ def scales(penalty: Penalty) -> bool:
 
 def scale_(penalty: Penalty, ws: list[Tensor], lr: Number) -> None:
     """Take off in place what :func:`shrinks` would measure, in one pass over memory, as AdamW."""
-    torch._foreach_mul_(ws, 1 - _number(lr) * (2 * _number(penalty.strength)))
+    torch._foreach_mul_(shards(ws), 1 - _number(lr) * (2 * _number(penalty.strength)))
 
 
 def subtract_(ws: list[Tensor], shrunk: Tensors) -> None:
     """Take off what :func:`shrinks` measured."""
-    torch._foreach_sub_(ws, shrunk)
+    torch._foreach_sub_(shards(ws), shrunk)
 
 
 def prox_(penalty: Penalty, ws: list[Tensor], lr: Number, skipped: Tensor | None = None) -> None:
     """Apply the prox: :func:`shrinkage.coupling.proximal`; not where ``skipped`` is true."""
     if not _together(penalty):
         for w in ws:
-            _put(w, proximal(penalty, w, lr), skipped)
+            _put(w, proximal(penalty, whole(w), lr), skipped)
         return
+    ws = shards(ws)
     step = lr if skipped is None else torch.where(skipped, 0.0, lr)
     threshold = _number(step) * _number(penalty.strength)
     match penalty:
@@ -78,7 +81,7 @@ def prox_(penalty: Penalty, ws: list[Tensor], lr: Number, skipped: Tensor | None
 def project_(constraint: Constraint, ws: list[Tensor], skipped: Tensor | None = None) -> None:
     """Project: :func:`shrinkage.coupling.projected`; not where ``skipped`` is true."""
     for w in ws:
-        _put(w, projected(constraint, w), skipped)
+        _put(w, projected(constraint, whole(w)), skipped)
 
 
 def _together(penalty: Penalty) -> bool:
@@ -122,5 +125,6 @@ def _number(value: Number) -> Number:
     return value.item() if isinstance(value, Tensor) and value.is_cpu else value
 
 
-def _put(w: Tensor, new: Tensor, skipped: Tensor | None) -> None:
-    w.copy_(new if skipped is None else torch.where(skipped, w, new))
+def _put(w: Tensor, new: Tensor, skipped: Tensor | None = None) -> None:
+    own, new = shard(w), part(new, w)
+    own.copy_(new if skipped is None else torch.where(skipped, own, new))

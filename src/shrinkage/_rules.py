@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from torch import nn
 
+from shrinkage._sharded import reshard
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
@@ -118,6 +119,7 @@ def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
     Raises:
         ShrinkageError: A rule matches nothing, or nothing that earlier rules left.
     """
+    reshard(model)
     tables = [decide(model, rule.select) for rule in rules]
     assigned = [_first_match(rows, rules) for rows in zip(*tables, strict=True)]
     for rule in rules:

@@ -13,6 +13,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from shrinkage import _foreach
+from shrinkage._sharded import version, whole
 from shrinkage._targets import Batch, Targets
 
 _all: weakref.WeakSet[StepHooks] = weakref.WeakSet()
@@ -98,7 +99,7 @@ class StepHooks:
             changed = self._add(optimizer)
             if self._shrunk is None:
                 changed += self._shrink(optimizer, scale)
-            self._holding = [(tensor, tensor._version) for tensor in changed]
+            self._holding = [(tensor, version(tensor)) for tensor in changed]
 
     def _add(self, optimizer: Optimizer) -> list[Tensor]:
         """Add the coupled penalties to the gradients, which are returned."""
@@ -129,8 +130,8 @@ class StepHooks:
 
     def _fresh(self, tensors: list[Tensor]) -> list[bool]:
         """Say which of the tensors do not hold the penalties yet."""
-        held = {id(tensor): version for tensor, version in self._holding}
-        return [held.get(id(tensor)) != tensor._version for tensor in tensors]
+        held = {id(tensor): before for tensor, before in self._holding}
+        return [held.get(id(tensor)) != version(tensor) for tensor in tensors]
 
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -158,7 +159,9 @@ class StepHooks:
 
     @torch.no_grad()
     def _value(self) -> Any:
-        return sum(batch.acting.value(w) for batch in self._by("coupled") for w in batch.tensors)
+        return sum(
+            batch.acting.value(whole(w)) for batch in self._by("coupled") for w in batch.tensors
+        )
 
 
 def _uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shrinkage._rules import Acting, Assigned, Rule, for_tensor
+from shrinkage._sharded import whole
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
@@ -91,7 +92,7 @@ def summarize(
 def _row(
     row: Row, rule: Rule | None, acting: Acting | None, held: Collection[int]
 ) -> dict[str, Any]:
-    tensor, why = row.tensor.detach(), row.reason
+    tensor, why = whole(row.tensor.detach()), row.reason
     penalized = row.selected and row.tensor.requires_grad and id(row.tensor) in held
     if row.selected and not penalized:
         frozen = not row.tensor.requires_grad

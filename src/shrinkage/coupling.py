@@ -73,7 +73,7 @@ def check_coupling(penalty: Penalty, w: Tensor, how: str) -> None:
     Raises:
         ShrinkageError: The tensor has the wrong shape, or a sum of penalties has no exact prox.
     """
-    like = torch.zeros_like(w, requires_grad=False)
+    like = torch.zeros(w.shape, dtype=w.dtype, device=w.device)
     penalty.value(like)
     if how == "proximal":
         penalty.prox(like, 1.0)

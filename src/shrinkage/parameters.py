@@ -25,6 +25,12 @@ WEIGHTED_MODULES = (
     nn.Bilinear,
 )
 
+FLAT = {
+    "_fsdp_flattened": "FullyShardedDataParallel (FSDP1, with use_orig_params=True too)",
+    "ds_id": "DeepSpeed's ZeRO-3",
+}
+"""What marks a tensor that is kept in flat pieces, and whose mark it is."""
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -85,7 +91,7 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
 
     Raises:
         ShrinkageError: ``select`` selects nothing (the nearest names are given), selects a
-            complex tensor, or is of no known kind.
+            complex tensor, or is of no known kind; or the model is kept in flat pieces.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -106,7 +112,10 @@ def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[s
 
 def decide(model: nn.Module, select: Selection) -> list[Row]:
     """Do as :func:`explain_selection`, but let complex tensors pass."""
-    rows = [_decide(place, select) for place in _places(model)]
+    places = _places(model)
+    for place in places:
+        _check_whole(place)
+    rows = [_decide(place, select) for place in places]
     if not any(row.selected for row in rows):
         raise ShrinkageError(_nothing_selected(select, rows))
     return rows
@@ -118,6 +127,17 @@ def check_real(row: Row) -> None:
         raise ShrinkageError(
             f"{row.name} is complex; penalties act on real tensors. Leave it out with select=."
         )
+
+
+def _check_whole(place: _Place) -> None:
+    """Refuse a tensor without its shape: a process holds a flat piece of it, or nothing."""
+    for mark, kind in FLAT.items():
+        if hasattr(place.tensor, mark):
+            raise ShrinkageError(
+                f"{place.names[0]} is sharded by {kind}, which leaves a process a flat piece of it "
+                "or nothing, and a penalty would act on that; shard the model with "
+                "torch.distributed.fsdp.fully_shard, or train with DDP."
+            )
 
 
 def label(select: Selection) -> str:

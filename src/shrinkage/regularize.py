@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from shrinkage import _attachable
 from shrinkage._rules import Acting, Rule, Rules, assign, describe, read_rules
+from shrinkage._sharded import whole
 from shrinkage._step_hooks import step_hooks, step_hooks_of
 from shrinkage._summary import Summary, summarize
 from shrinkage._targets import Schedule, Targets
@@ -157,7 +158,7 @@ class Regularization:
             warnings.warn(f"nothing minimizes this value: {self!r}", stacklevel=2)
         penalties = {rule: self._targets.now(rule) for rule in self.rules}
         values = [
-            penalty.for_tensor(row.name, row.tensor).value(row.tensor)
+            penalty.for_tensor(row.name, row.tensor).value(whole(row.tensor))
             for row, rule in self._targets.selected.values()
             if row.tensor.requires_grad and isinstance(penalty := penalties[rule], Penalty)
         ]

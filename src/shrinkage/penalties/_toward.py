@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shrinkage._sharded import whole
 from shrinkage._tensors import accumulated, check_real
 from shrinkage.errors import ShrinkageError
 
@@ -46,7 +47,7 @@ def snapshot(toward: Tensor | Mapping[str, Tensor], owner: str) -> Snapshot:
     if not copies:
         raise ShrinkageError(f"{owner}: toward= holds no floating-point tensor.")
     for name, w in copies.items():
-        if not w.isfinite().all():
+        if not whole(w.isfinite().all()):
             raise ShrinkageError(f"{owner}: toward= is not finite at {name or 'its tensor'}.")
     return copies
 
@@ -109,7 +110,7 @@ def reference(toward: Tensor | Mapping[str, Tensor], w: Tensor, owner: str) -> T
             "use penalty.for_tensor(name, w)."
         )
     _check_shape(toward[BOUND], w, owner)
-    return toward[BOUND].to(w)
+    return whole(toward[BOUND]).to(w)
 
 
 def _check_shape(given: Tensor, w: Tensor, owner: str) -> None:

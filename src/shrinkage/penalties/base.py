@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from shrinkage._sharded import whole
 from shrinkage._tensors import is_number
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, selected_parameters, weights
@@ -141,7 +142,7 @@ class Penalty(ABC):
             >>> loss = net(torch.ones(1, 2)).mean() + L2(1e-3)(net)
         """
         tensors = selected_parameters(model, select).items()
-        values = [self.for_tensor(n, w).value(w) for n, w in tensors if w.requires_grad]
+        values = [self.for_tensor(n, w).value(whole(w)) for n, w in tensors if w.requires_grad]
         return torch.stack(values).sum() if values else torch.zeros(())
 
     def __repr__(self) -> str:

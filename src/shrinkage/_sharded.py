@@ -1,0 +1,61 @@
+"""Tensors of which each process holds a shard, as ``fully_shard`` and tensor parallelism do.
+
+The one rule: where every entry of a tensor is treated alike, each process works on its shard, a
+tensor like any other. Everything else sees the whole tensor, gathered for the moment, and each
+process keeps its part of the outcome. To gather is to meet: all processes have to do it together.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from torch import Tensor, nn
+
+
+def whole(w: Tensor) -> Tensor:
+    """Return ``w``, gathered if it is sharded; derivatives pass through."""
+    full: Tensor = w.full_tensor() if _is_sharded(w) else w  # type: ignore[attr-defined]
+    return full
+
+
+def shard(w: Tensor) -> Tensor:
+    """Return the shard of ``w`` that this process holds, in the same memory; else ``w``."""
+    own: Tensor = w.to_local() if _is_sharded(w) else w  # type: ignore[attr-defined]
+    return own
+
+
+def shards(ws: list[Tensor]) -> list[Tensor]:
+    """Return the shards of tensors that are all sharded, or none is."""
+    return [shard(w) for w in ws] if _is_sharded(ws[0]) else ws
+
+
+def part(outcome: Tensor, w: Tensor) -> Tensor:
+    """Return what of ``outcome``, a whole tensor, belongs to the shard of ``w``."""
+    if not _is_sharded(w):
+        return outcome
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(w, DTensor)
+    return distribute_tensor(outcome, w.device_mesh, w.placements, src_data_rank=None).to_local()
+
+
+def split_alike(w: Tensor, gradient: Tensor) -> bool:
+    """Say whether the shards of a gradient are those of its tensor, and no parts of a sum."""
+    return getattr(w, "placements", None) == getattr(gradient, "placements", None)
+
+
+def version(w: Tensor) -> int:
+    """Return what grows with every change in place, of the tensor or of its shard alone."""
+    return w._version + shard(w)._version if _is_sharded(w) else w._version
+
+
+def reshard(model: nn.Module) -> None:
+    """Let modules show their shards: ``fully_shard`` leaves copies there after a forward pass."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    for module in model.modules() if fsdp else ():
+        if isinstance(module, fsdp.FSDPModule):  # type: ignore[union-attr]
+            module.reshard()
+
+
+def _is_sharded(w: Tensor) -> bool:
+    return hasattr(w, "full_tensor")  # of a DTensor; to import its module would load a lot

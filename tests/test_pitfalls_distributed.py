@@ -1,0 +1,194 @@
+"""Pitfalls of training in several processes; two of them end where one with all rows does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from _ranks import in_two_processes
+from _sharing import CASES, train
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD
+from torch.testing import assert_close
+
+from shrinkage._sharded import version
+from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import L1, L2, GroupLasso
+from shrinkage.regularize import regularize
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    return in_two_processes(train, CASES, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "sum-l1-loss"])
+def test_d1_d3_two_processes_are_one(name: str, seen: dict[str, list[Any]]) -> None:
+    expected = train(name)
+    for outcome in seen[name]:
+        assert not isinstance(outcome, str), outcome
+        assert_close(outcome["weights"], expected["weights"])
+        assert_close(outcome["value"], expected["value"])
+        for row, other in zip(outcome["rows"], expected["rows"], strict=True):
+            assert row["value"] == pytest.approx(other["value"])
+            assert row["why"].replace("FSDP", "") == other["why"]
+            exact = row.keys() - {"value", "why"}
+            assert {key: row[key] for key in exact} == {key: other[key] for key in exact}
+
+
+def test_d1_in_a_loss_that_is_summed_a_penalty_counts_once_for_every_process(
+    seen: dict[str, list[Any]],
+) -> None:
+    naive, _ = seen["sum-l1-loss"]
+    with pytest.raises(AssertionError):
+        assert_close(naive["weights"], train("sum-l1-loss")["weights"])
+    assert_close(naive["weights"], train("sum-l1-loss", factor=2)["weights"])
+
+
+def test_d3_a_norm_of_a_shard_is_no_norm_of_the_tensor() -> None:
+    penalty, w = GroupLasso(0.5, dim=1), torch.randn(5, 4)
+    whole = penalty.prox(w, 1.0)
+    naive = torch.cat([penalty.prox(shard, 1.0) for shard in w.chunk(2)])
+    assert (naive - whole).abs().max() > 0.1
+    entries = torch.cat([L1(0.5).prox(shard, 1.0) for shard in w.chunk(2)])
+    assert torch.equal(entries, L1(0.5).prox(w, 1.0))
+
+
+@pytest.mark.filterwarnings("ignore:FSDP is switching:UserWarning")
+@pytest.mark.parametrize("use_orig_params", [False, True])
+def test_d2_flat_parameters_are_refused(use_orig_params: bool, one_process: None) -> None:
+    """They mix biases and weights, and have one axis: a group is one number, ndim < 2 is true."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    device = torch.device("cpu")
+    model = FullyShardedDataParallel(
+        nn.Linear(3, 2), use_orig_params=use_orig_params, device_id=device
+    )
+    if not use_orig_params:
+        assert [tuple(w.shape) for w in model.parameters()] == [(8,)]
+    optimizer = SGD(model.parameters(), lr=0.1)
+    for act in (lambda: regularize(model, optimizer, L2(0.1)), lambda: L2(0.1)(model)):
+        with pytest.raises(ShrinkageError, match=r"FSDP1.*use_orig_params.*fully_shard.*DDP"):
+            act()
+
+
+def test_d4_parameters_that_are_elsewhere_are_refused() -> None:
+    """ZeRO-3 leaves tensors of size 0 between uses: a penalty of theirs is zero."""
+    model = nn.Linear(3, 2)
+    for number, w in enumerate(model.parameters()):
+        w.ds_id, w.ds_shape = number, w.shape
+        w.data = torch.empty(0)
+    naive = sum(w.square().sum() for w in model.parameters())
+    assert naive == 0
+    optimizer = SGD(model.parameters(), lr=0.1)
+    for act in (lambda: regularize(model, optimizer, L2(0.1)), lambda: L2(0.1)(model)):
+        with pytest.raises(ShrinkageError, match=r"weight is sharded by DeepSpeed's ZeRO-3.*DDP"):
+            act()
+
+
+class Unused(nn.Module):
+    """A weight that no forward pass uses, beside one that it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, X: Tensor) -> Tensor:
+        return self.used(X)
+
+
+def test_d5_a_tensor_that_only_the_penalty_uses(one_process: None) -> None:
+    """In the loss, the penalty is a second use that the wrapper has not been told of."""
+
+    def step(penalty_in_loss: bool) -> Unused:
+        torch.manual_seed(0)
+        model = Unused()
+        shared = DistributedDataParallel(model, find_unused_parameters=True)
+        optimizer = SGD(model.parameters(), lr=0.1)
+        if not penalty_in_loss:
+            regularize(model, optimizer, L2(0.5))
+        loss = shared(torch.ones(1, 3)).sum()
+        (loss + L2(0.5)(model) if penalty_in_loss else loss).backward()
+        optimizer.step()
+        return model
+
+    with pytest.raises(RuntimeError, match="ready twice"):
+        step(penalty_in_loss=True)
+    torch.manual_seed(0)
+    before, after = Unused(), step(penalty_in_loss=False)
+    assert torch.equal(after.unused.weight, before.unused.weight)
+    shrunk = before.used.weight - 0.1 * (1 + 2 * 0.5 * before.used.weight)
+    assert_close(after.used.weight, shrunk)
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_d6_sparse_gradients_are_refused_before_anything_moves(how: str) -> None:
+    """torch adds no dense decay to a sparse gradient; which rows a penalty takes is not settled."""
+    model = nn.ModuleDict({"head": nn.Linear(2, 2), "embed": nn.Embedding(4, 2, sparse=True)})
+    before = copy.deepcopy(model)
+    naive = SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(0.1), select="*weight", how=how)
+    model["head"](model["embed"](torch.tensor([0]))).sum().backward()
+    gradient = model["head"].weight.grad.clone()
+    with pytest.raises(ShrinkageError, match=r"embed\.weight has a sparse gradient.*sparse=False"):
+        optimizer.step()
+    assert torch.equal(model["head"].weight.grad, gradient)
+    assert_close(model.state_dict(), before.state_dict(), rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match="sparse"):
+        naive.step()
+
+
+def test_gradients_that_are_split_otherwise_are_refused(one_process: None) -> None:
+    """The local part of a sum would get the whole penalty, on every process."""
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+
+    mesh = init_device_mesh("cpu", (1,))
+    model = nn.Linear(4, 3, bias=False)
+    model.weight = nn.Parameter(distribute_tensor(model.weight.detach(), mesh, [Replicate()]))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, L2(0.1))
+    X = distribute_tensor(torch.ones(2, 4), mesh, [Shard(0)])
+    model(X).sum().backward()
+    assert model.weight.grad.placements[0].is_partial()
+    with pytest.raises(ShrinkageError, match=r"weight and its gradient.*redistribute"):
+        optimizer.step()
+    model.weight.grad = model.weight.grad.redistribute(placements=model.weight.placements)
+    optimizer.step()
+
+
+def test_every_change_of_a_gradient_is_noticed(one_process: None) -> None:
+    """``fully_shard`` adds to the shard alone, ``zero_`` counts for the tensor alone."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = fully_shard(nn.Linear(3, 2))
+    model(torch.ones(1, 3)).sum().backward()
+    gradient = model.weight.grad
+    versions = [version(gradient)]
+    for change in (lambda: model(torch.ones(1, 3)).sum().backward(), gradient.zero_):
+        change()
+        versions.append(version(gradient))
+    assert model.weight.grad is gradient
+    assert versions == sorted(set(versions))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own
+def test_an_optimizer_that_steps_during_the_backward_pass_is_refused(one_process: None) -> None:
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    model = nn.Linear(3, 2)
+    optimizer = ZeroRedundancyOptimizer(model.parameters(), SGD, overlap_with_ddp=True, lr=0.1)
+    with pytest.raises(ShrinkageError, match="overlap_with_ddp"):
+        regularize(model, optimizer, L2(0.1))
