@@ -24,6 +24,7 @@ from shrinkage.result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "7", "--seeds", "2"]
 TINY = ["--model", "linear", "--n-strengths", "2", "--folds", "2", "--seeds", "1", "--epochs", "1"]
+DRAW = job._draw
 
 
 class FakeEngine:
@@ -57,6 +58,10 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
 def call(*arguments: str, columns: int = 80, charset: str = "utf-8") -> Result:
     environment = {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
     return CliRunner(charset=charset).invoke(app, arguments, env=environment)
+
+
+def _fail(*arguments: Any, **options: Any) -> None:
+    raise OSError("no font")
 
 
 def write_idx(directory: Path) -> Path:
@@ -344,12 +349,44 @@ def test_interrupt_is_one_line_and_exit_code_130(engine: FakeEngine, tmp_path: P
 def test_picture_that_fails_does_not_hide_the_results(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(job, "_draw", lambda result, directory: OSError("no font"))
+    monkeypatch.setattr(job, "_draw", DRAW)
+    monkeypatch.setattr(job, "save_figures", _fail)
     done = call("path", *SMALL)
     assert done.exit_code == 1
     assert "Helped" in done.stdout
     assert "no font" in done.stderr
     assert (tmp_path / "runs" / "iris-l2" / "manifest.json").exists()
+    assert (tmp_path / "runs" / "iris-l2" / "report.html").exists()
+
+
+def test_report_is_written_into_the_run_and_named_last(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(job, "_draw", DRAW)
+    monkeypatch.setattr(job, "save_figures", lambda result, directory: None)
+    done = call("path", *SMALL, "--out", "mine")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].split()[0] == "mine/report.html"
+    PathResult.load(tmp_path / "mine").report(tmp_path / "again.html")
+    assert (tmp_path / "mine" / "report.html").read_bytes() == (
+        tmp_path / "again.html"
+    ).read_bytes()
+    assert call("path", *SMALL, "--out", "mine", "--overwrite").exit_code == 0
+
+
+def test_report_that_fails_leaves_the_run_and_its_pictures(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(job, "_draw", DRAW)
+    monkeypatch.setattr(PathResult, "report", _fail)
+    drawn: list[Path] = []
+    monkeypatch.setattr(job, "save_figures", lambda result, directory: drawn.append(directory))
+    done = call("path", *SMALL)
+    assert done.exit_code == 1
+    assert "Helped" in done.stdout
+    assert "no font" in done.stderr
+    assert len(drawn) == 1
+    PathResult.load(tmp_path / "runs" / "iris-l2")
 
 
 def test_default_directory_is_a_new_one_each_time(engine: FakeEngine, tmp_path: Path) -> None:

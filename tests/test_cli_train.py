@@ -53,6 +53,20 @@ def test_it_writes_weights_curves_facts_and_a_picture(here: Path) -> None:
     assert "L2(0.001), coupled, on Adam" in result.stdout
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_nothing_is_cut_in_a_narrow_terminal(columns: int) -> None:
+    shown = call(*SMALL, "--penalty", "l1:1e-3", columns=columns).stdout
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= columns
+    assert ("weight of Linear" in shown) == (columns == 80)
+
+
+def test_the_seed_stands_with_the_training_it_starts() -> None:
+    panel = call("--help").stdout.partition("Training ─")[2].partition("Output ─")[0]
+    assert "--seed " in panel
+    assert "folds" not in panel
+
+
 def test_json_is_one_object_and_quiet_prints_nothing_else() -> None:
     result = call(*SMALL, "--json", "--quiet")
     assert result.exit_code == 0

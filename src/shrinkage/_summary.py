@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shrinkage._rules import Acting, Assigned, Rule, for_tensor
 from shrinkage._sharded import whole
@@ -12,9 +12,10 @@ from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions
 
 HEADER = ("parameter", "penalty", "strength", "numbers", "zeros", "value", "why")
+NARROW = 72
 NUMBERS = {"strength", "numbers", "zeros", "value"}
 
 
@@ -42,18 +43,21 @@ class Summary:
         table = ("  ".join(map(_align, HEADER, line, widths)).rstrip() for line in lines)
         return "\n".join([self.title, *self.notes, "", *table])
 
-    def __rich__(self) -> Table:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        """Yield title, notes and table; a narrow terminal gets the first columns."""
         from rich.table import Table
         from rich.text import Text
 
-        text = "\n".join([self.title, *self.notes])
-        table = Table(title=Text(text), title_justify="left", box=None)
-        for name in HEADER:
-            table.add_column(name, justify="right" if name in NUMBERS else "left")
+        yield Text("\n".join([self.title, *self.notes]))
+        table = Table(box=None, pad_edge=False)
+        header = HEADER if options.max_width >= NARROW else HEADER[:3]
+        for name in header:
+            justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
+            table.add_column(name, justify=justify, overflow="fold")
         for row in self.rows:
             style = None if row["penalized"] else "dim"
-            table.add_row(*map(Text, _cells(row)), style=style)
-        return table
+            table.add_row(*map(Text, _cells(row)[: len(header)]), style=style)
+        yield table
 
 
 def summarize(

@@ -49,6 +49,7 @@ FILES = {
     "weights.safetensors": "model at the minimum",
     "path.safetensors": "every number, exact",
     "manifest.json": "facts and checksums",
+    "report.html": "the report: open it, send it",
 }
 
 
@@ -130,14 +131,19 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
 
 
 def _draw(result: PathResult, directory: Path) -> Exception | None:
-    """Draw if matplotlib is there; a fault is handed back, for the results come first."""
+    """Write the report, and figures if matplotlib is there; a fault is handed back, not raised."""
+    fault = None
+    try:
+        result.report(directory / "report.html", overwrite=True)
+    except Exception as error:
+        fault = error
     if importlib.util.find_spec("matplotlib") is None:
-        return None
+        return fault
     try:
         save_figures(result, directory)
     except Exception as error:
-        return error
-    return None
+        fault = error
+    return fault
 
 
 def _show(

@@ -59,7 +59,7 @@ class DataOptions:
         What(
             metavar="POLICY",
             help="What to do about missing values: refuse; drop their rows; or mean, which puts "
-            "in the mean of the training rows, anew for each fold.",
+            "in the mean of the rows that are trained on.",
         ),
     ] = "refuse"
     ignore: Annotated[

@@ -11,7 +11,6 @@ from shrinkage.cli.options import (
     ModelOptions,
     Output,
     ScreenOptions,
-    SeedOption,
     Training,
     TrainingOptions,
     What,
@@ -60,6 +59,20 @@ class WatchOptions:
 
 
 @dataclass(frozen=True)
+class TrainSeedOption:
+    """Which random numbers."""
+
+    seed: Annotated[
+        int,
+        Training(
+            min=0,
+            metavar="N",
+            help="Another number draws other test and validation rows, weights and batches.",
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True)
 class TrainOutputOptions:
     """Where results go."""
 
@@ -80,9 +93,9 @@ class TrainOutputOptions:
 class TrainOptions(
     ScreenOptions,
     TrainOutputOptions,
+    TrainSeedOption,
     WatchOptions,
     TrainingOptions,
-    SeedOption,
     TrainPenaltyOptions,
     ModelOptions,
     DataOptions,
