@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         paired_one_standard_error,
         verdict,
     )
+    from shrinkage.comparing.compare import compare
+    from shrinkage.comparing.comparison import Comparison
     from shrinkage.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
     from shrinkage.engine.fit_path import fit_path
     from shrinkage.errors import ShrinkageError
@@ -46,6 +48,7 @@ __all__ = [
     "L2",
     "MCP",
     "SCAD",
+    "Comparison",
     "Constraint",
     "ElasticNet",
     "GroupLasso",
@@ -63,6 +66,7 @@ __all__ = [
     "Trained",
     "UnitNorm",
     "activity",
+    "compare",
     "everything",
     "fit_path",
     "minimum",
@@ -79,6 +83,7 @@ __all__ = [
 _LOADED_ON_USE = {
     "activity": ("activity",),
     "choose": ("minimum", "noise", "one_standard_error", "paired_one_standard_error", "verdict"),
+    "comparing": ("Comparison", "compare"),
     "constraints": ("Constraint", "MaxNorm", "NonNegative", "UnitNorm"),
     "engine": ("fit_path",),
     "errors": ("ShrinkageError",),

@@ -1,0 +1,174 @@
+"""The comparison: contenders ranked on test rows, each against none and against the best."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from shrinkage.comparing.contender import NONE, Contender
+from shrinkage.comparing.intervals import simultaneous
+from shrinkage.labels import number
+from shrinkage.result import PathResult
+
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A difference of mean test losses and its confidence interval; NaN where there is none."""
+
+    difference: float
+    low: float
+    high: float
+
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One contender in the ranking.
+
+    Attributes:
+        rank: 1 for the best and all that cannot be told from it, else the place; 0 without number.
+        contender: Who.
+        to_none: Its test loss minus that of no regularization with the same optimizer.
+        to_best: Its test loss minus that of the best.
+    """
+
+    rank: int
+    contender: Contender
+    to_none: Interval
+    to_best: Interval
+
+    @property
+    def answer(self) -> str:
+        """``"better"``, ``"worse"``, ``"cannot tell"`` or ``"the same"``, against none."""
+        if self.to_none.low == self.to_none.high == 0:
+            return "the same"
+        if self.to_none.high < 0:
+            return "better"
+        return "worse" if self.to_none.low > 0 else "cannot tell"
+
+    @property
+    def setting(self) -> str:
+        """What cross-validation chose, in words.
+
+        Example:
+            >>> row = Row(1, Contender("adam", "L2", {"strength": 0.001}, 0.1, torch.zeros(2), 1.0),
+            ...     UNKNOWN, UNKNOWN)
+            >>> row.setting
+            'strength 1.0e-03'
+        """
+        who = self.contender
+        parts = [_said(name, value) for name, value in who.chosen.items()]
+        return ", ".join(parts) or ("" if who.note or who.method == NONE else "none is best")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Methods tuned alike and judged on the same test rows, best first.
+
+    Attributes:
+        rows: The ranking; contenders without a number come last.
+        paths: Every path that was trained, by optimizer and method.
+        task: ``"classification"`` or ``"regression"``.
+        about: JSON-able facts.
+    """
+
+    rows: tuple[Row, ...]
+    paths: dict[tuple[str, str], PathResult]
+    task: str
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return one line: how many contenders, and the best."""
+        best = self.rows[0].contender
+        return f"Comparison({len(self.rows)} contenders; best: {self.name(best)})"
+
+    @property
+    def optimizers(self) -> list[str]:
+        """The names of the optimizers."""
+        return list(dict.fromkeys(row.contender.optimizer for row in self.rows))
+
+    def name(self, contender: Contender) -> str:
+        """Return what to call a contender: its method, and its optimizer if there are several."""
+        several = len(self.optimizers) > 1
+        return f"{contender.method}, {contender.optimizer}" if several else contender.method
+
+    @property
+    def differences(self) -> list[tuple[str, float, float, float]]:
+        """Differences to none, as :func:`shrinkage.plots.plot_comparison` takes them."""
+        return [
+            (self.name(row.contender), *row.to_none)
+            for row in self.rows
+            if row.contender.method != NONE
+        ]
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        return _sentence(self)
+
+
+def rank(
+    contenders: Sequence[Contender],
+    paths: dict[tuple[str, str], PathResult],
+    task: str,
+    about: dict[str, Any],
+) -> Comparison:
+    """Rank contenders by their test loss.
+
+    The intervals against none hold together, and so do those against the best. The best is known
+    only from these rows, so the latter are as wide as if every two had been compared.
+    """
+    whole = sorted((c for c in contenders if not c.note), key=lambda c: c.test_loss)
+    losses = torch.stack([c.losses for c in whole]) if whole else torch.empty(0, 0)
+    bases = {c.optimizer: i for i, c in enumerate(whole) if c.method == NONE}
+    against = [(i, bases[c.optimizer]) for i, c in enumerate(whole) if c.optimizer in bases]
+    own = [(i, base) for i, base in against if i != base]
+    to_none = dict(zip((i for i, _ in own), _intervals(losses, own), strict=True))
+    to_none |= {i: Interval(0.0, 0.0, 0.0) for i, base in against if i == base}
+    every = [(other, one) for one, other in itertools.combinations(range(len(whole)), 2)]
+    to_best = [Interval(0.0, 0.0, 0.0), *_intervals(losses, every)[: max(0, len(whole) - 1)]]
+    rows = [
+        Row(1 if to_best[i].low <= 0 else i + 1, c, to_none.get(i, UNKNOWN), to_best[i])
+        for i, c in enumerate(whole)
+    ]
+    rows += [Row(0, c, UNKNOWN, UNKNOWN) for c in contenders if c.note]
+    return Comparison(tuple(rows), paths, task, about)
+
+
+def _intervals(losses: Tensor, pairs: list[tuple[int, int]]) -> list[Interval]:
+    if not pairs:
+        return []
+    found = simultaneous(losses, torch.tensor(pairs), CONFIDENCE)
+    return [Interval(*numbers) for numbers in found.tolist()]
+
+
+def _said(name: str, value: float) -> str:
+    if name == "strength":
+        return f"strength {number(value)}"
+    if name == "epochs":
+        return f"{value:.0f} epoch{'s' * (value != 1)}"
+    return f"{'rate' if name == 'dropout' else 'smoothing'} {value:g}"
+
+
+def _sentence(comparison: Comparison) -> str:
+    whole = [row for row in comparison.rows if row.rank]
+    tied = [comparison.name(row.contender) for row in whole[1:] if row.rank == 1]
+    first = f"{comparison.name(whole[0].contender)} has the lowest test loss"
+    first += f"; not to be told from it: {', '.join(tied)}." if tied else ", below all others."
+    judged = [row for row in whole if row.contender.method != NONE]
+    sides = []
+    for answer in ("better", "worse"):
+        names = [comparison.name(row.contender) for row in judged if row.answer == answer]
+        if names:
+            sides.append(f"{answer} than none: {', '.join(names)}")
+    second = "; ".join(sides) or "none of them can be told from no regularization"
+    return f"{first} {second[0].upper()}{second[1:]}."
