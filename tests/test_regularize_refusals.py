@@ -73,7 +73,7 @@ def test_a10_weight_decay_beside_l2_warns_with_both_numbers() -> None:
     ):
         regularize(model, AdamW(model.parameters()), L2(0.003))
     model = make_net()
-    regularize(model, AdamW(model.parameters()), L1(0.003))
+    regularize(model, AdamW(model.parameters()), L1(0.03))
 
 
 def test_a_constraint_under_lbfgs_is_refused_without_a_coupling_nobody_gave() -> None:

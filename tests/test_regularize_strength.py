@@ -136,6 +136,7 @@ class Saved:
     parts = ("model", "optimizer", "handle")
 
 
+@pytest.mark.filterwarnings("ignore:small threshold")
 @pytest.mark.parametrize("make", OPTIMIZERS, ids=["SGD", "Adam", "fused"])
 @pytest.mark.parametrize("how", COUPLINGS)
 @pytest.mark.parametrize("strength", [float, partial(torch.tensor, dtype=torch.float32)])

@@ -34,6 +34,8 @@ SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 ADAM = partial(torch.optim.Adam, lr=0.02)
 PLATEAU = partial(ReduceLROnPlateau, patience=0, factor=0.5)
 
+pytestmark = pytest.mark.filterwarnings("ignore:scale-invariant")  # a batch normalization
+
 
 def data(rows: int = 90) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)

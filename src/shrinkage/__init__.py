@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shrinkage.comparing.comparison import Comparison
     from shrinkage.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
     from shrinkage.engine.fit_path import fit_path
-    from shrinkage.errors import ShrinkageError
+    from shrinkage.errors import ShrinkageError, ShrinkageWarning
     from shrinkage.parameters import everything, weights
     from shrinkage.penalties import (
         L1,
@@ -59,6 +59,7 @@ __all__ = [
     "PathResult",
     "Penalty",
     "ShrinkageError",
+    "ShrinkageWarning",
     "Shrunk",
     "SparseGroupLasso",
     "SpectralNorm",
@@ -86,7 +87,7 @@ _LOADED_ON_USE = {
     "comparing": ("Comparison", "compare"),
     "constraints": ("Constraint", "MaxNorm", "NonNegative", "UnitNorm"),
     "engine": ("fit_path",),
-    "errors": ("ShrinkageError",),
+    "errors": ("ShrinkageError", "ShrinkageWarning"),
     "parameters": ("everything", "weights"),
     "penalties": (
         "L1",

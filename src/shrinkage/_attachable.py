@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
 from typing import Any, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import LBFGS, Optimizer
 
@@ -17,7 +14,7 @@ from shrinkage.constraints import Constraint
 from shrinkage.coupling import check_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Row
-from shrinkage.penalties import L2, Penalty
+from shrinkage.penalties import Penalty
 
 NOT_LAST = {
     "Lookahead": "it mixes in slow weights afterwards",
@@ -135,30 +132,3 @@ def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimi
         if other.how == rule.how == "projected":
             return f"{taken}, and two projections in turn may end outside the first; use one."
     return ""
-
-
-def warn_of_weight_decay(groups: Iterable[dict[str, Any]], penalty: L2) -> None:
-    """Warn when the optimizer's own ``weight_decay`` acts beside an L2 penalty."""
-    decays = {float(group.get("weight_decay", 0)) for group in groups} - {0.0}
-    if decays:
-        own = ", ".join(f"{decay:g}" for decay in sorted(decays))
-        warnings.warn(
-            f"the optimizer already has weight_decay={own}, and {penalty!r} comes on top; set "
-            "weight_decay=0 to have only the penalty.",
-            stacklevel=3,
-        )
-
-
-def warn_of_rounding(held: Iterable[tuple[Tensor, dict[str, Any]]], how: str, penalty: L2) -> None:
-    """Warn when all that a step of L2 alone takes off the weights is rounded away."""
-    for w, group in held if how in ("decoupled", "proximal") else ():
-        share = 2 * float(penalty.strength) * float(group["lr"])
-        least = torch.finfo(w.dtype).eps / 4
-        if 0 < share < least:
-            warnings.warn(
-                f"{penalty!r} takes {share:.2g} of a weight in a step, and {w.dtype} rounds "
-                f"changes below {least:.2g} away: it has no effect. Keep the weights in a wider "
-                "type, as autocast does.",
-                stacklevel=3,
-            )
-            return

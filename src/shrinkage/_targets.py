@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from shrinkage import _attachable
 from shrinkage._rules import Acting, Rule, Selected, assign, for_tensor
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
@@ -122,7 +122,8 @@ class Targets:
         if len(known) != len(self._known) or not all(map(is_, known, self._known)):
             self.resolve(optimizer)
             if missing := self.missing():
-                warnings.warn(f"{missing}: neither trained nor penalized.", stacklevel=2)
+                message = f"{missing}: neither trained nor penalized."
+                warnings.warn(message, ShrinkageWarning, stacklevel=2)
         acting = [self.now(rule) for rule in self.rules]
         states: list[tuple[object, ...]] = [
             (w.requires_grad, (g := w.grad) is None or g.layout, w.dtype, w.device)

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shrinkage import _attachable
+from shrinkage._cautions import cautions, warn
 from shrinkage._rules import Acting, Rule, Rules, assign, describe, read_rules
 from shrinkage._sharded import whole
 from shrinkage._step_hooks import step_hooks, step_hooks_of
 from shrinkage._summary import Summary, summarize
 from shrinkage._targets import Schedule, Targets
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import Selection, weights
-from shrinkage.penalties import L2, Penalty
+from shrinkage.penalties import Penalty
 
 
 def regularize(
@@ -65,26 +66,39 @@ def regularize(
     Raises:
         ShrinkageError: The penalty would not act as asked; the message says what to do instead.
 
+    Warns:
+        ShrinkageWarning: What is seldom meant, once, with numbers: ``double decay``, ``rounded
+            away``, ``overshoot``, ``small threshold``, ``scale-invariant``.
+
     Example:
         >>> from shrinkage.penalties import L1
         >>> net = nn.Linear(2, 1)
         >>> optimizer = torch.optim.Adam(net.parameters())
-        >>> regularize(net, optimizer, L1(1e-3)).how
+        >>> regularize(net, optimizer, L1(0.1)).how
         'proximal'
     """
+    handle = attach(model, optimizer, penalty, select=select, how=how, schedule=schedule)
+    warn(handle.cautions())
+    return handle
+
+
+def attach(
+    model: nn.Module,
+    optimizer: Optimizer,
+    penalty: Acting | Rules,
+    *,
+    select: Selection = weights,
+    how: str | None = None,
+    schedule: Schedule | None = None,
+) -> Regularization:
+    """Do as :func:`regularize`, without its warnings: for who puts on many penalties."""
     rules = read_rules(penalty, select, how)
     inner = _attachable.unwrap(optimizer)
     for rule in rules:
         for owner in (optimizer, inner):
             _attachable.check_optimizer(owner, rule.how)
     kinds = dict.fromkeys(type(owner).__name__ for owner in (inner, optimizer))
-    handle = Regularization(Targets(model, rules, schedule, inner), inner, " inside ".join(kinds))
-    for rule in rules:
-        if isinstance(rule.penalty, L2):
-            held = [(t.row.tensor, t.group) for t in handle._targets.targets if t.rule is rule]
-            _attachable.warn_of_weight_decay([group for _, group in held], rule.penalty)
-            _attachable.warn_of_rounding(held, rule.how, rule.penalty)
-    return handle
+    return Regularization(Targets(model, rules, schedule, inner), inner, " inside ".join(kinds))
 
 
 class Regularization:
@@ -155,7 +169,7 @@ class Regularization:
     def value(self) -> Tensor:
         """Return the total penalty of the trainable selected tensors now, a detached 0-d tensor."""
         if not (self._removed or self.attached):
-            warnings.warn(f"nothing minimizes this value: {self!r}", stacklevel=2)
+            warnings.warn(f"nothing minimizes this value: {self!r}", ShrinkageWarning, stacklevel=2)
         penalties = {rule: self._targets.now(rule) for rule in self.rules}
         values = [
             penalty.for_tensor(row.name, row.tensor).value(whole(row.tensor))
@@ -163,6 +177,11 @@ class Regularization:
             if row.tensor.requires_grad and isinstance(penalty := penalties[rule], Penalty)
         ]
         return torch.stack(values).sum() if values else torch.zeros(())
+
+    def cautions(self) -> list[str]:
+        """Return what is seldom meant, with the numbers of this step, as warned of at the start."""
+        optimizer = self._hooks.optimizer() if self.attached else None
+        return list(cautions(self._targets, optimizer)) if optimizer else []
 
     def summary(self) -> Summary:
         """Return every parameter of the model: is it penalized, why, and how much; print it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -23,7 +22,7 @@ from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
 from shrinkage.engine.stopping import Stopped
 from shrinkage.engine.workers import run_in_workers, worker_count
-from shrinkage.regularize import regularize
+from shrinkage.regularize import attach
 
 
 def train_one_by_one(
@@ -97,15 +96,8 @@ def _train(
     optimizer = optimizer_at(problem, point)(p for p in model.parameters() if p.requires_grad)
     own_rate = "lr" in point
     scheduler = problem.scheduler(optimizer) if problem.scheduler and not own_rate else None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the optimizer already has weight_decay")
-        regularize(
-            model,
-            optimizer,
-            penalty_at(problem, point),
-            select=lambda name, _: name in problem.selected,
-            how=problem.how,
-        )
+    penalty, selected = penalty_at(problem, point), lambda name, _: name in problem.selected
+    attach(model, optimizer, penalty, select=selected, how=problem.how)
     X, held, count = problem.views.of(group.fold), plan.held_rows(group), 0
     with torch.random.fork_rng():
         torch.manual_seed(key("training", group))

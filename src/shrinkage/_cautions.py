@@ -1,0 +1,116 @@
+"""What is allowed, but seldom meant: said once, with numbers, when a penalty is put on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from shrinkage._normalized import scale_invariant
+from shrinkage._rules import Acting, Rule
+from shrinkage._targets import Target, Targets
+from shrinkage.errors import ShrinkageWarning
+from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
+
+THRESHOLDS = (L1, GroupLasso, SparseGroupLasso, MCP, SCAD)
+ADAPTIVE = ("Ada", "RMSprop", "Rprop", "Lion")
+"""Optimizers, by a part of their names, that divide the gradient by its size."""
+LEAST_THRESHOLD = 0.01
+"""Smallest strength at which an adaptive optimizer's noise leaves any weight at zero: measured."""
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Emit each message as a warning that says how to silence it."""
+    for message in messages:
+        label = message.partition(":")[0]
+        how = f'Silence: warnings.filterwarnings("ignore", "{label}").'
+        warnings.warn(f"{message} {how}", ShrinkageWarning, stacklevel=3)
+
+
+def cautions(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
+    """Say what the penalties and the optimizer do to each other, with the numbers of this step."""
+    for rule in targets.rules:
+        acting = targets.now(rule)
+        held = [target for target in targets.targets if target.rule is rule]
+        if isinstance(acting, Penalty) and held:
+            yield from _double_decay(acting, held)
+            if rule.how in ("decoupled", "proximal"):
+                yield from _of_share(acting, rule, held)
+            if rule.how == "proximal":
+                yield from _small_threshold(acting, type(optimizer).__name__)
+            yield from _no_scale(acting, held, targets)
+
+
+def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
+    decays = {float(target.group.get("weight_decay", 0)) for target in held} - {0.0}
+    if decays and _total(penalty, L2):
+        own = ", ".join(f"{decay:g}" for decay in sorted(decays))
+        yield (
+            f"double decay: the optimizer already has weight_decay={own}, and {penalty!r} comes on "
+            "top; set weight_decay=0 to have only the penalty."
+        )
+
+
+def _of_share(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]:
+    """Say what is wrong with the share of a weight that L2 takes off in a step."""
+    alone = all(isinstance(part, L2) and part.toward is None for _, part in penalty.parts())
+    for row, group, _ in held:
+        share = 2 * _total(penalty, L2) * float(group["lr"])
+        least = torch.finfo(row.tensor.dtype).eps / 4
+        if rule.how == "decoupled" and share > 1:
+            yield (
+                f"overshoot: {penalty!r} takes 2 * lr * strength = {share:.3g} of a weight in a "
+                "step, which turns its sign" + (" and lets it grow" if share > 2 else "") + "; "
+                "lower the strength or the rate, or use how='proximal', which turns no sign."
+            )
+            return
+        if alone and 0 < share < least:
+            yield (
+                f"rounded away: {penalty!r} takes {share:.2g} of a weight in a step, and "
+                f"{row.tensor.dtype} rounds changes below {least:.2g} away: it has no effect. Keep "
+                "the weights in a wider type, as autocast does."
+            )
+            return
+
+
+def _small_threshold(penalty: Penalty, optimizer: str) -> Iterator[str]:
+    strength = _total(penalty, THRESHOLDS)
+    if 0 < strength < LEAST_THRESHOLD and any(part in optimizer for part in ADAPTIVE):
+        yield (
+            f"small threshold: {optimizer} divides the gradient by its size, so its noise moves a "
+            f"weight by about lr in a step, and the prox takes lr * {strength:g} off: expect no "
+            f"exact zeros below a strength of about {LEAST_THRESHOLD:g} (0.1 to 1 is usual there)."
+        )
+
+
+def _no_scale(penalty: Penalty, held: list[Target], targets: Targets) -> Iterator[str]:
+    if not all(isinstance(part, L2) and part.toward is None for _, part in penalty.parts()):
+        return
+    layers = scale_invariant(targets.model)
+    ours = {id(layer.weight): name for name, layer in layers.items()}
+    found = [row for row, _, _ in held if id(row.tensor) in ours and not row.shared]
+    if found:
+        names = ", ".join(row.name for row in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        part = _numbers(found) / _numbers(target.row for target in held)
+        yield (
+            f"scale-invariant: {names}{more} ({len(found)} of {len(held)} tensors, {part:.0%} of "
+            "the numbers) feed a normalization, which undoes any factor on them: there L2 sets the "
+            "effective learning rate, about lr / |w|², not the function. Leave them alone by a "
+            "rule with None if that is not meant."
+        )
+
+
+def _numbers(rows: Iterable[Any]) -> int:
+    return sum(row.tensor.numel() for row in rows)
+
+
+def _total(acting: Acting, kinds: type[Penalty] | tuple[type[Penalty], ...]) -> float:
+    """Return the strength of all parts of some kinds; 0 where there are no numbers to read."""
+    parts = acting.parts() if isinstance(acting, Penalty) else []
+    products = (factor * part.strength for factor, part in parts if isinstance(part, kinds))
+    return sum(0.0 if isinstance(s, Tensor) and s.is_meta else float(s) for s in products)
