@@ -187,6 +187,12 @@ def test_an_untraceable_model_is_read_by_the_order_of_its_parts_and_left_alone()
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler itself
+def test_a_compiled_model_is_read_as_the_one_inside() -> None:
+    model = torch.compile(Convolutional())
+    assert set(scale_invariant(model)) == {"batch", "instance", "group", "head"}
+
+
 def test_scale_invariant_weights_are_named_with_their_share() -> None:
     model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     with pytest.warns(ShrinkageWarning, match=r"0\.weight \(1 of 2 tensors, 50% of the numbers\)"):

@@ -23,6 +23,9 @@ def scale_invariant(model: nn.Module) -> dict[str, nn.Module]:
     nothing but one normalization follows: in the graph of ``forward``, if it can be traced, and in
     the order of an ``nn.Sequential``. A bias is undone too where channels are centered alone.
     """
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model.module
+    model = getattr(model, "_orig_mod", model)  # of a compiled model
     modules = dict(model.named_modules())
     if not any(isinstance(module, PER_CHANNEL + ACROSS_CHANNELS) for module in modules.values()):
         return {}
