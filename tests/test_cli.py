@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -343,6 +345,76 @@ def test_interrupt_is_one_line_and_exit_code_130(engine: FakeEngine, tmp_path: P
     done = call("path", *SMALL)
     assert done.exit_code == 130
     assert done.stderr == "Interrupted. A run is saved only when it is whole.\n"
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_a_stopped_run_with_a_checkpoint_says_how_to_go_on(
+    engine: FakeEngine, tmp_path: Path, stop: BaseException, code: int
+) -> None:
+    def interrupt() -> None:
+        raise stop
+
+    engine.before = interrupt
+    done = call("path", *SMALL, "--checkpoint", "kept")
+    assert (done.exit_code, done.stderr) == (code, "Stopped. The same command goes on from kept.\n")
+    assert engine.calls[0]["checkpoint"] == Path("kept")
+    assert not any(tmp_path.iterdir())
+
+
+def test_refined_strengths_count_as_members(engine: FakeEngine) -> None:
+    done = call("path", *SMALL, "--refine", "3")
+    told = " ".join(done.stdout.split())
+    assert "11 strengths (3 around the best) x 5 folds x 2 seeds = 110, plus 22 refits" in told
+    assert engine.calls[0]["refine"] == 3
+
+
+LONG = ["--data", "iris", "--model", "linear", "--strengths", "0.01", "--seeds", "1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_and_the_same_command_goes_on(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-m", "shrinkage", "path", *LONG, "--epochs", "400"]
+    kept = tmp_path / "kept"
+    whole = subprocess.run([*command, "--quiet"], cwd=tmp_path, check=False)
+    assert whole.returncode == 0
+    command += ["--checkpoint", "kept", "--out", "again"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (kept / "manifest.json").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (code, "Stopped. The same command goes on from kept.\n")
+    assert "Saved" not in out
+    assert not (tmp_path / "again").exists()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the checkpoint holds" in done.stderr
+    one, other = (tmp_path / "runs" / "iris-l2", tmp_path / "again")
+    assert (one / "path.safetensors").read_bytes() == (other / "path.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_without_a_checkpoint_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-um", "shrinkage", "path", *LONG, "--epochs", "2000"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "Members" not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == "Interrupted. A run is saved only when it is whole.\n"
     assert not any(tmp_path.iterdir())
 
 

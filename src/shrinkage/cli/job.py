@@ -7,6 +7,8 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -88,7 +90,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         "Members": _members_line(job, strengths),
     }
     screens.show_facts(screen, header)
-    with screens.live_progress(side) as progress:
+    with _telling_how_to_go_on(job), screens.live_progress(side) as progress:
         result = fit_path(
             factory,
             train.X,
@@ -96,6 +98,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             penalty,
             test=(test.X, test.y),
             strengths=strengths,
+            refine=job.refine,
             folds=folds.of_rows.tolist(),
             seeds=range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
             epochs=job.epochs,
@@ -107,6 +110,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             how=how,
             compile=COMPILE[job.compile],
             progress=progress,
+            checkpoint=job.checkpoint,
         )
     result = replace(result, about={**result.about, **about(), "data": data_facts})
     try:
@@ -128,6 +132,19 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     _show(screen, summary, test, directory, files, seconds, result.about.get("engine", ""))
     if fault is not None:
         raise fault
+
+
+@contextmanager
+def _telling_how_to_go_on(job: PathOptions) -> Iterator[None]:
+    """End a stopped training that has a checkpoint with 130, or what the signal asks for."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if job.checkpoint is None:
+            raise
+        typer.echo(f"Stopped. The same command goes on from {job.checkpoint}.", err=True)
+        code = stop.code if isinstance(stop, SystemExit) else 130
+        raise typer.Exit(int(code or 0)) from None
 
 
 def _draw(result: PathResult, directory: Path) -> Exception | None:
@@ -170,10 +187,11 @@ def _show(
 
 
 def _members_line(job: PathOptions, strengths: int | list[float]) -> str:
-    n = strengths + 1 if isinstance(strengths, int) else len(strengths)
+    n = (strengths + 1 if isinstance(strengths, int) else len(strengths)) + job.refine
+    more = f" ({job.refine} around the best)" if job.refine else ""
     seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
     return (
-        f"{n} strengths x {job.folds} folds x {seeds} = {n * job.folds * job.seeds:,}, "
+        f"{n} strengths{more} x {job.folds} folds x {seeds} = {n * job.folds * job.seeds:,}, "
         f"plus {n * job.seeds:,} refits on all rows"
     )
 

@@ -149,6 +149,10 @@ class GridOptions:
         int,
         Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
     ] = 3
+    refine: Annotated[
+        int,
+        Grid(min=0, metavar="N", help="So many more strengths around the best of the first ones."),
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,21 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
+class CheckpointOption:
+    """What is kept while training."""
+
+    checkpoint: Annotated[
+        Path | None,
+        Output(
+            metavar="DIR",
+            show_default="nothing is kept",
+            help="Keep what has been trained here. The same command goes on from it after a stop, "
+            "and with more strengths, seeds or epochs trains only those.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class ScreenOptions:
     """What is shown."""
 
@@ -230,6 +249,7 @@ class ScreenOptions:
 @dataclass(frozen=True)
 class PathOptions(
     ScreenOptions,
+    CheckpointOption,
     OutputOptions,
     CompileOption,
     TrainingOptions,

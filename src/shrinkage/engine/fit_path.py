@@ -175,6 +175,8 @@ def fit_path(
 
     def train(plan: Plan) -> Outcome:
         kept = kept_of(plan)
+        if kept.places:
+            tell(at_start("check", plan, kept.found()))
         made = (
             Together(None, f"no vectorized {named(optimizer)}")
             if update is None

@@ -60,6 +60,15 @@ class Kept:
         place = self.places.get((group, k))
         return place.steps if place else 0
 
+    def found(self) -> str:
+        """Return what is kept of the plan, in words."""
+        whole = [self.plan.epochs * self.plan.steps(group) for group, _ in self.places]
+        steps = [place.steps for place in self.places.values()]
+        done = sum(own == all_ for own, all_ in zip(steps, whole, strict=True))
+        members = len(self.plan.groups()) * len(self.plan.strengths)
+        begun = f", {len(steps) - done} half done" if len(steps) > done else ""
+        return f"the checkpoint holds {done} of {members} members{begun}; they go on from there"
+
     def restore(self, chunk: Chunk, members: Member, outcome: Outcome) -> int:
         """Bring fresh members to where they were, and their curves; return the steps done."""
         places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
