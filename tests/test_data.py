@@ -90,18 +90,6 @@ def test_a_built_in_name_beats_a_directory_unless_it_is_written_as_a_path(
     assert len(load_data("./iris").y) == len(load_data(Path("iris")).y) == 10
 
 
-def test_values_that_are_not_finite_in_float32_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sklearn import datasets
-
-    bunch = datasets.load_iris()
-    bunch.data[7, 2], bunch.data[7, 3], bunch.data[90, 0] = 1e39, np.nan, -np.inf
-    monkeypatch.setattr(datasets, "load_iris", lambda: bunch)
-    with pytest.raises(
-        ShrinkageError, match=r"iris: X holds 3 .* in 2 rows \(first: row 7, column 2"
-    ):
-        load_data("iris")
-
-
 # IDX directories
 
 

@@ -86,7 +86,9 @@ def test_missing_values(place: Path) -> None:
     with pytest.raises(ShrinkageError, match=r"lacks values in 'column 2' \(1\), 1 of 8 rows"):
         load_data(place)
     assert len(load_data(place, missing="drop").y) == 7
-    assert load_data(place, missing="mean").X.isnan().nonzero().tolist() == [[2, 1]]
+    imputed = load_data(place, missing="mean")
+    assert imputed.X.isnan().nonzero().tolist() == [[2, 1]]
+    assert imputed.notes == ("1 missing values imputed",)
     save(place, X=holes[:4], y=Y[:4], X_test=X[4:], y_test=Y[4:])
     data = load_data(place, missing="drop")
     assert (len(data.y), len(data.test.y) if data.test else 0) == (3, 4)

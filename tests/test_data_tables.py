@@ -218,6 +218,14 @@ def test_a_column_of_names_is_not_one_hot(place: Path) -> None:
         read(place, text, "y")
 
 
+@pytest.mark.parametrize("head", ["who,who=b,y", "who=b,who,y"])
+def test_no_feature_takes_the_place_of_another(place: Path, head: str) -> None:
+    rows = ["a,1", "b,2", "a,3", "b,4"] if head.startswith("who,") else ["1,a", "2,b", "3,a", "4,b"]
+    text = "\n".join([head, *(f"{row},{i % 2}" for i, row in enumerate(rows))])
+    with pytest.raises(ShrinkageError, match="both give the feature 'who=b'; rename"):
+        read(place, text, "y")
+
+
 @pytest.mark.parametrize(("name", "said"), [("pipe.csv", "regular file"), ("x.xlsx", "ending")])
 def test_odd_places_never_hang(tmp_path: Path, name: str, said: str) -> None:
     os.mkfifo(tmp_path / "pipe.csv")

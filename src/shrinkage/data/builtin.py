@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 
 import torch
-from torch import Tensor
 
 from shrinkage.data.dataset import Dataset, Task, hash_of
-from shrinkage.errors import ShrinkageError
 
 BUILT_IN: dict[str, Task] = {
     "digits": "classification",
@@ -26,22 +24,9 @@ def read_builtin(name: str) -> Dataset:
     task = BUILT_IN[name]
     X = torch.as_tensor(bunch.data).float() / (16 if name == "digits" else 1)
     y = torch.as_tensor(bunch.target).to(torch.int64 if task == "classification" else torch.float32)
-    _require_finite(name, "X", X)
-    _require_finite(name, "y", y)
     feature_shape = tuple(bunch.images.shape[1:]) if name == "digits" else tuple(X.shape[1:])
     classes = tuple(map(str, bunch.target_names)) if task == "classification" else ()
     names = tuple(map(str, bunch.feature_names))
     return Dataset(
         name, X, y, task, hash_of(X, y), feature_shape, feature_names=names, classes=classes
     )
-
-
-def _require_finite(name: str, letter: str, values: Tensor) -> None:
-    bad = (~values.isfinite()).nonzero()
-    if len(bad):
-        rows = set(bad[:, 0].tolist())
-        column = f", column {int(bad[0, 1])}" if values.ndim > 1 else ""
-        raise ShrinkageError(
-            f"{name}: {letter} holds {len(bad)} values that are not finite as float32, in "
-            f"{len(rows)} rows (first: row {int(bad[0, 0])}{column}); remove or replace them."
-        )

@@ -62,6 +62,18 @@ def kept_rows(
     return np.ones(len(absent), bool)
 
 
+def notes_on(absent: Truths, kept: Truths) -> tuple[str, ...]:
+    """Return what was done about missing values, in words.
+
+    Args:
+        absent: (N, columns) whether a value is missing.
+        kept: (N,) whether a row is kept.
+    """
+    dropped, imputed = int((~kept).sum()), int(absent[kept].sum())
+    notes = [f"{dropped} rows with missing values dropped"] if dropped else []
+    return (*notes, f"{imputed} missing values imputed") if imputed else tuple(notes)
+
+
 def _listed(holes: dict[str, int], most: int = 5) -> str:
     worst = sorted(holes.items(), key=lambda hole: -hole[1])
     more = f" and {len(worst) - most} more columns" if len(worst) > most else ""

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import torch
 
 from shrinkage.data.dataset import Dataset, Task, hash_of, take_rows
-from shrinkage.data.missing import Missing, kept_rows
+from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target
 from shrinkage.errors import ShrinkageError
@@ -140,7 +140,7 @@ def _dataset(path: Path, arrays: Arrays, task: Task | None, missing: Missing) ->
         hash_of(features, target),
         tuple(shape),
         classes=classes,
-        notes=() if kept.all() else (f"{int((~kept).sum())} rows with missing values dropped",),
+        notes=notes_on(absent, kept),
     )
     if "X_test" not in arrays:
         return whole

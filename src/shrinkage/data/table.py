@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from shrinkage.data.dataset import Dataset, Task, hash_of
-from shrinkage.data.missing import Missing, kept_rows
+from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target
 from shrinkage.errors import ShrinkageError
@@ -54,12 +54,16 @@ def table_dataset(
         raise ShrinkageError(f"{table.source}: no column is left beside the target {target!r}.")
     absent = np.stack([_absent(v) for v in [*columns.values(), answers]], 1)
     kept = kept_rows(table.source, absent, list(columns), target, missing)
-    notes = [] if kept.all() else [f"{int((~kept).sum())} rows with missing values dropped"]
-    if missing == "mean" and absent[:, :-1].any():
-        notes.append(f"{int(absent[:, :-1].sum())} missing values imputed")
     features: dict[str, Any] = {}
     for name, values in columns.items():
-        features |= _features(table.source, name, values[kept])
+        own = _features(table.source, name, values[kept])
+        twice = sorted(own.keys() & features.keys())
+        if twice:
+            raise ShrinkageError(
+                f"{table.source}: column {name!r} and another column both give the feature "
+                f"{twice[0]!r}; rename or ignore one of them."
+            )
+        features |= own
     y, classes = read_target(table.source, target, answers[kept], task)
     X = torch.from_numpy(
         as_float32(table.source, np.stack(list(features.values()), 1), [*features])
@@ -73,7 +77,7 @@ def table_dataset(
         (X.shape[1],),
         feature_names=tuple(features),
         classes=classes,
-        notes=tuple(notes),
+        notes=notes_on(absent, kept),
     )
 
 
