@@ -199,20 +199,27 @@ def test_a_finished_training_is_read_back_without_a_step(tmp_path: Path) -> None
     assert not steps
 
 
-@pytest.mark.parametrize("at", [(0, 2), (1, 1), (2, 5)])
-def test_ctrl_c_finishes_the_step_writes_and_resumes_the_same(
-    at: tuple[int, int], tmp_path: Path
+@pytest.mark.parametrize(
+    ("at", "number", "end"),
+    [
+        ((0, 2), signal.SIGINT, KeyboardInterrupt),
+        ((1, 1), signal.SIGTERM, SystemExit),
+        ((2, 5), signal.SIGINT, KeyboardInterrupt),
+    ],
+)
+def test_a_signal_finishes_the_step_writes_and_resumes_the_same(
+    at: tuple[int, int], number: int, end: type[BaseException], tmp_path: Path
 ) -> None:
     def interrupt(moment: Moment) -> None:
         moments.append(moment)
         if (len(moment.curves), moment.step) == at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     path, moments = tmp_path / "checkpoint.safetensors", []
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    handler = signal.getsignal(number)
+    with pytest.raises(end):
         fit(checkpoint=path, progress=interrupt)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
     assert moments[-1].step in (at[1], 0)
     assert_same(fit(checkpoint=path), fit())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from shrinkage.engine.loss import RowLoss
 from shrinkage.engine.plan import generator
+from shrinkage.engine.stopping import Stopped, stopping_gently
 from shrinkage.errors import ShrinkageError
 from shrinkage.regularize import Regularization
 from shrinkage.training.checkpoint import write_checkpoint
-from shrinkage.training.interrupt import interrupt_later
 
 TOGETHER = 4096
 
@@ -79,7 +80,10 @@ class Loop:
     def run(self) -> None:
         """Train until the last epoch or the end of patience, then take the best weights."""
         job = self._job
-        with interrupt_later(self._path is not None) as asked:
+        stopping: AbstractContextManager[Callable[[], bool]] = (
+            nullcontext(lambda: False) if self._path is None else stopping_gently()
+        )
+        with stopping as stop_asked:
             while len(self.curves) < job.epochs and not self.stopped_early:
                 batches = self._batches()
                 job.model.train()
@@ -87,14 +91,14 @@ class Loop:
                     self._train_on(batches[self._step])
                     self._step += 1
                     self._tell(len(batches))
-                    if asked and self._step < len(batches):
+                    if stop_asked() and self._step < len(batches):
                         self._write()
-                        raise KeyboardInterrupt
+                        raise Stopped
                 self._end_epoch()
                 self._write()
                 self._tell(len(batches))
-                if asked:
-                    raise KeyboardInterrupt
+                if stop_asked():
+                    raise Stopped
         if self._best is not None:
             job.model.load_state_dict(self._best)
 

@@ -88,9 +88,9 @@ def train(
         batch_size: Rows per step.
         patience: Stop after so many epochs without a smaller validation loss; None never stops.
         seed: Decides held-out rows, batches and dropout, not the initial weights.
-        checkpoint: A file. It is written after every epoch, and on Ctrl-C after the step at hand.
-            If it is there, the training goes on from it, on the CPU bit for bit as if it had never
-            stopped; everything but ``progress`` has to be as it was.
+        checkpoint: A file. It is written after every epoch, and on Ctrl-C, SIGTERM or SIGHUP
+            after the step at hand. If it is there, the training goes on from it, on the CPU bit
+            for bit as if it had never stopped; everything but ``progress`` has to be as it was.
         progress: Told after every step and epoch.
 
     Returns:
@@ -100,6 +100,7 @@ def train(
         ShrinkageError: The arguments do not fit together, the loss is no longer finite, or the
             checkpoint is that of another training.
         KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
+        SystemExit: After SIGTERM or SIGHUP, once it is written.
 
     Example:
         >>> from shrinkage.penalties import L2
