@@ -16,6 +16,7 @@ from _results import make_result
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from shrinkage.choose import curve
 from shrinkage.errors import ShrinkageError
 from shrinkage.plots import (
     ComparisonDisplay,
@@ -117,16 +118,18 @@ def test_saving_refuses_another_ending_and_a_display_without_ink(tmp_path: Path)
 
 
 def test_learning_curves_are_the_numbers() -> None:
-    result = make_result(9, 4, 2, 7)
+    result = make_result(9, 4, 2, 7, rows=9)
     display = plot_learning_curves(result)
+    rows = torch.tensor([3, 2, 2, 2], dtype=torch.float64)
     index = result.strengths.tolist().index(display.strengths[1].item())
     assert display.rules == ("no penalty", "minimum = one standard error")
-    shown = display.valid_lines_[1].get_ydata()
-    assert list(shown) == pytest.approx(result.valid_loss[index].double().mean((0, 1)).tolist())
+    per_fold = result.valid_loss[index].double().mean(1)
+    mean = (rows @ per_fold) / 9
+    assert list(display.valid_lines_[1].get_ydata()) == pytest.approx(mean.tolist())
+    assert mean[-1] == pytest.approx(curve(result).mean[index])
     shown = display.train_lines_[0].get_ydata()
     assert list(shown) == pytest.approx(result.train_loss[0].double().mean((0, 1)).tolist())
-    per_fold = result.valid_loss[index].double().mean(1)
-    error = (per_fold.var(0, correction=1) / 4).sqrt()
+    error = (rows @ (per_fold - mean).square() / 9 / 3).sqrt()
     assert display.standard_error[1].tolist() == pytest.approx(error.tolist())
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from _results import make_result
 
+from shrinkage.choose.rules import best_path
 from shrinkage.penalties import L2
 from shrinkage.report.findings import find
 from shrinkage.report.page import title
 from shrinkage.report.scatter import scatter, seeds_matter
-from shrinkage.report.slices import best_path, knobs_table
+from shrinkage.report.slices import knobs_table
 from shrinkage.result import PathResult
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, root_mean_squared_error
 
 from shrinkage.report.outputs import out_of_fold
-from shrinkage.report.tables import choices_table, strength_columns
+from shrinkage.report.tables import choices_table
 from shrinkage.report.thin import evenly, plain
 
 
@@ -91,20 +91,6 @@ def test_choices_have_their_numbers_beside_strength_0() -> None:
     assert float(cells["gap"]) == pytest.approx((valid - train).item(), abs=1e-4)
     accuracy = (result.predictions[0].argmax(-1) == result.targets).double().mean()
     assert cells["accuracy"] == f"{100 * accuracy:.1f} %"
-
-
-def test_zeros_count_weights_not_tensors() -> None:
-    result = make_result(K=2, sparse=True)
-    sparsity = result.sparsity.clone()
-    sparsity[1, ..., 0], sparsity[1, ..., 1] = 1.0, 0.0
-    share = 12 / (12 + 12)  # 4 x 3 and 3 x 4 weights
-    assert result.refit is not None
-    wide = {**result.refit.weights, "2.weight": torch.zeros(2, 2, 9, 4)}
-    even = strength_columns(replace(result, sparsity=sparsity))["exact zeros"][1]
-    wider = strength_columns(
-        replace(result, sparsity=sparsity, refit=replace(result.refit, weights=wide))
-    )["exact zeros"][1]
-    assert (even, wider) == (f"{100 * share:.1f} %", "25.0 %")
 
 
 @given(n=st.integers(1, 500), most=st.integers(2, 60), data=st.data())

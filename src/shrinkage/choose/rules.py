@@ -79,6 +79,16 @@ def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Ch
     return _choose(result, "paired_one_standard_error", metric)
 
 
+def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
+    """Return the path of strengths through the best point of all; the first if none is known."""
+    if not result.knobs:
+        return result
+    try:
+        return result.slice(**minimum(result, metric).knobs)
+    except ShrinkageError:
+        return result.slice(**{name: values[0].item() for name, values in result.knobs.items()})
+
+
 def _at_minimum(losses: Tensor, rows: Tensor, best: int) -> Tensor:
     mean, _ = mean_and_error(losses, rows)
     return mean <= mean[best]

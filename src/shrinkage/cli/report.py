@@ -39,8 +39,8 @@ def report(
             path = out or run / "report.html"
             result = PathResult.load(run)
             result.report(path, overwrite=overwrite)
+            from shrinkage.choose.rules import best_path
             from shrinkage.report.findings import find
-            from shrinkage.report.slices import best_path
 
             headline = find(best_path(result)).headline
         screen = screens.make_console(quiet=quiet)

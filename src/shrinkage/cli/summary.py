@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor
-
 from shrinkage.choose import Choice, curve, verdict
+from shrinkage.per_strength import explained, total_norm, zero_share
 from shrinkage.result import PathResult
 
 
@@ -36,14 +35,14 @@ def path_rows(result: PathResult) -> list[dict[str, Any]]:
         "loss": loss.mean,
         "standard_error": loss.standard_error,
         "fit_loss": result.fit_loss.mean((1, 2)),
-        "norm": result.norms.square().sum(-1).sqrt().mean((1, 2)),
-        "zeros": result.sparsity.mean((1, 2, 3)),
+        "norm": total_norm(result),
+        "zeros": zero_share(result),
         "diverged": (result.diverged >= 0).sum((1, 2)),
     }
     if result.task == "classification":
         columns["accuracy"] = curve(result, "accuracy").mean
     else:
-        columns["R2"] = _r2(loss.mean, result.targets)
+        columns["R2"] = explained(loss.mean, result.targets)
     values = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
@@ -56,7 +55,7 @@ def _test_rows(result: PathResult, rules: Mapping[str, int]) -> list[dict[str, A
     if result.task == "classification":
         metrics["accuracy"] = result.test_metric("accuracy")
     else:
-        metrics["R2"] = _r2(metrics["loss"], targets)
+        metrics["R2"] = explained(metrics["loss"], targets)
     rows = []
     for rule, index in rules.items():
         row: dict[str, Any] = {"rule": rule, "strength": result.strengths[index].item()}
@@ -66,10 +65,6 @@ def _test_rows(result: PathResult, rules: Mapping[str, int]) -> list[dict[str, A
             row[f"{name}_sd"] = seeds.std().item() if len(seeds) > 1 else float("nan")
         rows.append(row)
     return rows
-
-
-def _r2(mean_square: Tensor, targets: Tensor) -> Tensor:
-    return 1 - mean_square / targets.double().var(correction=0)
 
 
 def _without(facts: dict[str, Any], key: str) -> dict[str, Any]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from shrinkage.choose import Curve, curve, measure, minimum, one_standard_error
+from shrinkage.choose import curve, measure, minimum, one_standard_error
+from shrinkage.choose.rules import best_path
 from shrinkage.labels import kind_of, number
 from shrinkage.metrics import Metric
+from shrinkage.per_strength import frame
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
@@ -69,9 +70,10 @@ class CVDisplay(Display):
         result = best_path(result, metric)
         values, marks = curve(result, metric), chosen(result, metric)
         fit = result.fit_loss.double().mean((1, 2)).masked_fill(values.mean.isnan(), torch.nan)
-        frame = None
+        limits = None
         if metric == "loss":
-            frame = _frame(values, fit, [0.0, *marks.values()], result.strengths)
+            grid = result.strengths.tolist()
+            limits = frame(values, fit, [0, *map(grid.index, marks.values())])
         return cls(
             strengths=result.strengths,
             mean=values.mean,
@@ -81,7 +83,7 @@ class CVDisplay(Display):
             measure=measure(metric),
             penalty=penalty_name(result),
             twins=_twins(result, marks["minimum"]),
-            frame=frame,
+            frame=limits,
         )
 
     def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> CVDisplay:
@@ -167,11 +169,6 @@ def plot_cv(
     return CVDisplay.from_result(result, metric).plot(ax, width=width)
 
 
-def best_path(result: PathResult, metric: Metric) -> PathResult:
-    """Return the path through the best point, where strengths were crossed with other knobs."""
-    return result.slice(**minimum(result, metric).knobs) if result.knobs else result
-
-
 def penalty_name(result: PathResult) -> str:
     """Return the kind of penalty, and the knobs of this path if it was cut from several."""
     knobs = ", ".join(f"{name}={value:g}" for name, value in result.about.get("knobs", {}).items())
@@ -192,18 +189,6 @@ def strength_label(display: CVDisplay, paper: _ink.Paper) -> str:
     if not display.twins or paper.narrow or paper.given:
         return label
     return f"{label}   ({display.twins})"
-
-
-def _frame(
-    values: Curve, fit: Tensor, judged: Sequence[float], strengths: Tensor
-) -> tuple[float, float]:
-    """Let strengths that ruin the fit leave the frame, so that the choice stays visible."""
-    known, error = values.mean.isfinite(), values.standard_error.nan_to_num()
-    high, low = (values.mean + error)[known], (values.mean - error)[known]
-    at = [s in judged for s in strengths[known].tolist()]
-    top, bottom = float(high[at].max()), float(torch.cat([low, fit[known]]).min())
-    room = (top - bottom) or 1.0
-    return bottom - 0.06 * room, min(top + 0.6 * room, float(high.max()) + 0.06 * room)
 
 
 def _twins(result: PathResult, strength: float) -> str:

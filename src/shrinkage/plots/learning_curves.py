@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from shrinkage.choose.held_out import fold_rows, mean_and_error
+from shrinkage.choose.rules import best_path
 from shrinkage.labels import number
 from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots._strength_axis import SHORT
-from shrinkage.plots.cv import best_path, chosen
+from shrinkage.plots.cv import chosen
 from shrinkage.result import PathResult
 
 if TYPE_CHECKING:
@@ -60,15 +62,14 @@ class LearningCurvesDisplay(Display):
             rules.setdefault(strength, []).append(rule)
         grid = result.strengths.tolist()
         where = [grid.index(strength) for strength in rules]
-        per_fold = result.valid_loss[where].double().mean(2)
+        per_fold = result.valid_loss[where].double().mean(2).movedim(1, -1)
+        valid, error = mean_and_error(per_fold, fold_rows(result))
         return cls(
             strengths=result.strengths[where],
             rules=tuple(" = ".join(names) for names in rules.values()),
             train=result.train_loss[where].double().mean((1, 2)),
-            valid=per_fold.mean(1),
-            standard_error=per_fold.std(1, correction=1) / result.n_folds**0.5
-            if result.n_folds > 1
-            else torch.full_like(per_fold[:, 0], torch.nan),
+            valid=valid,
+            standard_error=error,
         )
 
     def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> LearningCurvesDisplay:

@@ -11,11 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from shrinkage.choose import verdict
+from shrinkage.choose.rules import best_path
 from shrinkage.labels import number, printable
 from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
-from shrinkage.plots.cv import CVDisplay, best_path, penalty_name, strength_label
+from shrinkage.plots.cv import CVDisplay, penalty_name, strength_label
 from shrinkage.plots.weights import WeightsDisplay
 from shrinkage.result import PathResult
 

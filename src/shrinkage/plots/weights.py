@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from shrinkage.choose.rules import best_path
 from shrinkage.labels import short_names
 from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
 from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
-from shrinkage.plots.cv import best_path, chosen, penalty_name
+from shrinkage.plots.cv import chosen, penalty_name
 from shrinkage.result import PathResult
 
 if TYPE_CHECKING:

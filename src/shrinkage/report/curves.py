@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from shrinkage import labels
-from shrinkage.choose import Choice, Curve, curve
+from shrinkage.choose import Choice, curve
+from shrinkage.choose.held_out import fold_rows, mean_and_error
+from shrinkage.per_strength import frame, total_norm, zero_share
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result import PathResult
 
@@ -49,22 +51,9 @@ def validation(result: PathResult, places: list[int], choices: Sequence[Choice])
         "valid": plain(values.mean[places]),
         "error": plain(values.standard_error[places]),
         "train": plain(train[places]),
-        "frame": _frame(values, train, judged),
+        "frame": frame(values, train, judged),
         "top": _shrinkage(result, places),
     }
-
-
-def _frame(values: Curve, train: Tensor, judged: list[int]) -> list[float] | None:
-    """Let strengths that ruin the fit leave the frame, so that the choice stays visible."""
-    error = values.standard_error.nan_to_num()
-    known = values.mean.isfinite()
-    if not known.any():
-        return None
-    high, low = values.mean + error, torch.minimum(values.mean - error, train.nan_to_num(math.inf))
-    at = [i for i in judged if known[i]] or known.nonzero().flatten().tolist()
-    top, bottom = float(high[at].max()), float(low[known].min())
-    room = (top - bottom) or abs(top) or 1.0
-    return [bottom - 0.08 * room, min(top + 0.75 * room, float(high[known].max()) + 0.08 * room)]
 
 
 def _shrinkage(result: PathResult, places: list[int]) -> dict[str, Any] | None:
@@ -72,25 +61,11 @@ def _shrinkage(result: PathResult, places: list[int]) -> dict[str, Any] | None:
     if not result.tensor_names:
         return None
     zeros = zero_share(result)
-    if zeros is not None:
+    if bool((zeros > 0).any()):
         return {"title": "weights that are exactly zero", "percent": plain(100 * zeros[places])}
     total = total_norm(result)
     title = "weight norm left, no exact zeros"
     return {"title": title, "percent": plain(100 * (total / total[0])[places])}
-
-
-def total_norm(result: PathResult) -> Tensor:
-    """Return the norm (K,) of all penalized weights together, in the models of the folds."""
-    return result.norms.double().square().sum(-1).sqrt().mean((1, 2))
-
-
-def zero_share(result: PathResult) -> Tensor | None:
-    """Return the share (K,) of exact zeros in the models of the folds; None if there are none."""
-    sparsity = result.sparsity.double().mean((1, 2))
-    if not bool((sparsity.nan_to_num() > 0).any()):
-        return None
-    sizes = _sizes(result)
-    return (sparsity * sizes).sum(1) / sizes.sum()
 
 
 def layers(result: PathResult, places: list[int]) -> dict[str, Any]:
@@ -120,12 +95,6 @@ def _layers(result: PathResult) -> tuple[Tensor, Tensor]:
     return tuple(t.double().mean(1).masked_fill(lost, torch.nan) for t in (norms, sparsity))  # type: ignore[return-value]
 
 
-def _sizes(result: PathResult) -> Tensor:
-    known = result.refit.weights if result.refit else {}
-    sizes = [known[n][0, 0].numel() if n in known else 1 for n in result.tensor_names]
-    return torch.tensor(sizes, dtype=torch.float64)
-
-
 def learning(result: PathResult, places: list[int]) -> dict[str, Any]:
     """Return training and validation loss of every epoch: means, and the range over the folds."""
     epochs = evenly(result.train_loss.shape[-1], MOST_EPOCHS)
@@ -133,10 +102,11 @@ def learning(result: PathResult, places: list[int]) -> dict[str, Any]:
         losses[places][..., epochs].double() for losses in (result.train_loss, result.valid_loss)
     )
     by_fold = valid.mean(2)
+    mean, _ = mean_and_error(by_fold.movedim(1, -1), fold_rows(result))
     return {
         "epochs": [epoch + 1 for epoch in epochs],
         "train": plain(train.mean((1, 2))),
-        "valid": plain(by_fold.mean(1)),
+        "valid": plain(mean),
         "low": plain(by_fold.amin(1)),
         "high": plain(by_fold.amax(1)),
     }

@@ -9,10 +9,11 @@ from importlib.resources import files
 from typing import Any
 
 from shrinkage import __version__, labels
+from shrinkage.choose.rules import best_path
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.findings import Findings, find
 from shrinkage.report.scatter import scatter
-from shrinkage.report.slices import best_path, knobs_table
+from shrinkage.report.slices import knobs_table
 from shrinkage.report.thin import evenly, plain_number
 from shrinkage.result import PathResult
 

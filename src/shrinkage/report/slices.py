@@ -1,25 +1,14 @@
-"""Strengths crossed with other knobs: the page shows the best path, and a table of all."""
+"""Strengths crossed with other knobs: a table of all paths, of which the page shows the best."""
 
 from __future__ import annotations
 
 import math
 
 from shrinkage import labels
-from shrinkage.choose import curve, minimum
-from shrinkage.errors import ShrinkageError
+from shrinkage.choose import curve
 from shrinkage.points import combinations
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
 from shrinkage.result import PathResult
-
-
-def best_path(result: PathResult) -> PathResult:
-    """Return the path of strengths through the best point of all; the first if none is known."""
-    if not result.knobs:
-        return result
-    try:
-        return result.slice(**minimum(result).knobs)
-    except ShrinkageError:
-        return result.slice(**{name: values[0].item() for name, values in result.knobs.items()})
 
 
 def knobs_table(result: PathResult) -> Table | None:

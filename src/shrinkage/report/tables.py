@@ -12,7 +12,8 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
-from shrinkage.report.curves import loss_name, total_norm, zero_share
+from shrinkage.per_strength import explained, total_norm, zero_share
+from shrinkage.report.curves import loss_name
 from shrinkage.report.findings import RULES
 from shrinkage.result import PathResult
 
@@ -71,10 +72,10 @@ def strength_columns(result: PathResult) -> dict[str, list[str]]:
         accuracy = curve(result, "accuracy")
         columns["accuracy"] = [_percent(v) for v in accuracy.mean.tolist()]
     elif loss_name(result) == "mse":
-        columns["R²"] = _explained(loss.mean, result.targets)
+        columns["R²"] = [_fixed(v, 3) for v in explained(loss.mean, result.targets).tolist()]
     columns["weight norm"] = [_fixed(v, 2) for v in total_norm(result).tolist()]
     zeros = zero_share(result)
-    if zeros is not None:
+    if bool((zeros > 0).any()):
         columns["exact zeros"] = [_percent(v) for v in zeros.tolist()]
     lost = (result.diverged >= 0).sum((1, 2))
     if bool(lost.any()):
@@ -92,7 +93,8 @@ def _test_columns(result: PathResult) -> dict[str, list[str]]:
         accuracy = result.test_metric("accuracy").mean(1)
         columns["test accuracy"] = [_percent(v) for v in accuracy.tolist()]
     elif loss_name(result) == "mse":
-        columns["test R²"] = _explained(loss.mean(1), result.refit.test_targets)
+        r2 = explained(loss.mean(1), result.refit.test_targets)
+        columns["test R²"] = [_fixed(v, 3) for v in r2.tolist()]
     return columns
 
 
@@ -193,11 +195,6 @@ def _listed(facts: Mapping[str, Any], names: tuple[str, ...] | None = None) -> s
 def _clean(value: object, most: int = 4000) -> str:
     lines = str(value)[:most].split("\n")
     return "\n".join(labels.printable(line) for line in lines)
-
-
-def _explained(mean_square: Tensor, targets: Tensor) -> list[str]:
-    variance = targets.double().var(0, correction=0).mean()
-    return [_fixed(v, 3) for v in (1 - mean_square / variance).tolist()]
 
 
 def _more(n: int) -> str:

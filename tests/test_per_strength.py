@@ -1,0 +1,53 @@
+"""What figures, pages and screens show for every strength is one number, not two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from _results import make_result
+from sklearn.metrics import r2_score
+
+from shrinkage.choose import Curve
+from shrinkage.cli.summary import path_rows
+from shrinkage.per_strength import explained, frame, total_norm, zero_share
+from shrinkage.report.tables import strength_columns
+
+
+def test_zeros_count_weights_not_tensors_on_screen_and_page() -> None:
+    result = make_result(K=2, sparse=True)
+    sparsity = result.sparsity.clone()
+    sparsity[1, ..., 0], sparsity[1, ..., 1] = 1.0, 0.0
+    assert result.refit is not None
+    wide = {**result.refit.weights, "2.weight": torch.zeros(2, 2, 9, 4)}  # 12 of 48 weights zero
+    result = replace(result, sparsity=sparsity, refit=replace(result.refit, weights=wide))
+    assert zero_share(result).tolist() == [0.0, 0.25]
+    assert [row["zeros"] for row in path_rows(result)] == [0.0, 0.25]
+    assert strength_columns(result)["exact zeros"] == ["0.0 %", "25.0 %"]
+    assert zero_share(replace(result, refit=None)).tolist() == [0.0, 0.5]
+    assert zero_share(make_result(K=2, names=())).tolist() == [0.0, 0.0]
+
+
+def test_norm_is_that_of_all_penalized_weights() -> None:
+    result = make_result(3, 2, 2)
+    for k, total in enumerate(total_norm(result).tolist()):
+        members = [row.norm().item() for row in result.norms[k].flatten(0, 1)]
+        assert total == pytest.approx(sum(members) / 4)
+
+
+def test_r2_is_that_of_scikit_learn() -> None:
+    targets, outputs = torch.randn(2, 40, 1, generator=torch.Generator().manual_seed(0))
+    error = (outputs - targets).square().mean()
+    assert explained(error, targets).item() == pytest.approx(r2_score(targets, outputs), rel=1e-5)
+
+
+def test_frame_keeps_what_is_judged_and_lets_ruined_strengths_leave() -> None:
+    nan = torch.nan
+    mean = torch.tensor([1.0, 0.8, 50.0, nan])
+    values = Curve(mean, torch.tensor([0.1, 0.1, 9.0, nan]), mean.unsqueeze(1))
+    found = frame(values, torch.tensor([0.5, 0.6, nan, nan]), [0, 1])
+    assert found is not None
+    assert found[0] < 0.5
+    assert 1.1 < found[1] < 2
+    assert frame(replace(values, mean=mean * nan), mean, [0]) is None
