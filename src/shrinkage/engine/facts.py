@@ -22,7 +22,7 @@ def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[
         "engine": engine,
         "plan": {
             "model": str(model),
-            "optimizer": named(problem.optimizer),
+            "optimizer": None if engine.startswith("exact") else named(problem.optimizer),
             "scheduler": named(problem.scheduler) if problem.scheduler else None,
             "loss": problem.loss_name,
             "how": problem.how,

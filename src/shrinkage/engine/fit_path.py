@@ -12,6 +12,7 @@ import torch
 
 from shrinkage.engine.assemble import assemble
 from shrinkage.engine.cross import Grid, make_points
+from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about, dependencies, named
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.kept import Kept, find_kept
@@ -32,6 +33,8 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result import PathResult
+
+ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
 
 
 @contextmanager
@@ -60,12 +63,13 @@ def fit_path(
     batch_size: int = 32,
     loss: Loss = "auto",
     sample_weight: Any = None,
-    optimizer: MakeOptimizer = functools.partial(torch.optim.Adam, lr=1e-3),
+    optimizer: MakeOptimizer = ADAM,
     scheduler: MakeScheduler | None = None,
     preprocess: Transformer | None = None,
     select: Selection = weights,
     how: str | None = None,
     refit: bool = True,
+    solver: Literal["steps", "exact"] = "steps",
     compile: bool | Literal["auto"] = "auto",
     progress: Callable[[Progress], None] | None = None,
     chunk: int | None = None,
@@ -117,6 +121,9 @@ def fit_path(
         select: Which tensors are penalized, as in :func:`shrinkage.regularize`.
         how: The coupling; by default coupled for smooth penalties, proximal for the others.
         refit: Whether to fit the path on all training rows too.
+        solver: "steps" trains with the optimizer. "exact" finds the minimum itself, for a model
+            that is linear in its parameters with a convex penalty and one of torch's convex
+            losses; epochs, batch_size and seeds then have no part in it.
         compile: "auto" compiles runs that are long enough for it to pay.
         progress: Called with a :class:`Progress` as the run goes on.
         chunk: Members trained at once; by default as many as caches and memory like.
@@ -146,10 +153,17 @@ def fit_path(
             raise ShrinkageError(f"{name}={number} must be at least 1.")
     if refine < 0:
         raise ShrinkageError(f"refine={refine}: give how many strengths to add, or True.")
+    exact = solver == "exact"
+    if exact:
+        unused = optimizer is not ADAM
+        check_unused(optimizer=unused, scheduler=scheduler, how=how, checkpoint=checkpoint)
+        optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
+    elif solver != "steps":
+        raise ShrinkageError(f"solver={solver!r}: choose 'steps' or 'exact'.")
     finite = preprocess is None
     rows, targets = as_rows(X, y, finite=finite)
     made_folds = make_folds(folds, rows, targets, groups=groups)
-    batch_size = min(batch_size, len(rows))
+    batch_size = len(rows) if exact else min(batch_size, len(rows))
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     tests = len(all_rows) - len(rows)
     problem = make_problem(
@@ -167,6 +181,8 @@ def fit_path(
         knobs=grid or {},
         sample_weight=as_weights(sample_weight, len(rows), tests),
     )
+    if exact:
+        check_convex(problem, penalty, loss, grid or {})
     points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
     plan = Plan(points, made_folds, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
@@ -174,6 +190,10 @@ def fit_path(
     engines: list[str] = []
 
     def train(plan: Plan) -> Outcome:
+        if exact:
+            outcome, note = solve(problem, plan, tell)
+            engines.append(note)
+            return outcome
         kept = kept_of(plan)
         if kept.places:
             tell(at_start("check", plan, kept.found()))

@@ -62,7 +62,7 @@ def train_one_by_one(
                 look()
 
         _train(model, problem, plan, group, plan.point(k), outcome, place, epoch_done)
-        _record_end(model, problem, plan, group, outcome, place)
+        record_end(model, problem, plan, group, outcome, place)
         outcome.epochs_done[place] = plan.epochs
         kept.put_alone(group, k, _left_behind(outcome, group, place))
 
@@ -150,7 +150,7 @@ def _step(
     return losses[0]
 
 
-def _record_end(
+def record_end(
     model: nn.Module,
     problem: Problem,
     plan: Plan,
@@ -158,6 +158,7 @@ def _record_end(
     outcome: Outcome,
     place: tuple[int, int],
 ) -> None:
+    """Put the losses, outputs, norms and weights of one finished member into the outcome."""
     k, column = place
     X, rows, held = problem.views.of(group.fold), plan.train_rows(group), plan.held_rows(group)
     alive = outcome.diverged[place] < 0
