@@ -233,9 +233,9 @@ def train(name: str, rank: int | None = None, factor: float = 1) -> dict[str, An
     with torch.no_grad():
         model(X)  # leaves whole copies in a module that is sharded
     return {
-        "weights": {name: whole(w) for name, w in net.state_dict().items()},
-        "value": handle.value() if handle else torch.zeros(()),
         "rows": handle.summary().rows if handle else [],
+        "value": handle.value() if handle else torch.zeros(()),
+        "weights": {name: whole(w) for name, w in net.state_dict().items()},
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -149,27 +148,6 @@ def test_b5_strength_zero_is_bitwise_no_penalty(penalty: Penalty, how: str, clos
     for make in (partial(SGD, lr=0.1, momentum=0.9), partial(Adam, lr=0.01)):
         zero = train(make, penalty=penalty.at(0.0), how=how, closure=closure)
         assert not moved(zero, train(make, closure=closure))
-
-
-def test_c10_each_parameter_uses_the_rate_of_its_own_group_at_that_step() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    start = [copy.deepcopy(layer.weight.data) for layer in model]
-    groups = [
-        {"params": model[0].parameters(), "lr": 0.1},
-        {"params": model[1].parameters(), "lr": torch.tensor(0.5)},
-    ]
-    optimizer = SGD(groups)
-    for how in ("decoupled", "proximal"):
-        with regularize(model, optimizer, L1(0.01), how=how):
-            for weight, w in zip((model[0].weight, model[1].weight), start, strict=True):
-                weight.data = w.clone()
-            model(torch.zeros(1, 2)).sum().mul(0).backward()
-            optimizer.step()
-            optimizer.param_groups[0]["lr"] = 0.2
-            optimizer.step()
-            optimizer.param_groups[0]["lr"] = 0.1
-            assert_close(model[0].weight, L1(0.01).prox(start[0], 0.3))
-            assert_close(model[1].weight, L1(0.01).prox(start[1], 1.0))
 
 
 def test_scheduler_at_rate_zero_leaves_the_weights_alone() -> None:
