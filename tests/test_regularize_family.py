@@ -113,7 +113,7 @@ def test_the_summary_of_a_reference_and_of_a_sum() -> None:
     with regularize(model, optimizer, penalty, how="coupled") as handle:
         assert_close(handle.value(), penalty(model).detach())
         rows = {row["name"]: row for row in handle.summary().rows}
-        assert rows["0.weight"]["penalty"] == "Sum"
+        assert rows["0.weight"]["penalty"] == "L1 + L2"
         assert "L1(0.1) + L2(0.2, toward=<" in repr(handle)
 
 

@@ -139,7 +139,8 @@ def test_each_rule_has_its_penalty_and_a_single_one_needs_no_number() -> None:
     handle.rules[1].penalty = handle.rules[1].penalty.at(0.3)
     assert repr(handle) == "2 rules, on SGD"
     lines = str(handle.summary()).splitlines()
-    assert lines[2:4] == ["rule 1: '0.*': L2(0.1), coupled", "rule 2: '2.*': L2(0.3), coupled"]
+    assert lines[2].startswith("rule 1: '0.*': L2(0.1), coupled; elsewhere: torch weight_decay=0.2")
+    assert lines[3].startswith("rule 2: '2.*': L2(0.3), coupled; elsewhere: torch weight_decay=0.6")
     assert {row["strength"] for row in handle.summary().rows} == {0.1, 0.3}
 
 

@@ -32,7 +32,18 @@ def warn(messages: Iterable[str]) -> None:
 
 
 def cautions(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
-    """Say what the penalties and the optimizer do to each other, with the numbers of this step."""
+    """Say what the penalties and the optimizer do to each other, with the numbers of this step.
+
+    Of each label only the first, whatever the number of rules.
+    """
+    said = set()
+    for message in _of_rules(targets, optimizer):
+        if (label := message.partition(":")[0]) not in said:
+            said.add(label)
+            yield message
+
+
+def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
     for rule in targets.rules:
         acting = targets.now(rule)
         held = [target for target in targets.targets if target.rule is rule]

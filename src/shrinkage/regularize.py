@@ -189,7 +189,8 @@ class Regularization:
         groups = optimizer.param_groups if optimizer else []
         held = {id(w) for group in groups for w in group["params"]}
         assigned = assign(self._targets.model, self.rules)
-        return summarize(self.rules, self._targets.now, assigned, held, title=repr(self))
+        now, said = self._targets.now, self.cautions()
+        return summarize(self.rules, now, assigned, held, title=repr(self), cautions=said)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of the step and the strengths, as numbers and strings.
