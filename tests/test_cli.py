@@ -196,6 +196,13 @@ def test_notes_of_the_engine_reach_stderr(engine: FakeEngine) -> None:
     assert "members train one by one" in call("path", *SMALL).stderr
 
 
+def test_one_seed_has_no_deviation(engine: FakeEngine) -> None:
+    engine.changes = {"S": 1}
+    assert "over the seeds" not in call("path", *SMALL).stdout
+    engine.changes = {"S": 2}
+    assert "over the seeds" in call("path", *SMALL).stdout
+
+
 def test_regression_shows_r2(engine: FakeEngine) -> None:
     engine.changes = {"task": "regression"}
     done = call("path", "--data", "diabetes")
@@ -222,6 +229,9 @@ def test_manifest_tells_command_data_and_versions(
     [
         (["--data", "digit"], "did you mean 'digits'"),
         (["--penalty", "l3"], "elastic_net, group_lasso, l1, l2"),
+        (["--penalty", "L1"], "did you mean 'l1'?"),
+        (["--penalty", "l2:1e-3"], "--penalty l2 --strengths 1e-3"),
+        (["--missing", "impute"], "'--missing': 'impute' is not one of 'refuse', 'drop', 'mean'"),
         (["--model", "net"], "mlp:128"),
         (["--select", "nothing*"], "nearest names: 0.weight"),
         (["--how", "magic"], "coupled"),

@@ -194,6 +194,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "strength 0 diverged": ({"diverged": [(0, 0, 0)]}, "Cannot tell"),
     "two classes": ({"classes": 2}, "Confusion"),
     "many classes": ({"classes": 40, "rows": 400}, "12 most mistaken of 40 classes"),
+    "named classes": ({"about": {"data": {"classes": ["a", "long name", "c"]}}}, "Confusion"),
     "no logits": ({"about": {"plan": {"loss": "hinge"}}}, "not known to be logits"),
     "no facts": ({"about": {}}, "To repeat this run"),
 }

@@ -64,6 +64,8 @@ def test_learning_curve_decides_about_epochs() -> None:
     assert "lowest after epoch 12 of 20" in told(final(base, rising))
     assert "50 %" in told(final(base, rising))
     assert "at the minimum" not in told(final(base, flat))
+    short = final(make_result(E=3), torch.tensor([2.0, 1.25, 1.0]))
+    assert "still fell by 20 % in the last of 3 epochs" in told(short)
 
 
 def test_choice_at_the_end_of_the_grid_asks_for_a_longer_one() -> None:

@@ -34,6 +34,17 @@ def test_of_many_classes_the_most_mistaken_are_shown() -> None:
     assert (len(shown["classes"]), shown["total"]) == (12, 30)
 
 
+def test_classes_go_by_their_names_where_the_data_have_them() -> None:
+    def shown(classes: object) -> list[str]:
+        about = {"data": {"classes": classes}}
+        return out_of_fold(make_result(K=1, classes=3, about=about), [0])["confusion"]["classes"]
+
+    names = ["setosa", "versi\ncolor", "a name that is much too long"]
+    assert shown(names) == ["setosa", "versi�color", "a name that i…"]
+    for useless in ([], ["one"], "abc", None, {"a": 1, "b": 2, "c": 3}):
+        assert shown(useless) == ["0", "1", "2"]
+
+
 def test_calibration_is_share_right_at_a_confidence() -> None:
     result = make_result(K=1, S=1, rows=100, classes=2, F=2)
     sure = torch.logit(torch.tensor(0.85, dtype=torch.float64)).float()
@@ -85,6 +96,8 @@ def test_several_targets_are_counted_one_by_one() -> None:
 def test_choices_have_their_numbers_beside_strength_0() -> None:
     result = make_result()
     table = choices_table(result, {})
+    assert table.note.endswith("test: ± deviation over the seeds.")
+    assert "seeds" not in choices_table(make_result(S=1), {}).note
     cells = {row[0]: row[1] for row in table.rows}
     valid, train = result.valid_loss[0, ..., -1].mean(), result.fit_loss[0].mean()
     assert cells["validation loss"].startswith(f"{valid:.4f} ±")

@@ -51,7 +51,8 @@ class Commands(TyperGroup):
         try:
             code = super().main(*arguments, **{**extra, "standalone_mode": False})
         except typer.TyperException as error:
-            typer.echo(f"Error: {error.format_message()}", err=True)
+            message = error.format_message().replace("Value error, ", "")
+            typer.echo(f"Error: {message}", err=True)
             context = getattr(error, "ctx", None)
             if error.exit_code == 2 and context is not None:
                 typer.echo(f"Try '{context.command_path} --help'.", err=True)

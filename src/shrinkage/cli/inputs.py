@@ -26,9 +26,14 @@ def make_penalty(job: PathOptions) -> tuple[Penalty, str]:
     known = catalogue()
     with usage("--penalty"):
         if job.penalty not in known:
-            raise ShrinkageError(
-                f"unknown penalty {job.penalty!r}. Choose from {', '.join(sorted(known))}."
-            )
+            name, _, strength = job.penalty.lower().partition(":")
+            if name in known and strength:
+                hint = f"strengths are given apart: --penalty {name} --strengths {strength}."
+            elif name in known:
+                hint = f"did you mean {name!r}?"
+            else:
+                hint = f"Choose from {', '.join(sorted(known))}."
+            raise ShrinkageError(f"unknown penalty {job.penalty!r}; {hint}")
     penalty = known[job.penalty](1.0)
     how = "decoupled" if job.optimizer == "adamw" and penalty.smooth else None
     return penalty, resolve_coupling(job.how or how, penalty)

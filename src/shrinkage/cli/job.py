@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 import time
@@ -177,7 +178,9 @@ def _show(
     screens.show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
     for advice in _advice(summary):
         screen.print(f"Note: {advice}", style="yellow")
-    kept = f"{len(test.y):,} rows that no choice has seen; mean and deviation over the seeds"
+    spread = summary["test"][0]["loss_sd"]
+    kept = f"{len(test.y):,} rows that no choice has seen"
+    kept += "; mean and deviation over the seeds" if math.isfinite(spread) else ""
     screens.show_title(screen, "Test", kept)
     screens.show_test(screen, summary["test"])
     screen.print()

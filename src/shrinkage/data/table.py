@@ -86,7 +86,8 @@ def _check_names(table: Table, target: str | None, ignore: Sequence[str]) -> Non
     for option, name in [("target", target), *(("ignore", name) for name in ignore)]:
         if name is None:
             raise ShrinkageError(
-                f"{table.source}: which column is the target? Set target to one of {_some(names)}."
+                f"{table.source}: which column is the target? Set target (--target) to one "
+                f"of {_some(names)}."
             )
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)

@@ -142,7 +142,7 @@ def _training(result: PathResult, best: Choice) -> list[Step]:
     """What the learning curve at the minimum says about the number of epochs."""
     losses = result.valid_loss[best.index].double().mean((0, 1))
     epochs = len(losses)
-    if epochs < 5 or not losses.isfinite().all() or losses.min() <= 0:
+    if epochs < 3 or not losses.isfinite().all() or losses.min() <= 0:
         return []
     turn, last, window = int(losses.argmin()), float(losses[-1]), max(epochs // 10, 1)
     before = float(losses[-1 - window])

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shrinkage import labels
 from shrinkage._classes import predicted
 from shrinkage.report.curves import loss_name
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result import PathResult
 
-BINS, MOST_CLASSES, MOST_POINTS, BARS = 10, 12, 300, 31
+BINS, MOST_CLASSES, MOST_POINTS, BARS, LONGEST_NAME = 10, 12, 300, 31, 14
 SOFTMAX = {"", "cross_entropy", "CrossEntropyLoss"}
 SIGMOID = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
 
@@ -70,12 +71,21 @@ def _confusion(result: PathResult, places: list[int]) -> dict[str, Any]:
     shown = _most_mistaken(result, classes)
     counts = [_counts(result, k, classes) for k in places]
     return {
-        "classes": [str(c) for c in shown],
+        "classes": labels.short_names([_names(result, classes)[c] for c in shown], LONGEST_NAME),
         "total": classes,
         "counts": [plain(c[shown][:, shown]) for c in counts],
         "rows": [plain(c.sum()) for c in counts],
         "right": [plain(c.diagonal().sum()) for c in counts],
     }
+
+
+def _names(result: PathResult, classes: int) -> list[str]:
+    """Return the names of the classes in the data; without them their numbers."""
+    data = result.about.get("data")
+    names = data.get("classes") if isinstance(data, dict) else None
+    if not isinstance(names, list) or len(names) != classes:
+        return [str(number) for number in range(classes)]
+    return [str(name) for name in names]
 
 
 def _counts(result: PathResult, k: int, classes: int) -> Tensor:

@@ -43,7 +43,8 @@ def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
     ]
     head = ["", *(_capital(" = ".join(rules)) for rules in named.values())]
     note = "± one standard error over the folds"
-    return Table(head, rows, note + ("; test: ± deviation over the seeds." if tests else "."))
+    spread = tests and len(result.seeds) > 1
+    return Table(head, rows, note + ("; test: ± deviation over the seeds." if spread else "."))
 
 
 def strengths_table(result: PathResult, places: list[int]) -> Table:

@@ -214,7 +214,7 @@ function drawLearning() {
       : linear(smallest - 0.05 * (largest - smallest), largest + 0.05 * (largest - smallest) || 1, bottom, top);
     const x = linear(epochs[0], epochs[epochs.length - 1], left, right, 3);
     if (epochs.length === 1) x.ticks = [[epochs[0], String(epochs[0])]];
-    x.ticks = x.ticks.filter(([value]) => Number.isInteger(value));
+    x.ticks = x.ticks.filter(([value]) => Number.isInteger(value)).map(([value]) => [value, String(value)]);
     verticalAxis(root, y, left, right);
     add(root, "text", { x: 0, y: 14, class: `title ${color}` }, name);
     add(root, "text", { x: 0, y: 31 }, `strength ${data.strengths.labels[at]}`);

@@ -53,10 +53,13 @@ function drawConfusion() {
   byId("confusion-note").textContent = `Numbers of rows, mean over seeds.${classes.length < total
     ? ` Shown are the ${classes.length} most mistaken of ${total.toLocaleString("en")} classes.` : ""}`;
   panel(host, "rows by true and predicted class", (root, full, k) => {
-    const [left, top] = [50, 56];
+    const longest = 7.2 * Math.max(...classes.map((name) => name.length));
+    const [left, top] = [Math.max(50, longest + 34), 56];
     const size = Math.min((full - 12 - left) / classes.length, 110);
     const right = left + size * classes.length;
     const bottom = top + size * classes.length;
+    const tilted = longest > size - 4;
+    const below = tilted ? 0.71 * longest + 22 : 38;
     const rows = counts[k].map((row) => row.map((value) => value ?? 0));
     add(root, "text", { x: 0, y: 14, class: "title" }, "Confusion");
     add(root, "text", { x: 0, y: 34 }, all[k]
@@ -75,11 +78,13 @@ function drawConfusion() {
         }
       });
       add(root, "text", { x: left - 8, y: top + (i + 0.5) * size + 4, class: "end" }, classes[i]);
-      add(root, "text", { x: left + (i + 0.5) * size, y: bottom + 18, class: "middle" }, classes[i]);
+      const [x, y] = [left + (i + 0.5) * size, bottom + 18];
+      add(root, "text", tilted ? { x, y: y - 4, class: "end", transform: `rotate(-45 ${x} ${y - 4})` }
+        : { x, y, class: "middle" }, classes[i]);
     });
-    add(root, "text", { x: (left + right) / 2, y: bottom + 38, class: "middle" }, "predicted class");
+    add(root, "text", { x: (left + right) / 2, y: bottom + below, class: "middle" }, "predicted class");
     add(root, "text", { x: 14, y: (top + bottom) / 2, class: "middle", transform: `rotate(-90 14 ${(top + bottom) / 2})` }, "true class");
-    return bottom + 44;
+    return bottom + below + 6;
   });
 }
 
