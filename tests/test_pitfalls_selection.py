@@ -11,12 +11,12 @@ import torch
 from _training import moved
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, Adam, AdamW
 from torch.testing import assert_close
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import explain_selection, selected_parameters
-from shrinkage.penalties import L2
+from shrinkage.penalties import L1, L2
 from shrinkage.regularize import regularize
 
 
@@ -148,7 +148,7 @@ def test_a9_rows_without_a_gradient_shrink_only_when_asked(how: str) -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Embedding(5, 3, padding_idx=0), nn.Linear(3, 2))
         before = model[0].weight.detach().clone()
-        optimizer = SGD(model.parameters(), lr=0.1)
+        optimizer = Adam(model.parameters(), lr=0.1)
         regularize(model, optimizer, {select: L2(0.1)}, how=how)
         for _ in range(3):
             optimizer.zero_grad()
@@ -182,4 +182,6 @@ def test_a10_weight_decay_and_a_penalty_add_up_and_it_is_said() -> None:
     assert doubled == pytest.approx(1 - 0.1 * 0.02, abs=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        model = nn.Linear(2, 2)
+        regularize(model, AdamW(model.parameters()), L1(0.005), how="coupled")
         assert factor(0.0, L2(0.005)) == pytest.approx(1 - 0.1 * 0.01, abs=1e-5)

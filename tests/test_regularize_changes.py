@@ -10,7 +10,7 @@ import torch
 from _training import batches, data_loss, make_net, moved
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Optimizer
 from torch.testing import assert_close
 
 from shrinkage.errors import ShrinkageError
@@ -170,20 +170,6 @@ def test_a7_where_every_weight_is_parametrized_the_error_says_why(kind: Any) -> 
     with pytest.raises(ShrinkageError, match=r"only a part of the effective weight 0\.weight.*add"):
         regularize(model, SGD(model.parameters(), lr=0.1), {nn.Linear: L2(0.1)})
     regularize(model, SGD(model.parameters(), lr=0.1), L2(0.1), select=everything)
-
-
-@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
-def test_a9_a_padding_row_of_zeros_stays_zero(how: str) -> None:
-    model = nn.Sequential(nn.Embedding(5, 3, padding_idx=0), nn.Linear(3, 2))
-    optimizer = Adam(model.parameters(), lr=0.1)
-    regularize(model, optimizer, {nn.Embedding: L2(0.1), "1.weight": L1(0.1)}, how=how)
-    before = copy.deepcopy(model)
-    for _ in range(3):
-        optimizer.zero_grad()
-        model(torch.tensor([0, 1, 2])).sum().backward()
-        optimizer.step()
-    assert not model[0].weight[0].any()
-    assert moved(model[0], before[0])
 
 
 def test_what_is_known_of_the_model_does_not_keep_training_from_being_the_same() -> None:

@@ -16,7 +16,7 @@ from _training import (
     train,
 )
 from torch import nn
-from torch.optim import LBFGS, SGD, AdamW, Optimizer
+from torch.optim import LBFGS, SGD, Optimizer
 
 from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError
@@ -64,16 +64,6 @@ def test_two_coupled_penalties_add_up() -> None:
         optimizer.step(partial(forward_backward, model, optimizer, batch))
     expected = train(partial(SGD, lr=0.1), in_loss=lambda net: L2(0.01)(net) + L1(0.02)(net))
     assert_same(model, expected)
-
-
-def test_a10_weight_decay_beside_l2_warns_with_both_numbers() -> None:
-    model = make_net()
-    with pytest.warns(
-        UserWarning, match=r"weight_decay=0\.01, and L2\(0\.003\).*weight_decay=0\.006"
-    ):
-        regularize(model, AdamW(model.parameters()), L2(0.003))
-    model = make_net()
-    regularize(model, AdamW(model.parameters()), L1(0.03))
 
 
 def test_a_constraint_under_lbfgs_is_refused_without_a_coupling_nobody_gave() -> None:

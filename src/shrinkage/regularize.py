@@ -36,7 +36,9 @@ def regularize(
     It acts inside ``optimizer.step()``: when the gradients are ready, averaged and clipped, also
     those that a closure computes. Only tensors that the step updates are touched: trainable ones
     with a gradient. A tied tensor counts once, an embedding's padding row like any other; zeros
-    stay zero there. Every step looks whether the model or the optimizer has other parameters than
+    stay zero there. A tensor whose shards lie on several processes is penalized as a whole; what
+    needs the whole gathers it, so all processes have to call ``value`` and ``summary`` together.
+    Every step looks whether the model or the optimizer has other parameters than
     before: what was added to both is penalized from then on, what was replaced no longer, and a
     warning names what is in the model only.
 
@@ -54,7 +56,7 @@ def regularize(
             does. ``"proximal"`` applies the prox with step ``lr`` after the step, which gives
             exact zeros; an adaptive optimizer does not rescale the threshold. Default: coupled
             for smooth penalties, proximal for penalties with kinks. A constraint is projected on
-            after all of these.
+            after all of these; the optimizer's averages stay as they are.
         schedule: A callable from the number of the step, 0 for the first, to a factor for the
             strengths; see :mod:`shrinkage.schedules`. A step that a gradient scaler skips counts
             under fused optimizers only, whose ``step`` is called all the same.
