@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam
 
 from shrinkage import L2, Comparison, ElasticNet, GroupLasso, ShrinkageError, compare, fit_path
 from shrinkage.comparing import Contender, Row
-from shrinkage.comparing.comparison import rank
+from shrinkage.comparing.comparison import ranked
 from shrinkage.comparing.methods import Method, around, combinable, make_methods, make_pair
 
 TINY: dict[str, Any] = {
@@ -137,17 +137,17 @@ def test_differences_ranks_and_words_follow_from_the_losses(small: Comparison) -
     none, best = row_of(small, "none"), small.rows[0]
     means = [row.contender.test_loss for row in small.rows]
     assert means == sorted(means)
-    for place, row in enumerate(small.rows, 1):
+    for row in small.rows:
         gap = row.contender.losses - none.contender.losses
         assert row.to_none.difference == pytest.approx(gap.mean().item(), abs=1e-12)
         gap = row.contender.losses - best.contender.losses
         assert row.to_best.difference == pytest.approx(gap.mean().item(), abs=1e-12)
-        assert row.rank == (1 if row.to_best.low <= 0 else place)
+        assert (row.rank == 1) == (row.to_best.low <= 0)
         side = {"better": row.to_none.high < 0, "worse": row.to_none.low > 0}
         assert side.get(row.answer, True)
     assert none.answer == "the same"
     assert 0 <= best.contender.score <= 1
-    assert best.contender.method in small.sentence
+    assert best.contender.method[1:] in small.sentence
     assert len(small.differences) == len(small.rows) - 1
 
 
@@ -206,7 +206,7 @@ def test_optimizers_are_compared_with_their_own_none_and_with_the_best() -> None
         gap = row.contender.losses - none.losses
         assert row.to_none.difference == pytest.approx(gap.mean().item())
         assert row.to_none.low <= row.to_none.difference <= row.to_none.high
-    assert found.name(found.rows[0].contender).endswith(", sgd")
+    assert found.name(found.rows[0].contender).endswith(" (sgd)")
     trained = [p for p in stages if p.stage == "train" and p.steps_total]
     assert all(p.steps_done <= p.steps_total for p in trained)
     assert [p.steps_done for p in trained] == sorted(p.steps_done for p in trained)
@@ -240,7 +240,7 @@ def contender(name: str, losses: list[float], optimizer: str = "adam") -> Conten
 def test_equals_share_the_first_rank() -> None:
     wave = torch.arange(40).remainder(2).double()
     base = (1 + wave).tolist()
-    found = rank(
+    found = ranked(
         [
             contender("none", [x + 1 for x in base]),
             contender("a", base),
@@ -256,7 +256,7 @@ def test_equals_share_the_first_rank() -> None:
     ]  # fmt: skip
     assert [row.answer for row in found.rows] == ["better", "better", "better", "the same"]
     assert found.sentence == (
-        "a has the lowest test loss; not to be told from it: b. Better than none: a, b, c."
+        "A has the lowest test loss; not to be told from it: b. Better than none: a, b, c."
     )
 
 
@@ -271,8 +271,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown method": ({"methods": ["lasso"]}, "'lasso' is unknown; choose from l2, l1"),
     "a method twice": ({"methods": ["l2", "l2"]}, "given twice"),
     "the pair alone": ({"methods": ["best_pair"]}, "at least one beside"),
-    "dropout without dropout": ({"methods": ["dropout"]}, "the model calls no dropout"),
-    "smoothing of numbers": ({"methods": ["label_smoothing"]}, "only cross-entropy"),
+    "dropout without dropout": ({"methods": ["dropout"]}, "the model has no dropout layers"),
+    "smoothing of numbers": ({"methods": ["label_smoothing"]}, "the loss is not cross-entropy"),
     "too few values": ({"values": 3}, "values=3 must be at least 4"),
     "no optimizer": ({"optimizers": {}}, "give at least one"),
     "rows that do not fit": ({"test": (torch.zeros(5, 3), torch.zeros(5))}, "nothing could be"),

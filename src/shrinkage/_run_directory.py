@@ -34,7 +34,8 @@ MANIFEST, TABLE, PATH, WEIGHTS = (
     "path.safetensors",
     "weights.safetensors",
 )
-DRAWN_LATER = frozenset({"path.png", "path.svg", "report.html"})
+RUN = frozenset({MANIFEST, TABLE, PATH, WEIGHTS, "path.png", "path.svg", "report.html"})
+"""What a run may hold; pictures and report are drawn later."""
 
 
 def write(
@@ -56,11 +57,8 @@ def write(
         weights: content of ``weights.safetensors``; ``None`` leaves the file out.
         overwrite: replace a run that is already there.
     """
-    with _replacing(directory, overwrite) as temporary:
-        with atomic_write(temporary / TABLE) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            csv.writer(text, lineterminator="\n").writerows(rows)
-            text.detach()
+    with replacing(directory, overwrite) as temporary:
+        write_table(temporary / TABLE, rows)
         _write_tensors(temporary / PATH, tensors)
         if weights is not None:
             _write_tensors(temporary / WEIGHTS, weights)
@@ -139,10 +137,18 @@ def _name(kind: type[Penalty]) -> str:
     return names.get(kind, f"{kind.__module__}.{kind.__qualname__}")
 
 
+def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file, its header first; floats are written so that they read back exactly."""
+    with atomic_write(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        text.detach()
+
+
 @contextmanager
-def _replacing(directory: Path, overwrite: bool) -> Iterator[Path]:
+def replacing(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> Iterator[Path]:
     """Yield an empty sibling that takes the place of ``directory`` if the block ends well."""
-    check_target(directory, overwrite)
+    check_target(directory, overwrite, names)
     directory = directory.resolve()
     mark = secrets.token_hex(8)
     temporary = directory.parent / f".{directory.name}.{mark}.new"
@@ -151,7 +157,7 @@ def _replacing(directory: Path, overwrite: bool) -> Iterator[Path]:
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
-        check_target(directory, overwrite)
+        check_target(directory, overwrite, names)
         if directory.exists():
             directory.rename(replaced)
         try:
@@ -171,12 +177,12 @@ def _replacing(directory: Path, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def check_target(directory: Path, overwrite: bool) -> None:
-    """Refuse a directory that a run may not be written to."""
+def check_target(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> None:
+    """Refuse a directory that a run, which may hold these names, may not be written to."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
     present = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    foreign = present - {MANIFEST, TABLE, PATH, WEIGHTS} - DRAWN_LATER
+    foreign = present - names
     if foreign:
         raise ShrinkageError(
             f"{directory} holds files that are no part of a run: {', '.join(sorted(foreign)[:5])}. "

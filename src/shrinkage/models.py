@@ -93,6 +93,30 @@ def convolutional(shape: Sequence[int], outputs: int, channels: Sequence[int]) -
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, outputs))
 
 
+def with_dropout(model: nn.Sequential) -> nn.Sequential:
+    """Layers with dropout before each linear layer but the first layer, its rate 0 to begin with.
+
+    Args:
+        model: layers; left alone if there is dropout among them.
+
+    Example:
+        >>> with_dropout(perceptron(4, 3, (8,)))
+        Sequential(
+          (0): Linear(in_features=4, out_features=8, bias=True)
+          (1): ReLU()
+          (2): Dropout(p=0.0, inplace=False)
+          (3): Linear(in_features=8, out_features=3, bias=True)
+        )
+    """
+    if any(isinstance(layer, nn.Dropout) for layer in model):
+        return model
+    layers: list[nn.Module] = []
+    for layer in model:
+        layers += [nn.Dropout(0.0)] if layers and isinstance(layer, nn.Linear) else []
+        layers.append(layer)
+    return nn.Sequential(*layers)
+
+
 def linear(features: int, outputs: int) -> nn.Linear:
     """Linear or logistic regression, by the loss it is trained with.
 

@@ -8,6 +8,9 @@ import typer
 
 from shrinkage import __version__
 from shrinkage.cli.commands import OPTIONS, add_command
+from shrinkage.cli.compare import EXAMPLES as COMPARE_EXAMPLES
+from shrinkage.cli.compare import compare
+from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.exits import Commands
 from shrinkage.cli.options import PathOptions
 from shrinkage.cli.path import path
@@ -59,6 +62,7 @@ def shrinkage(
 
 
 add_command(app, PathOptions, path, epilog=EXAMPLES)
+add_command(app, CompareOptions, compare, epilog=COMPARE_EXAMPLES)
 add_command(app, TrainOptions, train, epilog=TRAIN_EXAMPLES)
 app.command(epilog=REPORT_EXAMPLE)(report)
 

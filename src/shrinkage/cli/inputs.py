@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.exits import usage
 from shrinkage.cli.options import PathOptions
 from shrinkage.cli.train_options import TrainOptions
@@ -58,7 +59,9 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
     return kept
 
 
-def read_data(job: PathOptions | TrainOptions) -> tuple[Dataset, Dataset, dict[str, Any]]:
+def read_data(
+    job: PathOptions | TrainOptions | CompareOptions,
+) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """Return training part, test part, and what the manifest says of them."""
     if job.data not in BUILT_IN and not os.path.lexists(job.data):
         with usage("--data"):
@@ -92,7 +95,7 @@ def read_data(job: PathOptions | TrainOptions) -> tuple[Dataset, Dataset, dict[s
     return train, test, facts
 
 
-def check_classes(job: PathOptions, train: Dataset) -> None:
+def check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:
     """Refuse a class with fewer rows than folds, by its name."""
     if not train.classes:
         return

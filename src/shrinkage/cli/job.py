@@ -5,19 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from shrinkage import _run_directory
 from shrinkage.choose import minimum, one_standard_error
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
@@ -30,6 +26,7 @@ from shrinkage.cli.inputs import (
     read_strengths,
 )
 from shrinkage.cli.options import PathOptions
+from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.summary import path_rows, summarize
 from shrinkage.cli.training import make_optimizer, make_scheduler
 from shrinkage.data import Dataset
@@ -69,7 +66,9 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     strengths = read_strengths(job, side)
     with screens.busy(side, "Reading the data"):
         train, test, data_facts = read_data(job)
-    _check_free(job.out or _default_directory(job, train.name), job.overwrite)
+    check_free(
+        job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite), job.overwrite
+    )
     with usage("--model"):
         factory = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)
         first = factory()
@@ -121,7 +120,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         screens.show_path(screen, path_rows(result), {})
         raise
     summary = summarize(result, *choices)
-    directory = job.out or _default_directory(job, train.name)
+    directory = job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite)
     with screens.busy(side, "Saving"):
         result.save(directory, overwrite=job.overwrite, choice=choices[0])
         fault = _draw(result, directory)
@@ -224,24 +223,3 @@ def _advice(summary: dict[str, Any]) -> list[str]:
             f"Try --strengths {tries}"
         )
     return advice
-
-
-def _check_free(directory: Path, overwrite: bool) -> None:
-    """Refuse an output directory that could not be written, before the training."""
-    ours = directory.is_dir() and not directory.is_symlink()
-    if ours and not overwrite and any(directory.iterdir()):
-        raise ShrinkageError(
-            f"{directory} is in use. Choose another --out, or pass --overwrite to replace the run "
-            "in it."
-        )
-    _run_directory.check_target(directory, overwrite)
-    parent = next(place for place in directory.absolute().parents if place.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise ShrinkageError(f"{parent} cannot be written to. Choose another --out.")
-
-
-def _default_directory(job: PathOptions, data: str) -> Path:
-    base = re.sub(r"[^\w.-]+", "-", f"{data}-{job.penalty}")
-    names = (base if n == 1 else f"{base}-{n}" for n in count(1))
-    places = (Path("runs") / name for name in names)
-    return next(place for place in places if job.overwrite or not os.path.lexists(place))

@@ -94,7 +94,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class PenaltyOptions:
-    """Which penalty, on which tensors, and how."""
+    """Which penalty, and how."""
 
     penalty: Annotated[
         str,
@@ -115,6 +115,12 @@ class PenaltyOptions:
             "decoupled shrinks before the step, proximal thresholds after it, to exact zeros.",
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class SelectOption:
+    """Which tensors are penalized."""
+
     select: Annotated[
         str | None,
         What(
@@ -126,8 +132,8 @@ class PenaltyOptions:
 
 
 @dataclass(frozen=True)
-class GridOptions:
-    """How many members."""
+class StrengthOptions:
+    """Which strengths."""
 
     strengths: Annotated[
         str | None,
@@ -141,6 +147,12 @@ class GridOptions:
         int | None,
         Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
     ] = None
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """How many members a strength."""
+
     folds: Annotated[
         int,
         Grid(min=2, metavar="N", help="Each fold is held out once, to measure what was learned."),
@@ -156,21 +168,13 @@ class GridOptions:
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """How a member learns."""
+class LearningOptions:
+    """How long a member learns, and how fast."""
 
     epochs: Annotated[
         int, Training(min=1, metavar="N", help="How often each training row is seen.")
     ] = 40
     batch_size: Annotated[int, Training(min=1, metavar="N", help="Rows per step.")] = 32
-    lr: Annotated[
-        float,
-        Training(metavar="X", callback=_above_zero, help="Learning rate: the length of a step."),
-    ] = 1e-3
-    optimizer: Annotated[
-        Literal["adam", "adamw", "sgd", "rmsprop"],
-        Training(metavar="NAME", help="adam, adamw, sgd or rmsprop, all without weight decay."),
-    ] = "adam"
     scheduler: Annotated[
         str | None,
         Training(
@@ -180,6 +184,20 @@ class TrainingOptions:
             "exponential:0.9 times 0.9 every epoch, cosine to 0 at the last epoch.",
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions(LearningOptions):
+    """How a member learns."""
+
+    lr: Annotated[
+        float,
+        Training(metavar="X", callback=_above_zero, help="Learning rate: the length of a step."),
+    ] = 1e-3
+    optimizer: Annotated[
+        Literal["adam", "adamw", "sgd", "rmsprop"],
+        Training(metavar="NAME", help="adam, adamw, sgd or rmsprop, all without weight decay."),
+    ] = "adam"
 
 
 @dataclass(frozen=True)
@@ -254,7 +272,9 @@ class PathOptions(
     CompileOption,
     TrainingOptions,
     SeedOption,
-    GridOptions,
+    FoldOptions,
+    StrengthOptions,
+    SelectOption,
     PenaltyOptions,
     ModelOptions,
     DataOptions,

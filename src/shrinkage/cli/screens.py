@@ -110,23 +110,25 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
     tiny = console.width < TINY
     score = "accuracy" if "accuracy" in rows[0] else "R2"
     sparse = not tiny and any(row["zeros"] > 0 for row in rows)
-    digits = _decimals([row["standard_error"] for row in rows])
-    head = ["strength", "CV loss" if tiny else f"CV loss {_plus_minus(console)} SE", score]
+    digits = decimals([row["standard_error"] for row in rows])
+    head = ["strength", "CV loss" if tiny else f"CV loss {plus_minus(console)} SE", score]
     head += [] if narrow else ["train loss", "norm"]
     head += ["zeros"] if sparse else []
-    table = _table(console, head)
+    table = make_table(console, head)
     picture = _picture(console, rows) if wide else None
     if picture:
-        table.add_column(f"CV loss {_plus_minus(console)} SE", justify="left", no_wrap=True)
+        table.add_column(f"CV loss {plus_minus(console)} SE", justify="left", no_wrap=True)
     table.add_column("", justify="left", no_wrap=not tiny)
     for index, row in enumerate(rows):
         cells: list[str] = [
             show_strength(row["strength"]),
             _with_error(console, row["loss"], row["standard_error"], digits),
-            _score(score, row[score]),
+            show_score(score, row[score]),
         ]
-        cells += [] if narrow else [_number(row["fit_loss"], digits), _number(row["norm"], 2)]
-        cells += [_score("accuracy", row["zeros"])] if sparse else []
+        cells += (
+            [] if narrow else [show_number(row["fit_loss"], digits), show_number(row["norm"], 2)]
+        )
+        cells += [show_score("accuracy", row["zeros"])] if sparse else []
         cells += [picture[index]] if picture else []
         rules = [rule for rule, choice in choices.items() if choice["index"] == index]
         marks = [SHORT[rule] for rule in rules]
@@ -143,9 +145,9 @@ def show_test(console: Console, rows: Sequence[Facts]) -> None:
         rows: ``test`` of `summarize`.
     """
     score = "accuracy" if "accuracy" in rows[0] else "R2"
-    digits = _decimals([row["loss_sd"] for row in rows])
+    digits = decimals([row["loss_sd"] for row in rows])
     test = "" if console.width < TINY else "test "
-    table = _table(console, ["choice", "strength", f"{test}loss", f"{test}{score}"])
+    table = make_table(console, ["choice", "strength", f"{test}loss", f"{test}{score}"])
     table.columns[0].justify = "left"
     for row in rows:
         spread = row[f"{score}_sd"]
@@ -153,9 +155,9 @@ def show_test(console: Console, rows: Sequence[Facts]) -> None:
             (SHORT if console.width < NARROW else RULES)[row["rule"]],
             show_strength(row["strength"]),
             _with_error(console, row["loss"], row["loss_sd"], digits),
-            _score(score, row[score])
+            show_score(score, row[score])
             + (
-                f" {_plus_minus(console)} {_score(score, spread)}"
+                f" {plus_minus(console)} {show_score(score, spread)}"
                 if test and math.isfinite(spread)
                 else ""
             ),
@@ -201,7 +203,8 @@ def show_time(seconds: float) -> str:
     return f"{int(seconds // 60)} min {round(seconds % 60)} s"
 
 
-def _table(console: Console, head: Sequence[str]) -> Table:
+def make_table(console: Console, head: Sequence[str]) -> Table:
+    """Return an empty table of numbers."""
     from rich import box
     from rich.table import Table
 
@@ -244,27 +247,30 @@ def _picture(console: Console, rows: Sequence[Facts]) -> list[str]:
     return drawn
 
 
-def _plus_minus(console: Console) -> str:
+def plus_minus(console: Console) -> str:
+    """Return the sign, if the terminal has it."""
     return "+/-" if console.options.ascii_only else "±"
 
 
-def _decimals(errors: Sequence[float]) -> int:
+def decimals(errors: Sequence[float]) -> int:
     """Decimals that show two digits of the smallest error, 2 to 6 of them."""
     seen = [error for error in errors if math.isfinite(error) and error > 0]
     return min(6, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
 
 
-def _number(value: float, digits: int) -> str:
+def show_number(value: float, digits: int) -> str:
+    """Return a number as text, - if there is none."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
 def _with_error(console: Console, value: float, error: float, digits: int) -> str:
     if not math.isfinite(error) or console.width < TINY:
-        return _number(value, digits)
-    return f"{value:.{digits}f} {_plus_minus(console)} {error:.{digits}f}"
+        return show_number(value, digits)
+    return f"{value:.{digits}f} {plus_minus(console)} {error:.{digits}f}"
 
 
-def _score(name: str, value: float) -> str:
+def show_score(name: str, value: float) -> str:
+    """Return an accuracy in percent, an R2 as it is."""
     if not math.isfinite(value):
         return "-"
     return f"{100 * value:.1f}%" if name == "accuracy" else f"{value:.3f}"

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler, StepLR
 
 from shrinkage.cli.exits import usage
-from shrinkage.cli.options import TrainingOptions
+from shrinkage.cli.options import LearningOptions, TrainingOptions
 from shrinkage.errors import ShrinkageError
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -26,7 +26,7 @@ def make_optimizer(options: TrainingOptions) -> Callable[..., Optimizer]:
     return partial(OPTIMIZERS[options.optimizer], lr=options.lr)
 
 
-def make_scheduler(options: TrainingOptions) -> Callable[[Optimizer], LRScheduler] | None:
+def make_scheduler(options: LearningOptions) -> Callable[[Optimizer], LRScheduler] | None:
     """Return what makes the scheduler from the optimizer, or None for a constant rate."""
     if options.scheduler is None:
         return None

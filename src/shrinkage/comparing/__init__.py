@@ -1,7 +1,8 @@
 """Ways to regularize, tuned alike and judged on rows that none of them has seen."""
 
 from shrinkage.comparing.compare import compare
-from shrinkage.comparing.comparison import Comparison, Interval, Row
+from shrinkage.comparing.comparison import CONFIDENCE, Comparison, Interval, Row
 from shrinkage.comparing.contender import Contender
+from shrinkage.comparing.saved import NAMES
 
-__all__ = ["Comparison", "Contender", "Interval", "Row", "compare"]
+__all__ = ["CONFIDENCE", "NAMES", "Comparison", "Contender", "Interval", "Row", "compare"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from shrinkage.comparing.comparison import Comparison, rank
+from shrinkage.comparing.comparison import Comparison, ranked
 from shrinkage.comparing.contender import Contender
 from shrinkage.comparing.contest import Contest, Relay
 from shrinkage.comparing.methods import BEST_PAIR, make_methods
@@ -144,4 +144,4 @@ def compare(
         raise ShrinkageError(f"nothing could be trained: {contenders[0].note}")
     some = next(iter(paths.values()))
     about = {**some.about, "off": off, "values": values, "test_rows": len(test[1])}
-    return rank(contenders, paths, some.task, about)
+    return ranked(contenders, paths, some.task, about)

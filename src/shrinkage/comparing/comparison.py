@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from shrinkage.comparing.contender import NONE, Contender
 from shrinkage.comparing.intervals import simultaneous
+from shrinkage.comparing.saved import save
 from shrinkage.labels import number
 from shrinkage.result import PathResult
 
 CONFIDENCE = 0.95
+MOST_NAMED = 4
 
 
 class Interval(NamedTuple):
@@ -35,7 +38,8 @@ class Row:
     """One contender in the ranking.
 
     Attributes:
-        rank: 1 for the best and all that cannot be told from it, else the place; 0 without number.
+        rank: 1 for the best and all that cannot be told from it; of the others 1 plus how many are
+            surely better; 0 without a number.
         contender: Who.
         to_none: Its test loss minus that of no regularization with the same optimizer.
         to_best: Its test loss minus that of the best.
@@ -63,11 +67,11 @@ class Row:
             >>> row = Row(1, Contender("adam", "L2", {"strength": 0.001}, 0.1, torch.zeros(2), 1.0),
             ...     UNKNOWN, UNKNOWN)
             >>> row.setting
-            'strength 1.0e-03'
+            '1.0e-03'
         """
         who = self.contender
         parts = [_said(name, value) for name, value in who.chosen.items()]
-        return ", ".join(parts) or ("" if who.note or who.method == NONE else "none is best")
+        return ", ".join(parts) or ("" if who.note or who.method == NONE else NONE)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,7 +103,7 @@ class Comparison:
     def name(self, contender: Contender) -> str:
         """Return what to call a contender: its method, and its optimizer if there are several."""
         several = len(self.optimizers) > 1
-        return f"{contender.method}, {contender.optimizer}" if several else contender.method
+        return f"{contender.method} ({contender.optimizer})" if several else contender.method
 
     @property
     def differences(self) -> list[tuple[str, float, float, float]]:
@@ -110,13 +114,38 @@ class Comparison:
             if row.contender.method != NONE
         ]
 
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
+        """Write the comparison, whole or not at all.
+
+        ``comparison.csv``, ``test_losses.csv`` (a row for each test row), ``manifest.json``, and
+        under ``paths`` every path, for :meth:`shrinkage.PathResult.load`.
+
+        Args:
+            directory: A new or empty directory, or one that holds a comparison.
+            overwrite: Replace the comparison that is there.
+
+        Raises:
+            ShrinkageError: The directory holds something else, or cannot be written.
+        """
+        whole = [row.contender for row in self.rows if row.rank]
+        losses = zip(*(contender.losses.tolist() for contender in whole), strict=True)
+        table = [[self.name(contender) for contender in whole], *losses]
+        save(Path(directory), self.about, self.records(), table, self.paths, overwrite=overwrite)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the ranking as plain values, a dict per contender; None where there is none."""
+        settings = ["strength", *self.about.get("off", {})]
+        score = "accuracy" if self.task == "classification" else "R2"
+        rows = [_record(row, settings, score) for row in self.rows]
+        return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
     @property
     def sentence(self) -> str:
         """The answer in words."""
         return _sentence(self)
 
 
-def rank(
+def ranked(
     contenders: Sequence[Contender],
     paths: dict[tuple[str, str], PathResult],
     task: str,
@@ -135,11 +164,13 @@ def rank(
     to_none = dict(zip((i for i, _ in own), _intervals(losses, own), strict=True))
     to_none |= {i: Interval(0.0, 0.0, 0.0) for i, base in against if i == base}
     every = [(other, one) for one, other in itertools.combinations(range(len(whole)), 2)]
-    to_best = [Interval(0.0, 0.0, 0.0), *_intervals(losses, every)[: max(0, len(whole) - 1)]]
-    rows = [
-        Row(1 if to_best[i].low <= 0 else i + 1, c, to_none.get(i, UNKNOWN), to_best[i])
-        for i, c in enumerate(whole)
-    ]
+    apart = dict(zip(every, _intervals(losses, every), strict=True))
+    rows = []
+    for i, contender in enumerate(whole):
+        to_best = apart.get((i, 0), Interval(0.0, 0.0, 0.0))
+        better = sum(apart[i, other].low > 0 for other in range(i))
+        rank = 1 if to_best.low <= 0 else 1 + better
+        rows.append(Row(rank, contender, to_none.get(i, UNKNOWN), to_best))
     rows += [Row(0, c, UNKNOWN, UNKNOWN) for c in contenders if c.note]
     return Comparison(tuple(rows), paths, task, about)
 
@@ -151,9 +182,35 @@ def _intervals(losses: Tensor, pairs: list[tuple[int, int]]) -> list[Interval]:
     return [Interval(*numbers) for numbers in found.tolist()]
 
 
+def _record(row: Row, settings: Sequence[str], score: str) -> dict[str, Any]:
+    who = row.contender
+    return {
+        "rank": row.rank or None,
+        "optimizer": who.optimizer,
+        "method": who.method,
+        **{name: who.chosen.get(name) for name in settings},
+        "at_edge": who.at_edge,
+        "cv_loss": who.cv_loss,
+        "test_loss": who.test_loss,
+        score: who.score,
+        "difference_to_none": row.to_none.difference,
+        "low_to_none": row.to_none.low,
+        "high_to_none": row.to_none.high,
+        "answer": row.answer if math.isfinite(row.to_none.difference) else None,
+        "difference_to_best": row.to_best.difference,
+        "low_to_best": row.to_best.low,
+        "high_to_best": row.to_best.high,
+        "note": who.note,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _said(name: str, value: float) -> str:
     if name == "strength":
-        return f"strength {number(value)}"
+        return number(value)
     if name == "epochs":
         return f"{value:.0f} epoch{'s' * (value != 1)}"
     return f"{'rate' if name == 'dropout' else 'smoothing'} {value:g}"
@@ -163,12 +220,20 @@ def _sentence(comparison: Comparison) -> str:
     whole = [row for row in comparison.rows if row.rank]
     tied = [comparison.name(row.contender) for row in whole[1:] if row.rank == 1]
     first = f"{comparison.name(whole[0].contender)} has the lowest test loss"
-    first += f"; not to be told from it: {', '.join(tied)}." if tied else ", below all others."
+    if len(tied) > MOST_NAMED:
+        others = f"the other {len(tied)}" if len(tied) == len(whole) - 1 else f"{len(tied)} others"
+        first += f"; {others} cannot be told from it."
+    else:
+        first += f"; not to be told from it: {', '.join(tied)}." if tied else ", below all others."
     judged = [row for row in whole if row.contender.method != NONE]
     sides = []
     for answer in ("better", "worse"):
         names = [comparison.name(row.contender) for row in judged if row.answer == answer]
         if names:
             sides.append(f"{answer} than none: {', '.join(names)}")
-    second = "; ".join(sides) or "none of them can be told from no regularization"
-    return f"{first} {second[0].upper()}{second[1:]}."
+    second = "; ".join(sides) or "no method can be told from none"
+    return f"{_capital(first)} {_capital(second)}."
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -17,6 +17,17 @@ STRONGEST = MappingProxyType({"dropout": 0.7, "label_smoothing": 0.35})
 """The largest rate and the largest smoothing that are tried."""
 
 BEST_PAIR = "best_pair"
+METHODS = (
+    "l2",
+    "l1",
+    "elastic_net",
+    "group_lasso",
+    "decoupled_decay",
+    "dropout",
+    "label_smoothing",
+    "early_stopping",
+    BEST_PAIR,
+)
 FEWEST_VALUES = 4
 
 
@@ -70,19 +81,27 @@ def make_methods(
     known = {**_penalties(values - 1), **_settings(values, off)}
     if names is None:
         return list(known.values())
+    check_names(names)
+    lacking = {
+        "dropout": "the model has no dropout layers",
+        "label_smoothing": "the loss is not cross-entropy",
+        "early_stopping": "there is one epoch",
+    }
     for name in names:
-        if name in ("dropout", "label_smoothing") and name not in off:
-            lacks = "the model calls no" if name == "dropout" else "only cross-entropy has"
-            raise ShrinkageError(f"methods: {name} is impossible here: {lacks} {name}.")
         if name not in (*known, BEST_PAIR):
-            choices = ", ".join([*known, BEST_PAIR])
-            raise ShrinkageError(f"methods: {name!r} is unknown; choose from {choices}.")
+            raise ShrinkageError(f"methods: {name} is impossible here: {lacking[name]}.")
+    return [known[name] for name in names if name in known]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that are no methods, and lists that are no comparison."""
+    for name in names:
+        if name not in METHODS:
+            raise ShrinkageError(f"methods: {name!r} is unknown; choose from {', '.join(METHODS)}.")
     if len(set(names)) < len(names):
         raise ShrinkageError(f"methods: {', '.join(names)}: one is given twice.")
-    chosen = [known[name] for name in names if name in known]
-    if not chosen:
+    if not set(names) - {BEST_PAIR}:
         raise ShrinkageError("methods: give at least one beside the best pair.")
-    return chosen
 
 
 def combinable(one: Method, other: Method) -> bool:

@@ -42,8 +42,8 @@ def render(result: PathResult) -> str:
     return template.render(
         style=style,
         script=script,
-        style_digest=_digest(style),
-        script_digest=_digest(script),
+        style_digest=digest(style),
+        script_digest=digest(script),
         data=_escaped(numbers(result, findings, places)),
         title=title(result),
         members=tables.members(crossed),
@@ -114,5 +114,6 @@ def _escaped(numbers: dict[str, Any]) -> Any:
     return Markup(json.dumps(numbers, allow_nan=False, separators=(",", ":")).translate(ESCAPES))
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return what the policy of a page calls its style or script by."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
