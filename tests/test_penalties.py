@@ -318,7 +318,7 @@ def test_a1_penalty_of_a_model_is_the_sum_over_its_weights() -> None:
 
 
 def test_a_new_strength_compiles_nothing_new() -> None:
-    from torch._dynamo.testing import CompileCounterWithBackend
+    from torch._dynamo.testing import CompileCounter
 
     def operations(w: Tensor, strength: Tensor, step: Tensor) -> list[Tensor]:
         results = []
@@ -327,7 +327,7 @@ def test_a_new_strength_compiles_nothing_new() -> None:
             results += [penalty.value(w), penalty.gradient(w), penalty.prox(w, step)]
         return results
 
-    counter = CompileCounterWithBackend("aot_eager")
+    counter = CompileCounter()
     compiled = torch.compile(operations, fullgraph=True, backend=counter)
     for strength in (0.0, 0.1, 2.0):
         numbers = torch.tensor(strength), torch.tensor(strength / 2)
