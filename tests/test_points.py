@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from shrinkage.choose import minimum, one_standard_error, paired_one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import ElasticNet
-from shrinkage.points import combinations
+from shrinkage.points import combinations, matching
 from shrinkage.result import PathResult
 
 K, FOLDS = 3, 4
@@ -76,11 +77,18 @@ def test_a_slice_sets_the_shape_of_the_penalty() -> None:
     [
         ({"droput": 0.5}, "'droput' is no knob of this path; its knobs: dropout, lr"),
         ({"lr": 0.5}, "no point has lr=0.5; its values: 0.001, 0.01"),
+        ({"lr": "0.001"}, "lr='0.001' is not a number"),
     ],
 )
-def test_a_slice_that_does_not_exist_is_refused(wanted: dict[str, float], match: str) -> None:
+def test_a_slice_that_does_not_exist_is_refused(wanted: dict[str, Any], match: str) -> None:
     with pytest.raises(ShrinkageError, match=match):
         crossed().slice(**wanted)
+
+
+def test_values_that_only_occur_apart_are_refused_together() -> None:
+    lr, dropout = torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64)
+    with pytest.raises(ShrinkageError, match=r"no point has lr=0.1, dropout=0.4 together"):
+        matching({"lr": lr, "dropout": dropout}, {"lr": 0.1, "dropout": 0.4}, 2)
 
 
 def test_a_plain_path_says_that_it_has_no_knobs() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shrinkage._tensors import is_number
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty, Sum, catalogue
 
@@ -50,6 +51,8 @@ def matching(knobs: Mapping[str, Tensor], wanted: Mapping[str, float], points: i
         if name not in knobs:
             there = ", ".join(knobs) or "none: it has strengths only"
             raise ShrinkageError(f"{name!r} is no knob of this path; its knobs: {there}.")
+        if not is_number(value):
+            raise ShrinkageError(f"{name}={value!r} is not a number; give one.")
         hit = torch.isclose(
             knobs[name], torch.tensor(value, dtype=torch.float64), rtol=1e-9, atol=0
         )

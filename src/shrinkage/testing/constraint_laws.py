@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from shrinkage.constraints import Constraint
+from shrinkage.testing._laws import check_laws
 from shrinkage.testing._tensors import Tensors
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -32,14 +33,7 @@ def check_constraint(
         >>> from shrinkage.constraints import MaxNorm
         >>> check_constraint(MaxNorm(1.0))
     """
-    for law in LAWS:
-        try:
-            law(constraint, Tensors(shape, seed))
-        except Exception as error:
-            name = law.__name__.replace("_", " ")
-            raise AssertionError(
-                f"law '{name}' does not hold for {constraint!r}\n{type(error).__name__}: {error}"
-            ) from error
+    check_laws(LAWS, constraint, Tensors(shape, seed))
 
 
 def type_shape_and_input_are_kept(constraint: Constraint, tensors: Tensors) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from shrinkage.penalties import Penalty
+from shrinkage.testing._laws import check_laws
 from shrinkage.testing._tensors import Tensors
 
 STEPS = (0.1, 1.0, 5.0)
@@ -35,14 +36,7 @@ def check_penalty(penalty: Penalty, *, seed: int = 0, shape: tuple[int, ...] = (
         >>> from shrinkage.penalties import L2
         >>> check_penalty(L2(0.1))
     """
-    for law in LAWS:
-        try:
-            law(penalty, Tensors(shape, seed, center=_center(penalty)))
-        except Exception as error:
-            name = law.__name__.replace("_", " ")
-            raise AssertionError(
-                f"law '{name}' does not hold for {_name(penalty)}\n{type(error).__name__}: {error}"
-            ) from error
+    check_laws(LAWS, penalty, Tensors(shape, seed, center=_center(penalty)))
 
 
 def value_is_never_negative_and_zero_without_strength(penalty: Penalty, tensors: Tensors) -> None:
@@ -269,10 +263,3 @@ def _center(penalty: Penalty) -> Tensor | float:
     assert isinstance(penalty.toward, Mapping)
     (center,) = penalty.toward.values()
     return center
-
-
-def _name(penalty: Penalty) -> str:
-    try:
-        return repr(penalty)
-    except Exception:
-        return type(penalty).__name__
