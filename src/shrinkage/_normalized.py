@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch
 from torch import fx, nn
 
+from shrinkage._sharded import class_of
+
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 PER_CHANNEL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 ACROSS_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -72,7 +74,7 @@ def _pairs(graph: fx.Graph) -> Iterator[tuple[str, str]]:
 
 def _shell(module: nn.Module) -> nn.Module:
     """Return a copy that shares its tensors, so that ``forward`` writes nothing to the model."""
-    shell: nn.Module = object.__new__(type(module))
+    shell: nn.Module = object.__new__(class_of(module))
     for name, value in vars(module).items():
         own = copy.copy(value) if isinstance(value, list | dict | set) else value
         shell.__dict__[name] = own

@@ -51,10 +51,19 @@ def version(w: Tensor) -> int:
 
 def reshard(model: nn.Module) -> None:
     """Let modules show their shards: ``fully_shard`` leaves copies there after a forward pass."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")
-    for module in model.modules() if fsdp else ():
-        if isinstance(module, fsdp.FSDPModule):  # type: ignore[union-attr]
-            module.reshard()
+    for module in model.modules():
+        if _is_fully_sharded(module):
+            module.reshard()  # type: ignore[operator]
+
+
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """Return the class of a module, not the one that ``fully_shard`` derives from it."""
+    return type(module).__bases__[1] if _is_fully_sharded(module) else type(module)
+
+
+def _is_fully_sharded(module: nn.Module) -> bool:
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # who has not loaded it has no such modules
+    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
 
 
 def _is_sharded(w: Tensor) -> bool:

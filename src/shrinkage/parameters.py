@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from shrinkage._sharded import class_of
 from shrinkage.errors import ShrinkageError
 
 Selection: TypeAlias = str | re.Pattern[str] | type[nn.Module] | Callable[[str, Tensor], bool]
@@ -198,9 +199,9 @@ def _judge_by_role(place: _Place) -> tuple[bool, str]:
         return False, parametrized
     for use in place.uses:
         if isinstance(use.module, WEIGHTED_MODULES) and "bias" not in use.local_name:
-            return True, f"weight of {type(use.module).__name__}"
+            return True, f"weight of {class_of(use.module).__name__}"
     _, module, local_name = place.uses[0]
-    kind = type(module).__name__
+    kind = class_of(module).__name__
     if "bias" in local_name:
         return False, f"bias of {kind}"
     return False, f"{local_name} of {kind}: not a weight by role; select it by name"
