@@ -67,4 +67,6 @@ def _is_fully_sharded(module: nn.Module) -> bool:
 
 
 def _is_sharded(w: Tensor) -> bool:
+    if type(w) in (nn.Parameter, Tensor):  # most are; to ask for an attribute takes longer
+        return False
     return hasattr(w, "full_tensor")  # of a DTensor; to import its module would load a lot
