@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from shrinkage import _foreach
 from shrinkage._sharded import version, whole
+from shrinkage._stats import Stats
 from shrinkage._targets import Batch, Targets
 
 _all: weakref.WeakSet[StepHooks] = weakref.WeakSet()
@@ -45,7 +46,7 @@ class StepHooks:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = weakref.ref(optimizer)
-        self.targets: list[Targets] = []
+        self.targets: dict[Targets, Stats | None] = {}
         self._in_step = False
         self._batches: list[Batch] = []
         self._shrunk: list[tuple[list[Tensor], _foreach.Tensors]] | None = None
@@ -64,7 +65,7 @@ class StepHooks:
 
     def remove(self, targets: Targets) -> None:
         """Take off what was put on, and with the last one the hooks."""
-        self.targets = [other for other in self.targets if other is not targets]
+        self.targets.pop(targets, None)
         if not self.targets:
             for hook in self._hooks:
                 hook.remove()
@@ -86,15 +87,22 @@ class StepHooks:
 
         def closure_with_penalty() -> Any:
             loss = closure()
-            self._gradients_ready(optimizer)
+            self._gradients_ready(optimizer, loss=loss)
             # Only LBFGS reads the loss: its line search compares values.
             return loss + self._value() if isinstance(optimizer, LBFGS) else loss
 
         closure_with_penalty.hooks = self  # type: ignore[attr-defined]
         return closure_with_penalty
 
-    def _gradients_ready(self, optimizer: Optimizer, scale: bool = False) -> None:
-        self._batches = [batch for one in self.targets for batch in one.of_step(optimizer)]
+    def _gradients_ready(
+        self, optimizer: Optimizer, scale: bool = False, loss: object = None
+    ) -> None:
+        self._batches = []
+        for one, stats in self.targets.items():
+            self._batches += (batches := one.of_step(optimizer))
+            if stats is not None:
+                stats.see(loss)
+                stats.measure(one.step, batches, getattr(optimizer, "grad_scale", None))
         with torch.no_grad():
             changed = self._add(optimizer)
             if self._shrunk is None:
