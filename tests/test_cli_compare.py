@@ -63,6 +63,16 @@ def test_a_run_ranks_every_method_and_saves_all(run: tuple[Result, Path]) -> Non
     assert facts["about"]["data"]["name"] == "wine"
     path = PathResult.load(out / "paths" / "sgd-0.5-dropout")
     assert path.knobs["dropout"].tolist() == [0.0, 0.233, 0.467, 0.7]
+    assert list(path.knobs) == ["dropout"]
+    assert not PathResult.load(out / "paths" / "adam-L2").knobs
+    done = call("report", str(out))
+    assert (done.exit_code, "holds a comparison" in " ".join(done.stderr.split())) == (1, True)
+    for method in ("L1", "early-stopping"):
+        page = call(
+            "report", str(out / "paths" / f"adam-{method}"), "--out", f"{out}-{method}.html"
+        )
+        assert page.exit_code == 0, page.output
+    done, _ = run
     for name in single:
         assert name in " ".join(done.stdout.split())
 

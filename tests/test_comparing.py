@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -323,3 +324,11 @@ def test_every_method_trains_the_same_settings() -> None:
         own = {name: value for name, value in method.grid(off).items() if name not in method.fixed}
         assert list(own) == list(off)
         assert isinstance(method, Method)
+
+
+def test_words_where_cross_validation_chose_none_for_all() -> None:
+    rows = [contender("none", [1.0, 2.0]), replace(contender("a", [1.0, 2.0]), chosen={})]
+    found = ranked(rows, {}, "regression", {})
+    assert found.sentence == "Cross-validation chose no regularization for every method."
+    assert [row.rank for row in found.rows] == [1, 1]
+    assert [row.setting for row in found.rows] == ["", "none"]

@@ -9,6 +9,7 @@ import typer
 
 from shrinkage.cli import screens
 from shrinkage.cli.exits import one_line_errors
+from shrinkage.errors import ShrinkageError
 
 EXAMPLE = "Example: shrinkage report runs/digits-l2"
 
@@ -36,6 +37,11 @@ def report(
         with screens.busy(side, "Reading the run"):
             from shrinkage.result import PathResult
 
+            if (run / "comparison.csv").is_file():
+                raise ShrinkageError(
+                    f"{run} holds a comparison, and its report is {run / 'report.html'}. For the "
+                    f"report of one method give a directory in {run / 'paths'}."
+                )
             path = out or run / "report.html"
             result = PathResult.load(run)
             result.report(path, overwrite=overwrite)

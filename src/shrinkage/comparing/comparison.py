@@ -218,21 +218,27 @@ def _said(name: str, value: float) -> str:
 
 def _sentence(comparison: Comparison) -> str:
     whole = [row for row in comparison.rows if row.rank]
-    tied = [comparison.name(row.contender) for row in whole[1:] if row.rank == 1]
-    first = f"{comparison.name(whole[0].contender)} has the lowest test loss"
+    if not any(row.contender.chosen for row in whole):
+        return "Cross-validation chose no regularization for every method."
+    tied = [_spoken(comparison, row) for row in whole[1:] if row.rank == 1]
+    first = f"{_spoken(comparison, whole[0])} has the lowest test loss"
     if len(tied) > MOST_NAMED:
         others = f"the other {len(tied)}" if len(tied) == len(whole) - 1 else f"{len(tied)} others"
         first += f"; {others} cannot be told from it."
     else:
         first += f"; not to be told from it: {', '.join(tied)}." if tied else ", below all others."
-    judged = [row for row in whole if row.contender.method != NONE]
     sides = []
     for answer in ("better", "worse"):
-        names = [comparison.name(row.contender) for row in judged if row.answer == answer]
+        names = [_spoken(comparison, row) for row in whole if row.answer == answer]
         if names:
             sides.append(f"{answer} than none: {', '.join(names)}")
     second = "; ".join(sides) or "no method can be told from none"
     return f"{_capital(first)} {_capital(second)}."
+
+
+def _spoken(comparison: Comparison, row: Row) -> str:
+    name = comparison.name(row.contender)
+    return name.replace(NONE, "no regularization") if row.contender.method == NONE else name
 
 
 def _capital(text: str) -> str:

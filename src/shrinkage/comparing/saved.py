@@ -42,7 +42,14 @@ def save(
         write_table(temporary / TABLE, [list(records[0]), *(list(r.values()) for r in records)])
         write_table(temporary / LOSSES, losses)
         for names, path in paths.items():
-            path.save(temporary / PATHS / re.sub(r"[^\w.-]+", "-", "-".join(names)))
+            tuned = path.slice(**_constant(path))
+            tuned.save(temporary / PATHS / re.sub(r"[^\w.-]+", "-", "-".join(names)))
         with atomic_write(temporary / MANIFEST) as stream:
             text = json.dumps({**facts, "rows": records}, indent=2, allow_nan=False)
             stream.write(text.encode() + b"\n")
+
+
+def _constant(path: PathResult) -> dict[str, float]:
+    """Return the knobs that are the same at every point: those the method is not tuned over."""
+    knobs = {name: sorted(set(values.tolist())) for name, values in path.knobs.items()}
+    return {name: values[0] for name, values in knobs.items() if len(values) == 1}
