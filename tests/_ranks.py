@@ -18,7 +18,7 @@ Task = Callable[[str, int], Any]
 
 
 def in_two_processes(
-    task: Task, names: Iterable[str], folder: Path, limit: float = 120
+    task: Task, names: Iterable[str], folder: Path, limit: float = 180
 ) -> dict[str, list[Any]]:
     """Let two processes do ``task(name, rank)`` for every name; return both outcomes of each.
 
@@ -35,6 +35,7 @@ def in_two_processes(
         process.join(max(0.0, end - time.monotonic()))
         if process.is_alive():
             process.kill()
+            process.join()
     return {name: [_read(folder / f"{name}-{rank}") for rank in (0, 1)] for name in names}
 
 
@@ -49,7 +50,7 @@ def _work(rank: int, task: Task, names: list[str], folder: Path) -> None:
         init_method=(folder / "meeting").as_uri(),
         rank=rank,
         world_size=2,
-        timeout=timedelta(seconds=20),
+        timeout=timedelta(seconds=60),
     )
     for name in names:
         try:

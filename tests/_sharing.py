@@ -194,6 +194,8 @@ def train(name: str, rank: int | None = None, factor: float = 1) -> dict[str, An
         rank: The number of this process among two; None to train alone.
         factor: What multiplies a penalty in the loss.
     """
+    from torch.distributed.tensor.debug import CommDebugMode
+
     case, net, shared = CASES[name], make_net(), rank is not None
     model = PLACES[case.place](net) if shared else net
     optimizer = make_optimizer(case, net, shared)
@@ -228,11 +230,13 @@ def train(name: str, rank: int | None = None, factor: float = 1) -> dict[str, An
             optimizer.step(partial(loss_and_gradients, X[own], y[own, :1]))
         else:
             loss_and_gradients(X[own], y[own, :1])
-            scaler.step(optimizer)
+            with CommDebugMode() as messages:
+                scaler.step(optimizer)
             scaler.update()
     with torch.no_grad():
         model(X)  # leaves whole copies in a module that is sharded
     return {
+        "messages": 0 if case.closure else messages.get_total_counts(),  # of the last step
         "rows": handle.summary().rows if handle else [],
         "value": handle.value() if handle else torch.zeros(()),
         "weights": {name: whole(w) for name, w in net.state_dict().items()},

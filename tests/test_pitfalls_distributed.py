@@ -21,6 +21,18 @@ from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.penalties import L1, L2, GroupLasso
 from shrinkage.regularize import regularize
 
+MESSAGES = {
+    "l2": 0,
+    "l2-decoupled": 0,
+    "l1": 0,
+    "elastic_net": 0,
+    "columns": 3,
+    "columns-decoupled": 3,
+    "columns-coupled": 6,
+    "max_norm-rows": 3,
+}
+"""How many a process sends in a step of a penalty on three tensors; none without a penalty."""
+
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
@@ -45,6 +57,11 @@ def test_d1_d3_two_processes_are_one(name: str, seen: dict[str, list[Any]]) -> N
             assert row["value"] == pytest.approx(other["value"])
             exact = row.keys() - {"value"}
             assert {key: row[key] for key in exact} == {key: other[key] for key in exact}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_d3_only_what_needs_the_whole_gathers_it(name: str, seen: dict[str, list[Any]]) -> None:
+    assert [outcome["messages"] for outcome in seen[f"fsdp-{name}"]] == [MESSAGES[name]] * 2
 
 
 def test_d1_in_a_loss_that_is_summed_a_penalty_counts_once_for_every_process(
