@@ -195,6 +195,8 @@ def test_bad_text_is_one_error(place: Path, fault: str) -> None:
         ({"ignore": ["size", "color"]}, "no column is left"),
         ({"task": "regression"}, "holds text such as 'u'"),
         ({"missing": "zero"}, "choose from refuse, drop, mean"),
+        ({"task": "regress"}, "choose from classification, regression"),
+        ({"ignore": "who"}, r"ignore='who' is one text; give a list of names: \['who'\]"),
         ({"max_bytes": 20}, "more than 20 bytes"),
     ],
 )

@@ -89,6 +89,12 @@ def test_a_wrong_number_of_axes_is_refused() -> None:
         plot_cv(make_result(), ax=["axes"])
 
 
+@pytest.mark.parametrize("width", [0, math.nan, 0.5])
+def test_a_width_that_holds_no_figure_is_refused(width: float) -> None:
+    with pytest.raises(ShrinkageError, match="does not hold a figure; give inches"):
+        plot_cv(make_result(), width=width)
+
+
 def test_labels_of_the_chosen_strengths_never_overlap() -> None:
     result = make_result(14, 3, 1)
     grid = result.strengths.tolist()

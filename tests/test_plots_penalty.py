@@ -99,3 +99,8 @@ def test_a_penalty_of_large_tensors_only_is_refused() -> None:
 
     with pytest.raises(ShrinkageError, match=r"Curvature\(1\) takes no matrix of 2 x 2"):
         plot_penalty(Curvature(1.0))
+
+
+def test_what_is_no_penalty_is_refused() -> None:
+    with pytest.raises(ShrinkageError, match="'l2' is no penalty; give one"):
+        plot_penalty("l2")  # type: ignore[arg-type]

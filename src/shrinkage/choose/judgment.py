@@ -29,6 +29,7 @@ from shrinkage.choose.held_out import (
     trained_rows,
 )
 from shrinkage.choose.rules import RULES, Choice, kept, minimum
+from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
 from shrinkage.points import alike
 from shrinkage.result import PathResult, check_choice
@@ -84,7 +85,9 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     from scipy.special import stdtrit
 
     need_folds(result, "a verdict")
-    choice = choice or minimum(result, metric)
+    choice = minimum(result, metric) if choice is None else choice
+    if not isinstance(choice, Choice):
+        raise ShrinkageError(f"choice={choice!r:.80} is no choice; make one, as minimum(result).")
     check_choice(result, choice)
     rows, n_folds = fold_rows(result), result.n_folds
     sign = lower_is_better(metric)

@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from shrinkage.data.builtin import BUILT_IN, read_builtin
 from shrinkage.data.dataset import Dataset, Task
@@ -64,6 +65,7 @@ def load_data(
         >>> digits.X.shape, digits.feature_shape, digits.outputs
         (torch.Size([1797, 64]), (8, 8), 10)
     """
+    _check_words(task, missing, ignore)
     if isinstance(source, str) and source in BUILT_IN:
         _no_columns(source, target, task, ignore)
         return read_builtin(source)
@@ -94,6 +96,15 @@ def load_data(
             f"that ends in {', '.join(FILES)}."
         )
     return table_dataset(table, target, task, missing, ignore)
+
+
+def _check_words(task: Task | None, missing: Missing, ignore: Sequence[str]) -> None:
+    if task not in (None, *get_args(Task)):
+        raise ShrinkageError(f"task={task!r}: choose from {', '.join(get_args(Task))}.")
+    if missing not in get_args(Missing):
+        raise ShrinkageError(f"missing={missing!r}: choose from {', '.join(get_args(Missing))}.")
+    if isinstance(ignore, str):
+        raise ShrinkageError(f"ignore={ignore!r} is one text; give a list of names: [{ignore!r}].")
 
 
 def _like(path: Path) -> str:

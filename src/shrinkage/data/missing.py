@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from shrinkage.errors import ShrinkageError
 
@@ -33,8 +33,6 @@ def kept_rows(
     """
     import numpy as np
 
-    if policy not in get_args(Missing):
-        raise ShrinkageError(f"missing={policy!r}: choose from {', '.join(get_args(Missing))}.")
     counts = dict(zip([*names, target], absent.sum(0).tolist(), strict=True))
     holes = {name: count for name, count in counts.items() if count}
     if policy == "refuse" and holes:

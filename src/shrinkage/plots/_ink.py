@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -100,6 +101,8 @@ def paper(
     from matplotlib.figure import Figure, FigureBase
 
     panels = len(heights) * columns
+    if not 1 <= width < math.inf:
+        raise ShrinkageError(f"width={width} does not hold a figure; give inches, 1 or more.")
     if ax is not None and not isinstance(ax, FigureBase):
         axes = [ax] if isinstance(ax, Axes) else list(getattr(ax, "flat", ax))
         if len(axes) != panels or not all(isinstance(one, Axes) for one in axes):

@@ -77,6 +77,8 @@ class PenaltyDisplay(Display):
         Raises:
             ShrinkageError: The penalty takes no small matrix.
         """
+        if not isinstance(penalty, Penalty):
+            raise ShrinkageError(f"{penalty!r:.80} is no penalty; give one such as L1(0.5).")
         penalty = penalty.around_zero()
         name = repr(penalty).partition("  #")[0]
         family = family_of(penalty)

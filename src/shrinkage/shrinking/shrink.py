@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from shrinkage._tensors import is_number
 from shrinkage.errors import ShrinkageError
 from shrinkage.shrinking.chains import Link, find_links, sizes
 from shrinkage.shrinking.remove import remove_neurons
@@ -67,9 +69,11 @@ def shrink(
     """
     if not isinstance(model, nn.Module):
         raise ShrinkageError(f"{type(model).__name__} is no model; give a torch.nn.Module.")
-    if tolerance is not None and not 0 <= tolerance < 1:
+    if any(map(is_lazy, model.parameters())):
+        raise ShrinkageError("the model has lazy layers; call it once, so that they get sizes.")
+    if tolerance is not None and not (is_number(tolerance) and 0 <= tolerance < 1):
         raise ShrinkageError(
-            f"tolerance={tolerance} is not a fraction; give one from 0 to below 1."
+            f"tolerance={tolerance!r} is not a fraction; give one from 0 to below 1."
         )
     inputs = example if isinstance(example, tuple) or example is None else (example,)
     reference, small = copy.deepcopy(model).eval(), copy.deepcopy(model)
