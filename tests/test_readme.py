@@ -20,15 +20,17 @@ def test_the_code_of_the_readme_runs(
     names: dict[str, object] = {
         "model": model,
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
-        "criterion": nn.CrossEntropyLoss(),
-        "x": torch.randn(5, 4),
-        "y": torch.arange(5) % 3,
+        "X": torch.randn(45, 4),
+        "y": torch.arange(45) % 3,
     }
-    added, tuned = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    added, tuned, seen = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     exec(added, names)
-    assert "weight_decay=0.002" in capsys.readouterr().out
-    names |= {"X": torch.randn(45, 4), "y": torch.arange(45) % 3}
+    assert "L1(0.0001), proximal, on SGD" in capsys.readouterr().out
     exec(tuned.replace("epochs=40", "epochs=1"), names)
+    exec(seen, names)
+    assert (tmp_path / "report.html").exists()
     assert (tmp_path / "runs" / "mine" / "weights.safetensors").exists()
 
 
