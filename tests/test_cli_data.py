@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shrinkage.cli import app
+from shrinkage.data import load_data, split_test
 from shrinkage.errors import ShrinkageError
 from shrinkage.result import PathResult
 
@@ -49,6 +50,20 @@ def test_a_table_with_holes_is_imputed_and_standardized_within_folds() -> None:
     assert facts()["feature_names"] == ["size", "color=blue", "color=red"]
     learned = PathResult.load(Path("run")).about["plan"]["preprocess"]["learned"]
     assert set(learned) == {"simpleimputer", "standardscaler"}
+
+
+def test_groups_stay_together_in_folds_and_test() -> None:
+    rows = [f"{n % 5},{'yn'[n % 2]},patient {n // 3}" for n in range(60)]
+    Path("mine.csv").write_text("size,kind,who\n" + "\n".join(rows), encoding="utf-8")
+    done = call("--data", "mine.csv", "--target", "kind", "--groups", "who", *TINY)
+    assert done.exit_code == 0, done.output
+    assert "20 groups by who" in " ".join(done.stdout.split())
+    assert facts()["test_part"] == "about a fifth, in whole groups, seed 0"
+    train, _ = split_test(load_data("mine.csv", target="kind", groups="who"))
+    folds = PathResult.load(Path("run")).folds
+    assert train.groups is not None
+    pairs = set(zip(train.groups.tolist(), folds.tolist(), strict=True))
+    assert len(pairs) == len(set(train.groups.tolist()))
 
 
 def test_an_archive_of_images_meets_a_cnn() -> None:

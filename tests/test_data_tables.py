@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shrinkage.data import Dataset, load_data
+from shrinkage.data import Dataset, load_data, split_test
 from shrinkage.errors import ShrinkageError
 
 GOOD = "size,color,kind\n1,red,u\n2.5,blue,v\n-3e0,red,u\n.5,green,v\n"
@@ -264,3 +264,65 @@ def test_only_a_shrinkage_error_escapes_from_text(
         return
     assert data.X.isfinite().all() or missing == "mean"
     assert len(data.X) == len(data.y) >= 4
+
+
+# groups
+
+VISITS = "".join(
+    f"{visit},{n},{'sick' if n % 2 else 'well'},p{n:02}\n"
+    for n in range(30)
+    for visit in range(n % 4 + 1)
+)
+
+
+@pytest.mark.parametrize(("target", "seed"), [("state", 0), ("state", 1), ("n", 0)])
+def test_a_split_keeps_groups_together(place: Path, target: str, seed: int) -> None:
+    data = read(place, "visit,n,state,patient\n" + VISITS, target, groups="patient", task=None)
+    assert data.groups is not None
+    assert int(data.groups.max()) == 29
+    assert not any("patient" in name for name in data.feature_names)
+    assert "30 groups by patient" in data.notes
+    train, test = split_test(data, seed=seed)
+    assert train.groups is not None
+    assert test.groups is not None
+    assert not set(train.groups.tolist()) & set(test.groups.tolist())
+    assert len(train.y) + len(test.y) == len(data.y)
+    assert 0.1 <= len(test.y) / len(data.y) <= 0.3
+    again = split_test(data, seed=seed)[1]
+    assert torch.equal(test.X, again.X)
+    if target == "state":
+        assert set(test.y.tolist()) == set(train.y.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        ("1,a,p\n2,b,\n", {}, "1 rows have no group in column 'who'"),
+        ("1,a,p\n2,b,q\n", {"groups": "wo"}, "did you mean 'who'"),
+        ("1,a,p\n2,b,q\n", {"groups": "y"}, "neither the target nor ignored"),
+        ("1,a,p\n2,b,q\n", {"ignore": ["who"]}, "neither the target nor ignored"),
+    ],
+)
+def test_groups_that_cannot_be_read(
+    place: Path, rows: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        read(place, "x,y,who\n" + rows, "y", **{"groups": "who", **options})
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("1,a,p\n2,b,p\n3,a,p\n4,b,p\n", "a single group"),
+        ("1,a,p\n2,b,q\n3,a,p\n4,b,q\n", "in the test part alone"),
+    ],
+)
+def test_groups_that_cannot_be_split(place: Path, rows: str, words: str) -> None:
+    data = read(place, "x,y,who\n" + rows, "y", groups="who")
+    with pytest.raises(ShrinkageError, match=words):
+        split_test(data)
+
+
+def test_groups_need_columns() -> None:
+    with pytest.raises(ShrinkageError, match="groups='who' means nothing here"):
+        load_data("iris", groups="who")

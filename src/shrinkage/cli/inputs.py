@@ -72,16 +72,18 @@ def read_data(
         task=job.task,
         missing=job.missing,
         ignore=job.ignore or (),
+        groups=job.groups,
         max_bytes=job.max_bytes,
     )
     train, test = split_test(loaded, seed=job.seed)
+    drawn = "a stratified fifth" if loaded.groups is None else "about a fifth, in whole groups"
     facts = {
         "name": loaded.name,
         "sha256": loaded.sha256,
         "task": loaded.task,
         "rows": len(train.y),
         "test_rows": len(test.y),
-        "test_part": "its own" if loaded.test else f"a stratified fifth, seed {job.seed}",
+        "test_part": "its own" if loaded.test else f"{drawn}, seed {job.seed}",
         "features": train.X.shape[1],
         "outputs": train.outputs,
         "feature_names": list(train.feature_names),

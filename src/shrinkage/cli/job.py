@@ -76,7 +76,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         explained = explain_selection(first, job.select or weights)
     with usage("--folds"):
         check_classes(job, train)
-        folds = make_folds(job.folds, train.X, train.y, seed=job.seed)
+        folds = make_folds(job.folds, train.X, train.y, seed=job.seed, groups=train.groups)
     scheduler = make_scheduler(job)
     preprocess = make_preprocessing(train)
     names = [row.name for row in explained if row.selected]

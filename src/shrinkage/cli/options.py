@@ -66,6 +66,15 @@ class DataOptions:
         list[str] | None,
         What(metavar="NAME", show_default="none", help="A column to leave out; may be repeated."),
     ] = None
+    groups: Annotated[
+        str | None,
+        What(
+            metavar="NAME",
+            show_default="each row by itself",
+            help="The column that says which rows belong together, such as a patient's: they stay "
+            "in one fold, or all in the test part. It is no feature.",
+        ),
+    ] = None
     max_bytes: Annotated[
         int,
         What(

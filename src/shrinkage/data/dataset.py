@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,9 +31,10 @@ class Dataset:
         feature_names: names of the features, if they have any; "color=red" is one of a text column.
         classes: names of the classes in the order of their numbers, if they have any.
         notes: what was done to the data as they were read.
+        groups: the number of each row's group, such as a patient, if a column names it.
 
     Shape:
-        X: (N, features). y: (N,).
+        X: (N, features). y, groups: (N,).
 
     Example:
         >>> X, y = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])
@@ -50,6 +52,7 @@ class Dataset:
     feature_names: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    groups: Tensor | None = None
 
     @property
     def outputs(self) -> int:
@@ -71,6 +74,7 @@ def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[
 
     A test part that came with the data is returned as it is, and nothing is drawn. Otherwise every
     class gives the rounded fraction of its rows, at least one and never all. Rows keep their order.
+    Where rows have groups, whole groups are drawn, and the fraction is met about.
 
     Args:
         dataset: what ``load_data`` returned.
@@ -78,7 +82,7 @@ def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[
         seed: seed of the draw; the global random state is left alone.
 
     Raises:
-        ShrinkageError: a fraction outside (0, 1), or a class with a single row.
+        ShrinkageError: a fraction outside (0, 1), or a class with a single row or group.
 
     Example:
         >>> from shrinkage.data import load_data
@@ -90,6 +94,8 @@ def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[
         return replace(dataset, test=None), dataset.test
     if not 0 < fraction < 1:
         raise ShrinkageError(f"fraction={fraction}: choose a number between 0 and 1, such as 0.2.")
+    if dataset.groups is not None:
+        return _parts(dataset, _whole_groups(dataset, dataset.groups, fraction, seed))
     classification = dataset.task == "classification"
     strata = dataset.y if classification else torch.zeros(len(dataset.y))
     shuffled = torch.randperm(len(strata), generator=torch.Generator().manual_seed(seed))
@@ -104,15 +110,44 @@ def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[
                 "add rows or leave them out."
             )
         in_test[rows[: min(max(round(fraction * len(rows)), 1), len(rows) - 1)]] = True
-    return take_rows(dataset, ~in_test, dataset.name), take_rows(
-        dataset, in_test, f"{dataset.name} test"
-    )
+    return _parts(dataset, in_test)
+
+
+def _parts(dataset: Dataset, in_test: Tensor) -> tuple[Dataset, Dataset]:
+    train = take_rows(dataset, ~in_test, dataset.name)
+    return train, take_rows(dataset, in_test, f"{dataset.name} test")
+
+
+def _whole_groups(dataset: Dataset, groups: Tensor, fraction: float, seed: int) -> Tensor:
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+
+    count = len(set(groups.tolist()))
+    if count < 2:
+        raise ShrinkageError(f"{dataset.name} has a single group, and a split needs two.")
+    splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+    if dataset.task == "classification":
+        parts = min(max(2, round(1 / fraction)), count)
+        splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class is rare; checked here
+        _, drawn = next(splitter.split(dataset.X.numpy(), dataset.y.numpy(), groups.numpy()))
+    in_test = torch.zeros(len(groups), dtype=torch.bool)
+    in_test[torch.from_numpy(drawn)] = True
+    lost = set(dataset.y[in_test].tolist()) - set(dataset.y[~in_test].tolist())
+    if dataset.task == "classification" and lost:
+        name = dataset.classes[min(lost)] if dataset.classes else min(lost)
+        raise ShrinkageError(
+            f"class {name} of {dataset.name} would lie in the test part alone, in whole groups; "
+            "try another seed, or groups that hold several classes."
+        )
+    return in_test
 
 
 def take_rows(dataset: Dataset, kept: Tensor, name: str) -> Dataset:
     """Return the part of a data set whose rows are kept."""
     X, y = dataset.X[kept], dataset.y[kept]
-    return replace(dataset, name=name, X=X, y=y, sha256=hash_of(X, y))
+    groups = None if dataset.groups is None else dataset.groups[kept]
+    return replace(dataset, name=name, X=X, y=y, sha256=hash_of(X, y), groups=groups)
 
 
 def hash_of(*tensors: Tensor) -> str:

@@ -28,6 +28,7 @@ def load_data(
     task: Task | None = None,
     missing: Missing = "refuse",
     ignore: Sequence[str] = (),
+    groups: str | None = None,
     max_bytes: int = 2 * 1024**3,
 ) -> Dataset:
     """Data set behind a built-in name, in a file, or in a directory of MNIST-style IDX files.
@@ -50,6 +51,8 @@ def load_data(
         missing: what to do about missing values: "refuse"; "drop" the rows; or "mean", which
             leaves NaN for an imputation that is fitted on each training fold.
         ignore: names of columns to leave out, such as row numbers.
+        groups: name of the column that says which rows belong together, such as a patient's. It
+            becomes the ``groups`` of the data set, and no feature.
         max_bytes: largest uncompressed size of one file or array. Images take four times that as
             float32.
 
@@ -67,7 +70,7 @@ def load_data(
     """
     _check_words(task, missing, ignore)
     if isinstance(source, str) and source in BUILT_IN:
-        _no_columns(source, target, task, ignore)
+        _no_columns(source, target, task, ignore, groups)
         return read_builtin(source)
     if not os.path.lexists(source):
         if Path(source).suffix.lower() in FILES:
@@ -81,10 +84,10 @@ def load_data(
     path = Path(source)
     ending = path.suffix.lower()
     if path.is_dir():
-        _no_columns(str(source), target, task, ignore)
+        _no_columns(str(source), target, task, ignore, groups)
         return read_directory(path, max_bytes)
     if ending == ".npz":
-        _no_columns(str(source), None, None, ignore)
+        _no_columns(str(source), None, None, ignore, groups)
         return read_npz(path, target, task, missing, max_bytes)
     if ending in DELIMITERS:
         table = read_delimited(path, max_bytes)
@@ -95,7 +98,7 @@ def load_data(
             f"{path} has an unknown ending; give a directory of MNIST-style IDX files or a file "
             f"that ends in {', '.join(FILES)}."
         )
-    return table_dataset(table, target, task, missing, ignore)
+    return table_dataset(table, target, task, missing, ignore, groups)
 
 
 def _check_words(task: Task | None, missing: Missing, ignore: Sequence[str]) -> None:
@@ -114,8 +117,10 @@ def _like(path: Path) -> str:
     return f", did you mean {str(path.with_name(near[0]))!r}?" if near else "; check its name."
 
 
-def _no_columns(source: str, target: str | None, task: Task | None, ignore: Sequence[str]) -> None:
-    asked = {"target": target, "task": task, "ignore": ignore}
+def _no_columns(
+    source: str, target: str | None, task: Task | None, ignore: Sequence[str], groups: str | None
+) -> None:
+    asked = {"target": target, "task": task, "ignore": ignore, "groups": groups}
     for name, value in asked.items():
         if value:
             raise ShrinkageError(

@@ -41,19 +41,29 @@ class Table:
 
 
 def table_dataset(
-    table: Table, target: str | None, task: Task | None, missing: Missing, ignore: Sequence[str]
+    table: Table,
+    target: str | None,
+    task: Task | None,
+    missing: Missing,
+    ignore: Sequence[str],
+    groups: str | None = None,
 ) -> Dataset:
     """Return the data set of a table; see ``load_data`` for the arguments."""
     import numpy as np
 
-    _check_names(table, target, ignore)
+    _check_names(table, target, ignore, groups)
     assert target is not None
     columns = {name: read() for name, read in table.columns.items() if name not in ignore}
     answers = columns.pop(target)
+    labels = None if groups is None else _labels(table.source, groups, columns.pop(groups))
     if not columns:
         raise ShrinkageError(f"{table.source}: no column is left beside the target {target!r}.")
     absent = np.stack([_absent(v) for v in [*columns.values(), answers]], 1)
     kept = kept_rows(table.source, absent, list(columns), target, missing)
+    notes = notes_on(absent, kept)
+    if labels is not None:
+        labels = np.unique(labels[kept], return_inverse=True)[1]
+        notes = (*notes, f"{labels.max() + 1} groups by {groups}")
     features: dict[str, Any] = {}
     for name, values in columns.items():
         own = _features(table.source, name, values[kept])
@@ -77,13 +87,26 @@ def table_dataset(
         (X.shape[1],),
         feature_names=tuple(features),
         classes=classes,
-        notes=notes_on(absent, kept),
+        notes=notes,
+        groups=None if labels is None else torch.from_numpy(labels).long(),
     )
 
 
-def _check_names(table: Table, target: str | None, ignore: Sequence[str]) -> None:
+def _labels(source: str, name: str, values: Column) -> Any:
+    lacking = int(_absent(values).sum())
+    if lacking:
+        raise ShrinkageError(
+            f"{source}: {lacking} rows have no group in column {name!r}; every row needs one."
+        )
+    return values
+
+
+def _check_names(
+    table: Table, target: str | None, ignore: Sequence[str], groups: str | None
+) -> None:
     names = list(table.columns)
-    for option, name in [("target", target), *(("ignore", name) for name in ignore)]:
+    asked = [("ignore", name) for name in ignore] + [("groups", groups)] * (groups is not None)
+    for option, name in [("target", target), *asked]:
         if name is None:
             raise ShrinkageError(
                 f"{table.source}: which column is the target? Set target (--target) to one "
@@ -95,6 +118,11 @@ def _check_names(table: Table, target: str | None, ignore: Sequence[str]) -> Non
             raise ShrinkageError(f"{table.source} has no column {name!r} ({option}); {hint}")
     if target in ignore:
         raise ShrinkageError(f"{table.source}: column {target!r} is the target and ignored too.")
+    if groups is not None and groups in (target, *ignore):
+        raise ShrinkageError(
+            f"{table.source}: column {groups!r} names the groups, so it is no feature by itself; "
+            "it can be neither the target nor ignored."
+        )
 
 
 def _features(source: str, name: str, values: Column) -> dict[str, Any]:
