@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shrinkage.penalties import Penalty, Sum
+from shrinkage.result import PathResult
 
 
 def number(strength: float) -> str:
@@ -56,3 +57,10 @@ def printable(name: str) -> str:
         'a�b'
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
+def why_left_out(result: PathResult) -> str:
+    """Return why a path has no held-out metric at some of its strengths."""
+    diverged = bool((result.diverged >= 0).any())
+    reasons = ["training diverged"] * (diverged or result.dropped is None)
+    return " or ".join(reasons + ["halving dropped them"] * (result.dropped is not None))

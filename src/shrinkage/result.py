@@ -37,8 +37,7 @@ class Chosen(Protocol):
 class PathResult:
     """What a path of K strengths, F folds and S seeds measured; all tensors on the CPU.
 
-    Where the strengths were crossed with other knobs, K counts the points: each combination of
-    knobs holds a path of its own, and `slice` takes it out.
+    With other knobs K counts the points: each combination is a path, which `slice` takes out.
 
     Axes: K strengths, F folds, S seeds, E epochs, N training rows that a fold held out, T test
     rows, C outputs, P penalized tensors. No loss contains the penalty. A diverged member is data:
@@ -64,6 +63,7 @@ class PathResult:
         row_weights: (N,) float64, the weights in every mean loss, or None where all are equal.
         rows_held: (N,) int64, which training rows these are, or None where they are all.
         trained_on: (F,) float64, rows or weight that each fold trained on, or None: all others.
+        dropped: (K,) int64, the epoch after which halving dropped the point, or -1; or None.
 
     Raises:
         ShrinkageError: Some fields do not fit together; the message names every one.
@@ -88,6 +88,7 @@ class PathResult:
     row_weights: Tensor | None = None
     rows_held: Tensor | None = None
     trained_on: Tensor | None = None
+    dropped: Tensor | None = None
 
     def __post_init__(self) -> None:
         problems = check_axes(_tensors(self), len(self.seeds), len(self.tensor_names))

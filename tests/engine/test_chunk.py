@@ -98,3 +98,12 @@ def test_a_large_model_comes_in_small_chunks() -> None:
 def test_a_member_that_does_not_fit_is_refused_with_both_sizes() -> None:
     with pytest.raises(ShrinkageError, match=r"needs 3 MB.* and 4 MB are allowed"):
         cut(PLANS[0], step=3_000_000, max_memory=4_000_000, workers=2)
+
+
+def test_the_shape_of_earlier_chunks_is_taken_over() -> None:
+    plan = plan_of(7, 2, 1, 40, 8)
+    assert {len(chunk.strengths) for chunk in cut(plan, width=5)} == {5}
+    assert {chunk.members for chunk in cut(plan, width=5)} == {5, 2}
+    assert {len(chunk.strengths) for chunk in cut(plan, width=9)} == {9}
+    assert {len(chunk.strengths) for chunk in cut(plan, width=9, step=1, max_memory=4)} == {4}
+    assert {len(chunk.strengths) for chunk in cut(plan, width=5, members=7)} == {7}

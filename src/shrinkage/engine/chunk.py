@@ -45,6 +45,7 @@ def make_chunks(
     *,
     workers: int,
     members: int | None = None,
+    width: int | None = None,
     max_memory: int | None = None,
 ) -> list[Chunk]:
     """Cut the plan into chunks of one shape, the longest first.
@@ -55,6 +56,7 @@ def make_chunks(
         step_bytes: All that one member needs while it trains.
         workers: How many chunks train at once.
         members: Members a chunk, or None to choose.
+        width: The shape of earlier chunks, taken over where it fits, for what is compiled.
         max_memory: Bytes for all that trains at once, or None for half of what is free.
 
     Raises:
@@ -71,6 +73,8 @@ def make_chunks(
     strengths = list(range(len(plan.strengths)))
     most = max(1, min(favored, fitting, len(strengths)))
     wide = math.ceil(len(strengths) / math.ceil(len(strengths) / most))
+    if members is None and width is not None and width <= fitting:
+        wide = width
     blocks = [strengths[i : i + wide] for i in range(0, len(strengths), wide)]
     groups = sorted(plan.groups(), key=plan.steps, reverse=True)
     return [

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about, dependencies, named
 from shrinkage.engine.folds import make_folds
+from shrinkage.engine.halving import halved
 from shrinkage.engine.kept import Kept, find_kept
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
@@ -56,6 +58,7 @@ def fit_path(
     grid: Grid | None = None,
     draws: int | None = None,
     refine: int = 0,
+    halving: int = 0,
     folds: Any = 5,
     groups: Any = None,
     seeds: int | Sequence[int] = 3,
@@ -100,6 +103,9 @@ def fit_path(
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         refine: How many strengths to train in a second round around the minimum of the first, on
             the same folds and seeds; True stands for 8.
+        halving: 2 lets all strengths train for a third of the epochs, the best half of them for two
+            thirds, and the best half of these for all; the others are marked as ``dropped``. 0
+            trains all. What is best early is often not best in the end: ``docs/statistics.md``.
         folds: A number of folds (stratified for classes), a scikit-learn splitter that holds a
             row out at most once, such as ``TimeSeriesSplit(5)``, or one fold id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
@@ -160,6 +166,11 @@ def fit_path(
         optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
     elif solver != "steps":
         raise ShrinkageError(f"solver={solver!r}: choose 'steps' or 'exact'.")
+    if halving and checkpoint is not None:
+        raise ShrinkageError(
+            "halving= and checkpoint= do not go together: what was dropped depends on the members "
+            "as they were then. Leave one of them out."
+        )
     finite = preprocess is None
     rows, targets = as_rows(X, y, finite=finite)
     made_folds = make_folds(folds, rows, targets, groups=groups)
@@ -195,7 +206,7 @@ def fit_path(
             engines.append(note)
             return outcome
         kept = kept_of(plan)
-        if kept.places:
+        if kept.places and checkpoint is not None:
             tell(at_start("check", plan, kept.found()))
         made = (
             Together(None, f"no vectorized {named(optimizer)}")
@@ -218,8 +229,8 @@ def fit_path(
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
         return train_one_by_one(problem, plan, tell, kept)
 
-    with _keeping(problem, plan, checkpoint) as kept_of:
-        outcome = train(plan)
+    with _keeping(problem, plan, checkpoint, halving) as kept_of:
+        outcome = halved(problem, plan, halving, train) if halving else train(plan)
         if refine:
             plan, outcome = refined(plan, outcome, refine, train)
     return assemble(problem, plan, outcome, about(problem, plan, engines[0], select))
@@ -227,9 +238,13 @@ def fit_path(
 
 @contextmanager
 def _keeping(
-    problem: Problem, plan: Plan, checkpoint: str | Path | None
+    problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
 ) -> Iterator[Callable[[Plan], Kept]]:
     lrs = problem.lrs.tolist()
+    if halving:
+        with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
+            yield lambda plan: find_kept(plan, lrs, store, lambda: False)
+        return
     if checkpoint is None:
         yield lambda plan: Kept(plan, lrs)
         return

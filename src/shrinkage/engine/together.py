@@ -85,7 +85,13 @@ def train_together(
     workers = worker_count() if work >= WORTH_FORKING else 1
     state, needed = member_bytes(problem, update, plan.batch_size)
     chunks = make_chunks(
-        plan, state, needed, workers=workers, members=members or kept.width, max_memory=max_memory
+        plan,
+        state,
+        needed,
+        workers=workers,
+        members=members,
+        width=kept.width,
+        max_memory=max_memory,
     )
     if compile == "auto":
         steps = work / len(chunks[0].strengths)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shrinkage.choose import verdict
 from shrinkage.choose.rules import best_path
-from shrinkage.labels import number, printable
+from shrinkage.labels import number, printable, why_left_out
 from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
@@ -153,5 +153,5 @@ def _caption(result: PathResult, mean: Tensor) -> str:
     if mean.isnan().any():
         some = ", ".join(number(s) for s in result.strengths[mean.isnan()].tolist()[:5])
         more = ", ..." if int(mean.isnan().sum()) > 5 else ""
-        text += f" Left out, because training diverged: strength {some}{more}."
+        text += f" Left out, because {why_left_out(result)}: strength {some}{more}."
     return text

@@ -53,6 +53,7 @@ def validation(result: PathResult, places: list[int], choices: Sequence[Choice])
         "train": plain(train[places]),
         "frame": frame(values, train, judged),
         "top": _shrinkage(result, places),
+        "why": labels.why_left_out(result),
     }
 
 

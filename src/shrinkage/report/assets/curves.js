@@ -40,7 +40,7 @@ function drawEffect() {
 
 function drawValidation() {
   const host = byId("validation");
-  const { valid, error, train, frame, top } = data.validation;
+  const { valid, error, train, frame, top, why } = data.validation;
   if (!frame) {
     empty(host, "No strength has a validation loss: at each of them some training diverged. A lower learning rate, or standardized inputs, would help.");
     return;
@@ -60,7 +60,7 @@ function drawValidation() {
   const leftOut = valid.filter((value) => !known(value)).length;
   byId("validation-note").textContent = [
     beyond.length ? `${beyond.length} of ${valid.length} strengths lie above the frame, up to ${short(Math.max(...beyond))}.` : "",
-    leftOut ? `${leftOut} of ${valid.length} strengths are left out, because training diverged.` : "",
+    leftOut ? `${leftOut} of ${valid.length} strengths are left out, because ${why}.` : "",
     data.total > valid.length ? `${valid.length} of ${data.total.toLocaleString("en")} strengths are shown, evenly chosen.` : "",
   ].join(" ");
   panel(host, "validation and training loss against strength", (root, width, k) => {
