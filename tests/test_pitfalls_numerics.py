@@ -205,17 +205,76 @@ def test_b7_a_convolution_is_a_matrix_of_filters() -> None:
     assert_close(NuclearNorm(1.0)(conv).detach(), expected)
 
 
+def complex_tensor(*shape: int) -> Tensor:
+    return torch.view_as_complex(normal(*shape, 2).double())
+
+
 @every_penalty
-def test_b8_complex_tensors_are_refused(penalty: Penalty) -> None:
-    """Squares and signs of complex numbers are complex: no penalty."""
-    w = torch.view_as_complex(normal(3, 2, 2))[..., None]
+def test_b8_what_acts_on_absolute_values_shrinks_these_and_keeps_the_phase(
+    penalty: Penalty,
+) -> None:
+    """Squares and signs of complex numbers are complex: the naive penalty is none."""
+    torch.manual_seed(0)
+    w = complex_tensor(4, 3)
     assert w.square().sum().imag != 0
-    for operation in (penalty.value, penalty.gradient, partial(penalty.prox, step=1.0)):
-        with pytest.raises(ShrinkageError, match=r"torch.complex64 .*real floating-point"):
-            operation(w)
+    if not penalty.absolute:
+        for operation in (penalty.value, penalty.gradient, partial(penalty.prox, step=1.0)):
+            with pytest.raises(ShrinkageError, match=r"torch.complex128 .*real floating-point"):
+                operation(w)
+        return
+    value = penalty.value(w)
+    assert_close(value, penalty.value(w.abs()))
+    free = w.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(penalty.value(free), free)
+    assert_close(penalty.gradient(w), gradient)
+    moved = penalty.prox(w, 0.1)
+    kept = moved != 0
+    assert kept.any()
+    assert_close(moved[kept].angle(), w[kept].angle())
+    assert (moved.abs() <= w.abs()).all()
+    for _ in range(200):  # no other point is lower: the definition of the prox
+        other = moved + 0.1 * complex_tensor_like(moved)
+        assert objective(penalty, moved, w) <= objective(penalty, other, w) + 1e-12
+    zero = torch.zeros_like(w)
+    assert torch.equal(penalty.gradient(zero), zero)
+    assert torch.equal(penalty.prox(zero, 0.1), zero)
+
+
+def complex_tensor_like(w: Tensor) -> Tensor:
+    return torch.view_as_complex(torch.randn(*w.shape, 2, dtype=torch.float64))
+
+
+def objective(penalty: Penalty, u: Tensor, w: Tensor) -> Tensor:
+    return (u - w).abs().square().sum() / 2 + 0.1 * penalty.value(u)
+
+
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+@pytest.mark.parametrize("penalty", [L2(0.3), L1(0.3), ElasticNet(0.3), GroupLasso(0.1)], ids=repr)
+def test_fault_28_a_complex_weight_in_a_step_is_its_two_real_parts(
+    how: str, penalty: Penalty
+) -> None:
+    model = nn.Linear(3, 4, bias=False, dtype=torch.complex128)
+    before = model.weight.detach().clone()
+    optimizer = SGD(model.parameters(), lr=0.2)
+    handle = regularize(model, optimizer, penalty, how=how)
+    assert_close(handle.value(), penalty(model).detach())
+    assert handle.summary().rows[0]["value"] == handle.value().item()
+    model.weight.grad = complex_tensor(4, 3)
+    gradient = model.weight.grad.clone()
+    optimizer.step()
+    free = before.clone().requires_grad_()
+    (own,) = torch.autograd.grad(penalty.value(free), free)
+    expected = before - 0.2 * gradient - 0.2 * own
+    if how == "proximal":
+        expected = penalty.prox(before - 0.2 * gradient, 0.2)
+    assert_close(model.weight.detach(), expected)
+
+
+def test_b8_complex_weights_are_refused_by_name_where_there_is_no_formula() -> None:
     model = nn.Linear(2, 2, dtype=torch.complex64)
-    with pytest.raises(ShrinkageError, match="weight is complex"):
-        penalty(model)
+    for penalty in (NuclearNorm(0.1), L2(0.1) + NuclearNorm(0.1)):
+        with pytest.raises(ShrinkageError, match=r"weight: .*complex64 has no weights to shrink"):
+            regularize(model, SGD(model.parameters(), lr=0.1), penalty, how="coupled")
 
 
 class Odd(nn.Module):

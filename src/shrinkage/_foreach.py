@@ -23,7 +23,7 @@ def add_gradients_(
     penalty: Penalty, ws: list[Tensor], gradients: list[Tensor], scale: Number | None = None
 ) -> None:
     """Add the penalty's gradients to the loss's: :func:`shrinkage.coupling.coupled`."""
-    if not _together(penalty):
+    if not _together(penalty, ws):
         for w, gradient in zip(ws, gradients, strict=True):
             _put(gradient, coupled(penalty, whole(w), whole(gradient), scale))
         return
@@ -38,7 +38,7 @@ def add_gradients_(
 
 def shrinks(penalty: Penalty, ws: list[Tensor], lr: Number) -> Tensors:
     """Return what comes off the tensors: :func:`shrinkage.coupling.decoupled`."""
-    if not _together(penalty):
+    if not _together(penalty, ws):
         return [part(decoupled(penalty, whole(w), lr), w) for w in ws]
     directions, factor = _directions(penalty, shards(ws))
     return torch._foreach_mul(directions, factor * _number(lr))
@@ -61,7 +61,7 @@ def subtract_(ws: list[Tensor], shrunk: Tensors) -> None:
 
 def prox_(penalty: Penalty, ws: list[Tensor], lr: Number, skipped: Tensor | None = None) -> None:
     """Apply the prox: :func:`shrinkage.coupling.proximal`; not where ``skipped`` is true."""
-    if not _together(penalty):
+    if not _together(penalty, ws):
         for w in ws:
             _put(w, proximal(penalty, whole(w), lr), skipped)
         return
@@ -84,9 +84,9 @@ def project_(constraint: Constraint, ws: list[Tensor], skipped: Tensor | None = 
         _put(w, projected(constraint, whole(w)), skipped)
 
 
-def _together(penalty: Penalty) -> bool:
-    """Say whether there is a form for many tensors."""
-    plain = getattr(penalty, "toward", None) is None
+def _together(penalty: Penalty, ws: list[Tensor]) -> bool:
+    """Say whether there is a form for many tensors like these."""
+    plain = getattr(penalty, "toward", None) is None and not ws[0].is_complex()
     return plain and type(penalty) in (L2, L1, ElasticNet)
 
 

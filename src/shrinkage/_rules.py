@@ -12,7 +12,7 @@ from shrinkage._sharded import reshard
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Row, Selection, check_real, decide, label, weights
+from shrinkage.parameters import Row, Selection, decide, label, weights
 from shrinkage.penalties import Penalty
 
 Acting: TypeAlias = Penalty | Constraint
@@ -134,7 +134,6 @@ def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
 def _first_match(rows: tuple[Row, ...], rules: list[Rule]) -> Assigned:
     for row, rule in zip(rows, rules, strict=True):
         if row.selected and rule.how:
-            check_real(row)
             return Assigned(row, rule)
         if row.selected:
             return Assigned(replace(row, selected=False, reason=f"left alone: {row.reason}"), rule)

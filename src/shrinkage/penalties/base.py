@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shrinkage._sharded import whole
 from shrinkage._tensors import is_number
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Selection, selected_parameters, weights
+from shrinkage.parameters import Selection, decide, weights
 from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
 
 P = TypeVar("P", bound="Penalty")
@@ -45,6 +45,8 @@ class Penalty(ABC):
             their prox by default.
         linear: Whether the value is proportional to the strength.
         takes_toward: Whether ``toward`` makes sense.
+        absolute: Whether it is a function of the absolute values, so that it takes complex
+            tensors: it shrinks them and keeps their phase.
         examples: Keyword sets that tests, gallery and documentation build the penalty from.
     """
 
@@ -55,6 +57,7 @@ class Penalty(ABC):
     smooth: ClassVar[bool]
     linear: ClassVar[bool] = True
     takes_toward: ClassVar[bool] = True
+    absolute: ClassVar[bool] = False
     examples: ClassVar[tuple[dict[str, Any], ...]]
 
     def __init_subclass__(cls) -> None:
@@ -141,8 +144,9 @@ class Penalty(ABC):
             >>> net = nn.Linear(2, 1)
             >>> loss = net(torch.ones(1, 2)).mean() + L2(1e-3)(net)
         """
-        tensors = selected_parameters(model, select).items()
-        values = [self.for_tensor(n, w).value(whole(w)) for n, w in tensors if w.requires_grad]
+        rows = (row for row in decide(model, select) if row.selected)
+        tensors = ((row.name, row.tensor) for row in rows if row.tensor.requires_grad)
+        values = [self.for_tensor(name, w).value(whole(w)) for name, w in tensors]
         return torch.stack(values).sum() if values else torch.zeros(())
 
     def __repr__(self) -> str:

@@ -50,6 +50,7 @@ class ElasticNet(Penalty):
 
     convex: ClassVar = True
     smooth: ClassVar = False
+    absolute: ClassVar = True
     examples: ClassVar = (
         {"strength": 0.3, "l1_ratio": 0.5},
         {"strength": 0.3, "l1_ratio": 1.0},

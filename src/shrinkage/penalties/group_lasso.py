@@ -51,6 +51,7 @@ class GroupLasso(Penalty):
 
     convex: ClassVar = True
     smooth: ClassVar = False
+    absolute: ClassVar = True
     examples: ClassVar = (
         {"strength": 0.3},
         {"strength": 0.3, "dim": 1},

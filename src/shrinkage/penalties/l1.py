@@ -42,6 +42,7 @@ class L1(Penalty):
 
     convex: ClassVar = True
     smooth: ClassVar = False
+    absolute: ClassVar = True
     examples: ClassVar = ({"strength": 0.3},)
 
     def value(self, w: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class L2(Penalty):
 
     convex: ClassVar = True
     smooth: ClassVar = True
+    absolute: ClassVar = True
     examples: ClassVar = ({"strength": 0.3},)
 
     def value(self, w: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class MCP(Penalty):
 
     convex: ClassVar = False
     smooth: ClassVar = False
+    absolute: ClassVar = True
     linear: ClassVar = False
     examples: ClassVar = ({"strength": 0.3}, {"strength": 0.3, "gamma": 0.5})
 

@@ -53,6 +53,7 @@ class SCAD(Penalty):
 
     convex: ClassVar = False
     smooth: ClassVar = False
+    absolute: ClassVar = True
     linear: ClassVar = False
     examples: ClassVar = ({"strength": 0.3}, {"strength": 0.3, "gamma": 2.5})
 

@@ -55,6 +55,7 @@ class SparseGroupLasso(Penalty):
 
     convex: ClassVar = True
     smooth: ClassVar = False
+    absolute: ClassVar = True
     examples: ClassVar = (
         {"strength": 0.3},
         {"strength": 0.3, "l1_ratio": 0.2, "dim": 1},

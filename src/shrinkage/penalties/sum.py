@@ -65,6 +65,10 @@ class Sum(Penalty):
     def smooth(self) -> bool:  # type: ignore[override]
         return all(term.smooth for term in self.terms)
 
+    @property
+    def absolute(self) -> bool:  # type: ignore[override]
+        return all(term.absolute and term.toward is None for term in self.terms)
+
     def value(self, w: Tensor) -> Tensor:
         return self.strength * torch.stack([term.value(w) for term in self.terms]).sum()
 
