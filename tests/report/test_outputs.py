@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, root_mean_squared_error
 
-from shrinkage.report.outputs import out_of_fold
+from shrinkage.report.outputs import _calibration, out_of_fold
+from shrinkage.report.scatter import seeds_matter
 from shrinkage.report.tables import choices_table
 from shrinkage.report.thin import evenly, plain
 
@@ -122,3 +123,17 @@ def test_what_json_cannot_say_is_none() -> None:
     assert plain(torch.tensor([1 / 3, torch.nan, torch.inf, -torch.inf])) == [
         0.33333, None, None, None,
     ]  # fmt: skip
+
+
+def test_calibration_keeps_the_surest_bin_apart() -> None:
+    sure = torch.tensor([0.95, 0.95, 0.85, 1.0])
+    shown = _calibration(torch.stack([sure, 1 - sure], -1)[None], torch.tensor([0, 1, 0, 0]))
+    assert shown["bins"] == [[0.85, 1.0, 0.25], [0.96667, 0.66667, 0.75]]
+    assert shown["error"] == pytest.approx((0.15 + 0.9) / 4, rel=1e-4)
+
+
+def test_more_seeds_let_starts_matter_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"residual": 3.0, "strength_by_fold": 1.0}
+    monkeypatch.setattr("shrinkage.report.scatter._compared", lambda result: parts)
+    assert seeds_matter(make_result(S=2))
+    assert not seeds_matter(make_result(S=4))
