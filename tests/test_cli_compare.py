@@ -94,6 +94,8 @@ def test_a_regression_has_no_label_smoothing(tmp_path: Path) -> None:
     assert "R2" in text
     assert "label smoothing" not in text
     assert "dropout is left out: the model has no dropout layers" in text
+    paired = " + " in (tmp_path / "r" / "comparison.csv").read_text()
+    assert ("no pair with adam" in text) != paired
 
 
 MISTAKES: dict[str, tuple[list[str], int, str]] = {

@@ -85,6 +85,13 @@ def notes(comparison: Comparison) -> list[str]:
         said.append(f"the largest value was chosen for {', '.join(edges)}; try larger ones too.")
     if not any(len(path.knobs.get("dropout", [])) for path in comparison.paths.values()):
         said.append("dropout is left out: the model has no dropout layers.")
+    whole = [row.contender for row in comparison.rows]
+    alone = set(comparison.optimizers) - {c.optimizer for c in whole if " + " in c.method}
+    if comparison.about.get("paired") and alone:
+        said.append(
+            f"no pair with {', '.join(sorted(alone))}: no two methods that can act at once were "
+            "better than none in cross-validation."
+        )
     if len(comparison.optimizers) > 1:
         said.append("learning rates were not tuned: optimizers are compared at these.")
     return said

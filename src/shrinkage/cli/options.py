@@ -156,6 +156,10 @@ class StrengthOptions:
         int | None,
         Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
     ] = None
+    refine: Annotated[
+        int,
+        Grid(min=0, metavar="N", help="So many more strengths around the best of the first ones."),
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,6 @@ class FoldOptions:
         int,
         Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
     ] = 3
-    refine: Annotated[
-        int,
-        Grid(min=0, metavar="N", help="So many more strengths around the best of the first ones."),
-    ] = 0
 
 
 @dataclass(frozen=True)

@@ -143,5 +143,11 @@ def compare(
     if all(contender.note for contender in contenders):
         raise ShrinkageError(f"nothing could be trained: {contenders[0].note}")
     some = next(iter(paths.values()))
-    about = {**some.about, "off": off, "values": values, "test_rows": len(test[1])}
+    about = {
+        **some.about,
+        "off": off,
+        "values": values,
+        "paired": paired,
+        "test_rows": len(test[1]),
+    }
     return ranked(contenders, paths, some.task, about)
