@@ -20,6 +20,7 @@ SECTIONS = {
     "shrinkage.engine": "Tune: a path of strengths",
     "shrinkage.result": "What a path measured",
     "shrinkage.choose": "Choose a strength, judge, see the noise",
+    "shrinkage.estimators": "Tune: scikit-learn estimators",
     "shrinkage.metrics": "Metrics",
     "shrinkage.plots": "See: figures",
     "shrinkage.report": "See: the report",
@@ -32,10 +33,19 @@ SECTIONS = {
 NAMED = {
     "shrinkage.parameters": ("everything", "explain_selection", "weights", "Row"),
     "shrinkage.regularize": ("regularize", "Regularization"),
+    "shrinkage.estimators": ("PathClassifier", "PathRegressor"),
     "shrinkage.result": ("PathResult", "Refit"),
 }
 """The public names of modules that do not list them."""
-WITH_MEMBERS = {"Penalty", "PathResult", "Regularization", "Shrunk", "Constraint"}
+WITH_MEMBERS = {
+    "Constraint",
+    "PathClassifier",
+    "PathRegressor",
+    "PathResult",
+    "Penalty",
+    "Regularization",
+    "Shrunk",
+}
 
 
 def api() -> str:

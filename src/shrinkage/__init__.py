@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from shrinkage.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
     from shrinkage.engine.fit_path import fit_path
     from shrinkage.errors import ShrinkageError, ShrinkageWarning
+    from shrinkage.estimators import PathClassifier as PathClassifier
+    from shrinkage.estimators import PathRegressor as PathRegressor
     from shrinkage.parameters import everything, weights
     from shrinkage.penalties import (
         L1,
@@ -88,6 +90,7 @@ _LOADED_ON_USE = {
     "constraints": ("Constraint", "MaxNorm", "NonNegative", "UnitNorm"),
     "engine": ("fit_path",),
     "errors": ("ShrinkageError", "ShrinkageWarning"),
+    "estimators": ("PathClassifier", "PathRegressor"),  # with scikit-learn: not for `import *`
     "parameters": ("everything", "weights"),
     "penalties": (
         "L1",
@@ -121,7 +124,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *(name for names in _LOADED_ON_USE.values() for name in names)})
 
 
 class _Package(ModuleType):

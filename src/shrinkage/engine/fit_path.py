@@ -16,6 +16,7 @@ from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about, dependencies, named
 from shrinkage.engine.folds import make_folds
+from shrinkage.engine.frames import check_columns, column_names
 from shrinkage.engine.halving import halved
 from shrinkage.engine.kept import Kept, find_kept
 from shrinkage.engine.loop import train_one_by_one
@@ -87,7 +88,7 @@ def fit_path(
     Args:
         model: A module whose layers have ``reset_parameters`` (copied, never changed), or a
             factory without arguments.
-        X: Training rows, (N, ...), tensor or array.
+        X: Training rows, (N, ...): tensor, array, nested lists, or a frame of pandas or polars.
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
         penalty: The penalty; the grid's strengths replace its own.
         test: Held-out ``(X, y)``, never used for the choice of a strength.
@@ -161,8 +162,8 @@ def fit_path(
         raise ShrinkageError(f"refine={refine}: give how many strengths to add, or True.")
     exact = solver == "exact"
     if exact:
-        unused = optimizer is not ADAM
-        check_unused(optimizer=unused, scheduler=scheduler, how=how, checkpoint=checkpoint)
+        unused = {"optimizer": optimizer is not ADAM, "halving": halving > 0}
+        check_unused(**unused, scheduler=scheduler, how=how, checkpoint=checkpoint)
         optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
     elif solver != "steps":
         raise ShrinkageError(f"solver={solver!r}: choose 'steps' or 'exact'.")
@@ -175,6 +176,8 @@ def fit_path(
     rows, targets = as_rows(X, y, finite=finite)
     made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = len(rows) if exact else min(batch_size, len(rows))
+    if test is not None:
+        check_columns(X, test[0])
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     tests = len(all_rows) - len(rows)
     problem = make_problem(
@@ -233,7 +236,10 @@ def fit_path(
         outcome = halved(problem, plan, halving, train) if halving else train(plan)
         if refine:
             plan, outcome = refined(plan, outcome, refine, train)
-    return assemble(problem, plan, outcome, about(problem, plan, engines[0], select))
+    facts = about(problem, plan, engines[0], select)
+    if columns := column_names(X):
+        facts["columns"] = columns
+    return assemble(problem, plan, outcome, facts)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shrinkage.engine.frames import as_array
 from shrinkage.errors import ShrinkageError
 
 
@@ -14,7 +15,7 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
     """Return rows and targets as tensors.
 
     Args:
-        X: (N, ...) numbers.
+        X: (N, ...) numbers: tensor, array, nested lists, or a frame of pandas or polars.
         y: (N,) integer classes or numbers, or (N, M) numbers; (N, 1) is kept as it is.
         prefix: What to say before the names in an error.
         finite: Whether NaN and infinite numbers in X are refused.
@@ -54,7 +55,9 @@ def with_test_rows(
 
 def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:
     try:
-        rows = torch.as_tensor(values).detach()
+        rows = torch.as_tensor(as_array(values, name)).detach()
+    except ShrinkageError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShrinkageError(f"{name} is not an array of numbers: {error}.") from error
     if rows.dim() == 0 or rows.numel() == 0:

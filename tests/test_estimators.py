@@ -1,0 +1,187 @@
+"""The estimators: scikit-learn's own checks, and what they must return."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+import shrinkage
+from shrinkage import L1, L2, PathClassifier, PathRegressor
+from shrinkage.errors import ShrinkageError
+
+QUICK: dict[str, Any] = {
+    "strengths": [1e-4, 1e-2],
+    "folds": 2,
+    "seeds": 1,
+    "epochs": 25,
+    "batch_size": 256,
+    "optimizer": functools.partial(torch.optim.Adam, lr=0.1),
+    "compile": False,
+}
+X, CODES = load_iris(return_X_y=True)
+X = (X - X.mean(0)) / X.std(0)
+LABELS = load_iris().target_names[CODES]
+
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a row that is left out or repeated changes folds and batches, and with them the training"
+    ),
+}
+CHECKED = {**QUICK, "epochs": 12, "optimizer": functools.partial(torch.optim.Adam, lr=0.2)}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@parametrize_with_checks(
+    [PathClassifier("linear", **CHECKED), PathRegressor("mlp:8", **CHECKED)],
+    expected_failed_checks=lambda estimator: EXPECTED,
+)
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_arguments_are_kept_as_they_are_given() -> None:
+    model, penalty = nn.Linear(4, 3), L1(1.0)
+    classifier = PathClassifier(model, penalty, **QUICK)
+    assert classifier.model is model
+    assert classifier.get_params()["penalty"] is penalty
+    assert clone(classifier).get_params().keys() == classifier.get_params().keys()
+    assert classifier.set_params(rule="one_standard_error").rule == "one_standard_error"
+
+
+@pytest.mark.parametrize("rule", ["minimum", "one_standard_error", "paired_one_standard_error"])
+def test_the_strength_is_the_rules(rule: str) -> None:
+    classifier = PathClassifier("linear", rule=rule, **QUICK).fit(X, LABELS)
+    choice = getattr(shrinkage, rule)(classifier.path_)
+    assert classifier.choice_ == choice
+    assert classifier.strength_ == choice.strength
+    kept = classifier.path_.refit.weights["weight"][choice.index, 0]
+    assert torch.equal(classifier.model_.weight, kept)
+
+
+def test_predictions_are_the_mean_probability_of_the_seeds() -> None:
+    classifier = PathClassifier("mlp:5", **{**QUICK, "seeds": 3, "epochs": 3}).fit(X, LABELS)
+    rows = torch.as_tensor(X, dtype=torch.float32)
+    assert len(classifier.models_) == 3
+    with torch.no_grad():
+        each = [model(rows).softmax(1) for model in classifier.models_]
+    expected = torch.stack(each).mean(0).numpy()
+    assert not np.allclose(each[0], expected, atol=1e-3)
+    np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
+    np.testing.assert_allclose(np.exp(classifier.decision_function(X)), expected, atol=1e-5)
+    assert (classifier.predict(X) == classifier.classes_[expected.argmax(1)]).all()
+
+
+def test_two_labels_of_text() -> None:
+    rows = CODES < 2
+    classifier = PathClassifier("linear", **QUICK).fit(X[rows], LABELS[rows])
+    assert classifier.classes_.tolist() == ["setosa", "versicolor"]
+    assert classifier.score(X[rows], LABELS[rows]) == 1
+    odds = classifier.decision_function(X[rows])
+    p = classifier.predict_proba(X[rows])
+    np.testing.assert_allclose(odds, np.log(p[:, 1] / p[:, 0]), rtol=1e-6)
+
+
+def test_an_exact_regressor_is_ridge() -> None:
+    rows, y = load_diabetes(return_X_y=True, scaled=False)
+    regressor = PathRegressor(
+        "linear", strengths=[0.1, 1.0], solver="exact", preprocess=StandardScaler()
+    ).fit(rows, y)
+    scaled = StandardScaler().fit_transform(rows)
+    ridge = Ridge(alpha=regressor.strength_ * len(y)).fit(scaled, y)
+    np.testing.assert_allclose(regressor.predict(rows), ridge.predict(scaled), rtol=1e-5)
+
+
+def test_several_targets() -> None:
+    Y = np.stack([X[:, 0] + X[:, 1], X[:, 2]], 1)
+    regressor = PathRegressor("linear", **{**QUICK, "solver": "exact", "optimizer": None})
+    assert regressor.fit(X, Y).predict(X).shape == (150, 2)
+    assert regressor.score(X, Y) > 0.99
+
+
+def test_rows_of_weight_zero_do_not_count() -> None:
+    weight = np.where(CODES == 2, 0.0, 1.0)
+    whole = PathClassifier("linear", **QUICK).fit(X, LABELS, sample_weight=weight)
+    rows = CODES < 2
+    own = PathClassifier("linear", **QUICK).fit(X[rows], LABELS[rows])
+    assert whole.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+    assert len(whole.path_.targets) == rows.sum() == len(own.path_.targets)
+    assert set(whole.predict(X[rows])) == {"setosa", "versicolor"}
+
+
+def test_groups_stay_together() -> None:
+    groups = np.arange(150) % 10
+    classifier = PathClassifier("linear", **QUICK).fit(X, LABELS, groups=groups)
+    folds = classifier.path_.folds.numpy()
+    assert all(len(set(folds[groups == group])) == 1 for group in range(10))
+    splitter = PathClassifier("linear", **{**QUICK, "folds": GroupKFold(2)})
+    assert splitter.fit(X, LABELS, groups=groups).path_.n_folds == 2
+
+
+def test_random_state_draws_the_seeds() -> None:
+    fits = [PathClassifier("linear", random_state=s, **QUICK).fit(X, LABELS) for s in (1, 1, 2)]
+    one, again, other = (fit.predict_proba(X) for fit in fits)
+    assert (one == again).all()
+    assert not np.allclose(one, other, atol=1e-6)
+
+
+def test_in_a_search_and_a_pipeline() -> None:
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), PathClassifier("linear", **QUICK)),
+        {"pathclassifier__penalty": [L1(1.0), L2(1.0)]},
+        cv=2,
+    ).fit(X, LABELS)
+    assert search.best_score_ > 0.9
+    scores = cross_val_score(PathClassifier("linear", **QUICK), X, LABELS, scoring="roc_auc_ovr")
+    assert scores.min() > 0.9
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_the_columns_of_a_frame_are_remembered(frame: Any) -> None:
+    table = (
+        frame(X, columns=["a", "b", "c", "d"])
+        if frame is pd.DataFrame
+        else frame(X, schema=["a", "b", "c", "d"])
+    )
+    classifier = PathClassifier("linear", **QUICK).fit(table, LABELS)
+    assert classifier.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    assert (
+        classifier.predict(table) == PathClassifier("linear", **QUICK).fit(X, LABELS).predict(X)
+    ).all()
+
+
+def own_net(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, outputs))
+
+
+@pytest.mark.parametrize("model", [own_net, own_net(4, 3)], ids=["function", "module"])
+def test_own_models(model: Any) -> None:
+    assert PathClassifier(model, **QUICK).fit(X, LABELS).score(X, LABELS) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rule": "best"}, "rule='best': choose from minimum, one_standard_error"),
+        ({"model": 3}, "model=3: give a text such as 'mlp:128'"),
+        ({"model": "forest"}, "unknown model 'forest'"),
+        ({"optimizer": functools.partial(torch.optim.SGD, lr=1e9)}, "diverged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refusals(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        PathRegressor(**{**QUICK, **changes}).fit(X, X[:, 0])
