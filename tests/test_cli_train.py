@@ -67,6 +67,14 @@ def test_the_seed_stands_with_the_training_it_starts() -> None:
     assert "folds" not in panel
 
 
+def test_what_is_seldom_meant_is_a_note_and_not_a_warning_of_python() -> None:
+    said = call(*SMALL, "--penalty", "l1:1e-4", columns=300).stderr
+    assert said.startswith("Note: small threshold: Adam divides")
+    assert "Silence" not in said
+    assert ".py" not in said
+    assert call(*SMALL, "--penalty", "l1:1e-4", "--quiet").output == ""
+
+
 def test_json_is_one_object_and_quiet_prints_nothing_else() -> None:
     result = call(*SMALL, "--json", "--quiet")
     assert result.exit_code == 0

@@ -27,7 +27,7 @@ def test_the_code_of_the_readme_runs(
         r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
     )
     exec(added, names)
-    assert "L1(0.0001), proximal, on SGD" in capsys.readouterr().out
+    assert "L2(0.001), coupled, on SGD" in capsys.readouterr().out
     exec(tuned.replace("epochs=40", "epochs=1"), names)
     exec(seen, names)
     assert (tmp_path / "report.html").exists()

@@ -219,7 +219,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ShrinkageError(
             f"{path.parent} is not a run directory: it has no {path.name}. Give a directory that "
-            "PathResult.save wrote."
+            "shrinkage path or PathResult.save wrote."
         )
     try:
         text = path.read_bytes()

@@ -20,7 +20,7 @@ from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import make_preprocessing, read_data
 from shrinkage.cli.train_options import TrainOptions
-from shrinkage.cli.train_screens import epoch_progress, show_epochs
+from shrinkage.cli.train_screens import cautions_as_notes, epoch_progress, show_epochs
 from shrinkage.cli.training import make_optimizer, make_scheduler
 from shrinkage.data import Dataset, split_test
 from shrinkage.engine.loss import row_loss
@@ -74,7 +74,11 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     smooth = all(rule.smooth for rule in rules.values())
     how = job.how or ("decoupled" if job.optimizer == "adamw" and smooth else None)
     try:
-        with epoch_progress(side) as progress, _logged(job, directory, progress) as report:
+        with (
+            cautions_as_notes(side),
+            epoch_progress(side) as progress,
+            _logged(job, directory, progress) as report,
+        ):
             trained = train(
                 model, fit.X, fit.y, penalty, how=how, valid=(held.X, held.y),
                 select=next(iter(rules), weights) if len(rules) == 1 else weights,
@@ -123,7 +127,7 @@ def read_penalties(texts: list[str]) -> dict[Any, Penalty]:
             match = RULE.fullmatch(text)
             if match is None or match["name"] not in known:
                 raise ShrinkageError(
-                    f"{text!r} is no penalty with a strength; write l2:1e-3, or l1:1e-4@0.* for "
+                    f"{text!r} is no penalty with a strength; write l2:1e-3, or l1:0.1@0.* for "
                     f"the parameters named 0.*. Penalties: {', '.join(sorted(known))}."
                 )
             try:

@@ -26,7 +26,7 @@ class TrainPenaltyOptions:
         What(
             metavar="NAME:STRENGTH",
             show_default="none",
-            help="Such as l2:1e-3; l1:1e-4@0.* is for the parameters whose names match 0.*. May be "
+            help="Such as l2:1e-3; l1:0.1@0.* is for the parameters whose names match 0.*. May be "
             "repeated: the first pattern that matches wins, the one without is for other weights.",
         ),
     ] = None

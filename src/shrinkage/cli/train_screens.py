@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shrinkage.cli import screens
+from shrinkage.errors import ShrinkageWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from shrinkage.training import Moment, Trained
+
+
+@contextmanager
+def cautions_as_notes(console: Console) -> Iterator[None]:
+    """Show each `ShrinkageWarning` as a note at once, without its place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ShrinkageWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, ShrinkageWarning):
+                console.print(f"Note: {str(message).partition(' Silence:')[0]}", style="yellow")
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager
