@@ -28,7 +28,7 @@ def stopping_gently() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     came = mmap.mmap(-1, 1)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) is not None}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -38,7 +38,7 @@ def stopping_gently() -> Iterator[Callable[[], bool]]:
         came[0] = number
         restore()
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield lambda: came[0] > 0
