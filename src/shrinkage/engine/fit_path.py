@@ -13,6 +13,7 @@ import torch
 
 from shrinkage.engine.assemble import assemble
 from shrinkage.engine.cross import Grid, make_points
+from shrinkage.engine.datasets import in_memory
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about, dependencies, named
 from shrinkage.engine.folds import make_folds
@@ -88,7 +89,8 @@ def fit_path(
     Args:
         model: A module whose layers have ``reset_parameters`` (copied, never changed), or a
             factory without arguments.
-        X: Training rows, (N, ...): tensor, array, nested lists, or a frame of pandas or polars.
+        X: Training rows, (N, ...): tensor, array, nested lists, a frame of pandas or polars,
+            or a map-style Dataset of ``(x, y)`` items (then y is None).
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
         penalty: The penalty; the grid's strengths replace its own.
         test: Held-out ``(X, y)``, never used for the choice of a strength.
@@ -173,6 +175,7 @@ def fit_path(
             "as they were then. Leave one of them out."
         )
     finite = preprocess is None
+    X, y = in_memory(X, y)
     rows, targets = as_rows(X, y, finite=finite)
     made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = len(rows) if exact else min(batch_size, len(rows))
