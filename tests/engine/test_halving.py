@@ -74,7 +74,9 @@ def test_the_choices_ignore_what_was_dropped(tmp_path: Path) -> None:
     again = PathResult.load(tmp_path / "run")
     assert torch.equal(again.dropped, result.dropped)
     again.report(tmp_path / "report.html")
-    plot_path(again)
+    assert "because halving dropped them" in " ".join(
+        text.get_text().replace("\n", " ") for text in plot_path(again).figure_.texts
+    )
 
 
 def test_every_combination_of_knobs_keeps_its_own_strength_zero() -> None:
