@@ -23,6 +23,7 @@ from torch import nn
 from torch.optim import LBFGS, SGD, Adam, Optimizer
 from torch.testing import assert_close
 
+from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2
 from shrinkage.regularize import regularize
 
@@ -141,12 +142,23 @@ def test_model_and_optimizer_state_are_unchanged_by_the_hook() -> None:
     pickle.dumps((model, optimizer))
 
 
+def test_an_optimizer_without_its_penalty_is_copied_in_silence() -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    before = optimizer.defaults
+    regularize(model, optimizer, L2(STRENGTH)).remove()
+    assert copy.deepcopy(optimizer).defaults == before
+    assert "copied optimizer" not in str(optimizer.state_dict())
+
+
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_fault_29_a_copied_optimizer_has_no_penalty_and_the_handle_says_so(clone: Any) -> None:
     model = make_net()
     optimizer = SGD(model.parameters(), lr=0.1)
     handle = regularize(model, optimizer, L2(STRENGTH))
-    optimizer = clone(optimizer)
+    with pytest.warns(ShrinkageWarning, match="copied optimizer: the copy has no penalty"):
+        optimizer = clone(optimizer)
+    assert type(optimizer.defaults) is dict
     gc.collect()
     assert not handle.attached
     assert "NOT ACTING" in str(handle.summary())

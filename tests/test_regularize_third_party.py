@@ -13,7 +13,7 @@ from _training import STRENGTH, assert_same, batches, data_loss, forward_backwar
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet
 from shrinkage.regularize import regularize
@@ -138,7 +138,8 @@ def test_a_copied_wrapper_has_lost_its_penalty_and_the_handle_says_so() -> None:
     model = make_net()
     optimizer = library.Lion(model.parameters(), lr=0.01)
     handle = regularize(model, optimizer, L2(STRENGTH))
-    _copy = copy.deepcopy(optimizer)
+    with pytest.warns(ShrinkageWarning, match="copied optimizer"):
+        _copy = copy.deepcopy(optimizer)
     assert handle.attached
     del optimizer
     assert not handle.attached

@@ -108,7 +108,9 @@ def _entry(path: str, thing: object) -> str:
     if not inspect.isclass(thing):
         return f".. autofunction:: {path}\n"
     members = "   :members:\n" if thing.__name__ in WITH_MEMBERS or "Display" in path else ""
-    return f".. autoclass:: {path}\n{members}"
+    routing = [name for name in vars(thing) if re.fullmatch(r"set_\w+_request", name)]
+    hidden = f"   :exclude-members: {', '.join(routing)}\n" if routing else ""
+    return f".. autoclass:: {path}\n{members}{hidden}"
 
 
 def _option(option: Any) -> str:

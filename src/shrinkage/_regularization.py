@@ -26,10 +26,9 @@ class Regularization:
     """A penalty at work in an optimizer; made by :func:`shrinkage.regularize`.
 
     ``copy.deepcopy`` and ``pickle`` drop the hooks of an optimizer, so a copy trains without the
-    penalty, and torch gives no place where the copy's own step could say so: what travels with it
-    would stand in its ``state_dict()``. Call :func:`shrinkage.regularize` on the copy. Once the
-    first optimizer is gone, ``attached`` is False, ``summary()`` says NOT ACTING, and ``value()``
-    warns.
+    penalty; a warning says so as the copy is made. Call :func:`shrinkage.regularize` on it. Once
+    the first optimizer is gone, ``attached`` is False, ``summary()`` says NOT ACTING, and
+    ``value()`` warns.
 
     Attributes:
         rules: The rules, each with its ``select``, ``penalty`` and ``how``; one if a penalty was

@@ -13,6 +13,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from shrinkage import _foreach
+from shrinkage._copies import unwatch, watch
 from shrinkage._sharded import version, whole
 from shrinkage._stats import Stats
 from shrinkage._targets import Batch, Targets
@@ -56,6 +57,7 @@ class StepHooks:
             optimizer.register_step_pre_hook(_uncompiled(self._before_step)),
             optimizer.register_step_post_hook(_uncompiled(self._after_step)),
         )
+        watch(optimizer)
         _all.add(self)
 
     @property
@@ -69,6 +71,7 @@ class StepHooks:
         if not self.targets:
             for hook in self._hooks:
                 hook.remove()
+            unwatch(self.optimizer())
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

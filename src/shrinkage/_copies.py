@@ -1,0 +1,45 @@
+"""A copied optimizer has lost its hooks, and with them the penalty: it says so when it is made."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from shrinkage.errors import ShrinkageWarning
+
+WARNING = (
+    "copied optimizer: the copy has no penalty, since copy.deepcopy and pickle drop an optimizer's "
+    "hooks; call regularize on it. "
+    'Silence: warnings.filterwarnings("ignore", "copied optimizer").'
+)
+
+
+class WatchedDefaults(dict[str, Any]):
+    """An optimizer's ``defaults``: what goes into a copy but into no ``state_dict``."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return said(copy.deepcopy(dict(self), memo))
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[dict[str, Any]]]:
+        return said, (dict(self),)
+
+
+def said(defaults: dict[str, Any]) -> dict[str, Any]:
+    """Warn that a copy was made and return its plain defaults."""
+    warnings.warn(WARNING, ShrinkageWarning, stacklevel=2)
+    return defaults
+
+
+def watch(optimizer: Optimizer) -> None:
+    """Let copies of ``optimizer`` say that they have no penalty."""
+    optimizer.defaults = WatchedDefaults(optimizer.defaults)
+
+
+def unwatch(optimizer: Optimizer | None) -> None:
+    """Let ``optimizer`` be copied in silence again."""
+    if optimizer is not None:
+        optimizer.defaults = dict(optimizer.defaults)
