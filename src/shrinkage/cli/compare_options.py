@@ -16,6 +16,7 @@ from shrinkage.cli.options import (
     Output,
     ScreenOptions,
     SeedOption,
+    Seeds,
     SelectOption,
     Training,
     What,
@@ -81,10 +82,7 @@ class CompareOutputOptions:
 class FewerSeeds(FoldOptions):
     """How many members a value."""
 
-    seeds: Annotated[
-        int,
-        Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
-    ] = 2
+    seeds: Seeds = 2
 
 
 @dataclass(frozen=True)

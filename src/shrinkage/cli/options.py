@@ -18,6 +18,14 @@ Training: Any = partial(typer.Option, rich_help_panel="Training")
 Output: Any = partial(typer.Option, rich_help_panel="Output")
 
 
+How = Literal["coupled", "decoupled", "proximal"]
+Seeds = Annotated[
+    int,
+    Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
+]
+Overwrite = Annotated[bool, Output("--overwrite", help="Replace the run that is there.")]
+
+
 def _above_zero(value: float) -> float:
     if not 0 < value < math.inf:
         raise typer.BadParameter(f"{value:g} is not a number above 0.")
@@ -116,7 +124,7 @@ class PenaltyOptions:
         ),
     ] = "l2"
     how: Annotated[
-        Literal["coupled", "decoupled", "proximal"] | None,
+        How | None,
         What(
             metavar="HOW",
             show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
@@ -170,10 +178,7 @@ class FoldOptions:
         int,
         Grid(min=2, metavar="N", help="Each fold is held out once, to measure what was learned."),
     ] = 5
-    seeds: Annotated[
-        int,
-        Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
-    ] = 3
+    seeds: Seeds = 3
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,7 @@ class OutputOptions:
             metavar="DIR", show_default="runs/DATA-PENALTY", help="Where numbers and pictures go."
         ),
     ] = None
-    overwrite: Annotated[bool, Output("--overwrite", help="Replace the run that is there.")] = False
+    overwrite: Overwrite = False
 
 
 @dataclass(frozen=True)

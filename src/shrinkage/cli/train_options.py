@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from shrinkage.cli.options import (
     DataOptions,
+    How,
     ModelOptions,
     Output,
+    Overwrite,
     ScreenOptions,
     Training,
     TrainingOptions,
@@ -31,7 +33,7 @@ class TrainPenaltyOptions:
         ),
     ] = None
     how: Annotated[
-        Literal["coupled", "decoupled", "proximal"] | None,
+        How | None,
         What(
             metavar="HOW",
             show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
@@ -85,7 +87,7 @@ class TrainOutputOptions:
     resume: Annotated[
         bool, Output("--resume", help="Go on with the run in --out, bit for bit.")
     ] = False
-    overwrite: Annotated[bool, Output("--overwrite", help="Replace the run that is there.")] = False
+    overwrite: Overwrite = False
     tensorboard: Annotated[bool, Output("--tensorboard", help="Log for TensorBoard too.")] = False
 
 

@@ -6,7 +6,8 @@ import importlib
 
 import torch
 
-from shrinkage.data.dataset import Dataset, Task, hash_of
+from shrinkage._provenance import hash_of
+from shrinkage.data.dataset import Dataset, Task
 
 BUILT_IN: dict[str, Task] = {
     "digits": "classification",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from shrinkage._provenance import hash_of
 from shrinkage.errors import ShrinkageError
 
 Task = Literal["classification", "regression"]
@@ -148,12 +148,3 @@ def take_rows(dataset: Dataset, kept: Tensor, name: str) -> Dataset:
     X, y = dataset.X[kept], dataset.y[kept]
     groups = None if dataset.groups is None else dataset.groups[kept]
     return replace(dataset, name=name, X=X, y=y, sha256=hash_of(X, y), groups=groups)
-
-
-def hash_of(*tensors: Tensor) -> str:
-    """Return the hash of values, types and shapes."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.contiguous().view(-1).numpy().data)
-    return digest.hexdigest()

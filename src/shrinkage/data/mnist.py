@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from shrinkage._provenance import hash_of
 from shrinkage.data.builtin import BUILT_IN
-from shrinkage.data.dataset import Dataset, hash_of
+from shrinkage.data.dataset import Dataset
 from shrinkage.data.idx import read_pair
 from shrinkage.errors import ShrinkageError
 

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
-from shrinkage.data.dataset import Dataset, Task, hash_of, take_rows
+from shrinkage._provenance import hash_of
+from shrinkage.data.dataset import Dataset, Task, take_rows
 from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from shrinkage.data.dataset import Dataset, Task, hash_of
+from shrinkage._provenance import hash_of
+from shrinkage.data.dataset import Dataset, Task
 from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target

@@ -7,8 +7,9 @@ import inspect
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from shrinkage._provenance import hash_of
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
@@ -51,11 +52,11 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
     weights = [] if problem.row_weights is None else [problem.row_weights]
     penalty, _, _ = repr(problem.penalty.at(1.0)).partition("  #")
     return {
-        "data": f"{len(problem.X)} rows, {_digest([*rows, *weights])}",
+        "data": f"{len(problem.X)} rows, {hash_of(*rows, *weights)[:16]}",
         "preprocess": str((problem.views.facts or {}).get("transformer")),
         "model": " ".join(str(model).split()),
         "code of the model": _code_digest({type(module) for module in model.modules()}),
-        "initial weights": _digest(list(model_tensors(model).values())),
+        "initial weights": hash_of(*model_tensors(model).values())[:16],
         "loss": f"{problem.loss_name} {_code_digest({problem.loss})}",
         "penalty": penalty,
         "on": ", ".join(problem.selected),
@@ -72,14 +73,6 @@ def named(maker: Any) -> str:
     name = getattr(getattr(maker, "func", maker), "__name__", type(maker).__name__)
     keywords = getattr(maker, "keywords", {})
     return f"{name}({', '.join(f'{k}={v}' for k, v in keywords.items())})"
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _code_digest(things: set[Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from shrinkage._provenance import differences
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 
@@ -150,11 +151,7 @@ def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
         raise ShrinkageError(
             f"{path} is not the manifest of a checkpoint of this version; give a new directory."
         )
-    changed = [
-        f"{name}: {earlier.get(name, 'nothing')} then, {facts.get(name, 'nothing')} now"
-        for name in dict.fromkeys([*earlier, *facts])
-        if earlier.get(name) != facts.get(name)
-    ]
+    changed = differences(earlier, facts)
     if changed:
         raise ShrinkageError(
             f"checkpoint={str(directory)!r} is of another run:\n  " + "\n  ".join(changed) + "\n"

@@ -84,15 +84,10 @@ def train_together(
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     workers = worker_count() if work >= WORTH_FORKING else 1
     state, needed = member_bytes(problem, update, plan.batch_size)
-    chunks = make_chunks(
-        plan,
-        state,
-        needed,
-        workers=workers,
-        members=members,
-        width=kept.width,
-        max_memory=max_memory,
+    cut = functools.partial(
+        make_chunks, plan, state, needed, workers=workers, max_memory=max_memory
     )
+    chunks = cut(members=members, width=kept.width)
     if compile == "auto":
         steps = work / len(chunks[0].strengths)
         plain = (steps * PLAIN_SECONDS_PER_STEP + work * state * PLAIN_SECONDS_PER_BYTE) / workers
@@ -118,9 +113,7 @@ def train_together(
                     "a smaller model or batch_size."
                 ) from error
             report(at_start("train", plan, f"memory ran out: {members} members at a time now"))
-            chunks = make_chunks(
-                plan, state, needed, workers=workers, members=members, max_memory=max_memory
-            )
+            chunks = cut(members=members)
         else:
             return Together(outcome, stepper.kind)
 

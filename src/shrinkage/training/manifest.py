@@ -8,18 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from shrinkage._provenance import differences
 from shrinkage.errors import ShrinkageError
-
-
-def fingerprint(*tensors: Tensor) -> str:
-    """Return a hash of the values, types and shapes of tensors."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().data)
-    return digest.hexdigest()[:16]
 
 
 def architecture(model: nn.Module) -> str:
@@ -46,11 +38,7 @@ def call(make: Any) -> str:
 
 def check_same(given: Mapping[str, Any], kept: Mapping[str, Any], path: Path) -> None:
     """Refuse to go on with another training; the message shows what differs."""
-    changed = [
-        f"{name}: {kept.get(name)} then, {given.get(name)} now"
-        for name in dict.fromkeys([*given, *kept])
-        if given.get(name) != kept.get(name)
-    ]
+    changed = differences(kept, given)
     if changed:
         raise ShrinkageError(
             f"{path} is the checkpoint of another training ({'; '.join(changed)}). Give the same "

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from shrinkage._provenance import hash_of
 from shrinkage._rules import Acting, Rules
 from shrinkage._summary import Summary
 from shrinkage.engine.loss import Loss, check_fit, row_loss
@@ -21,7 +22,7 @@ from shrinkage.parameters import Selection, weights
 from shrinkage.regularize import regularize
 from shrinkage.training.checkpoint import read_checkpoint
 from shrinkage.training.loop import Job, Loop, Moment
-from shrinkage.training.manifest import architecture, call, check_same, fingerprint
+from shrinkage.training.manifest import architecture, call, check_same
 from shrinkage.training.rows import split_rows
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
@@ -131,7 +132,7 @@ def train(
         model, rows, targets, held, each, opt, schedule, handle, epochs, batch_size, patience, seed
     )
     manifest = {
-        "rows": fingerprint(rows, targets, *(held or ())),
+        "rows": hash_of(rows, targets, *(held or ()))[:16],
         "model": architecture(model),
         "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
         "loss": name,
