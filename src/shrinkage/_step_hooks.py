@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import weakref
 from collections.abc import Callable
 from itertools import compress
@@ -17,6 +18,9 @@ from shrinkage._copies import unwatch, watch
 from shrinkage._sharded import version, whole
 from shrinkage._stats import Stats
 from shrinkage._targets import Batch, Targets
+
+STEP = Optimizer.profile_hook_step(Optimizer.step).__code__
+"""What torch calls around every ``step`` that runs hooks."""
 
 _all: weakref.WeakSet[StepHooks] = weakref.WeakSet()
 
@@ -40,15 +44,16 @@ class StepHooks:
     Where it comes to the same, a decoupled L2 scales the weights before the step: under torch's
     own optimizers without a closure, which read the weights only to update them.
 
-    Hooks also run when ``step`` calls the ``step`` of a base class, and not at the end of a step
-    that fails, which may be tried again with the same gradients. So it is remembered which
-    gradients and weights hold the penalties, until their versions move on or a step ends.
+    Hooks also run when ``step`` calls the ``step`` of a base class; only the outermost counts. They
+    do not run at the end of a step that fails, which may be tried again with the same gradients. So
+    it is remembered which gradients and weights hold the penalties, until their versions move on or
+    a step ends.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = weakref.ref(optimizer)
         self.targets: dict[Targets, Stats | None] = {}
-        self._in_step = False
+        self._in_step = self._has_inner = self._has_closure = False
         self._batches: list[Batch] = []
         self._shrunk: list[tuple[list[Tensor], _foreach.Tensors]] | None = None
         self._holding: list[tuple[Tensor, int]] = []
@@ -76,17 +81,23 @@ class StepHooks:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        self._in_step, self._batches, self._shrunk = True, [], None
+        self._has_inner = self._in_step and _steps_under_way(optimizer) > 1
+        if not self._has_inner:
+            self._in_step, self._has_closure, self._batches, self._shrunk = True, False, [], None
         if callable(kwargs.get("closure")):
             return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
         if len(args) > 1 and callable(args[1]):
             return (args[0], self._wrap(args[1], optimizer), *args[2:]), kwargs
-        self._gradients_ready(optimizer, scale=self._plain)
+        if self._shrunk is None:
+            self._gradients_ready(optimizer, scale=self._plain)
+        else:  # the outer step may have edited them
+            self._holding = [(tensor, version(tensor)) for tensor, _ in self._holding]
         return None
 
     def _wrap(self, closure: Callable[[], Any], optimizer: Optimizer) -> Callable[[], Any]:
-        if getattr(closure, "hooks", None) is self:
-            return closure
+        if self._has_closure:
+            return closure  # which calls the outermost one
+        self._has_closure = True
 
         def closure_with_penalty() -> Any:
             loss = closure()
@@ -94,7 +105,6 @@ class StepHooks:
             # Only LBFGS reads the loss: its line search compares values.
             return loss + self._value() if isinstance(optimizer, LBFGS) else loss
 
-        closure_with_penalty.hooks = self  # type: ignore[attr-defined]
         return closure_with_penalty
 
     def _gradients_ready(
@@ -147,8 +157,8 @@ class StepHooks:
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if not self._in_step:
-            return  # the step of a base class has ended this one
+        if not self._in_step or (self._has_inner and _steps_under_way(optimizer) > 1):
+            return
         if self._shrunk or any(b.how in ("proximal", "projected") for b in self._batches):
             with torch.no_grad():
                 self._move_weights(optimizer)
@@ -186,6 +196,12 @@ def _uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:
         return (hidden if torch.compiler.is_compiling() else hook)(*arguments)
 
     return either
+
+
+def _steps_under_way(optimizer: Optimizer) -> int:
+    """Count the steps of ``optimizer`` that call each other: a failed one is not among them."""
+    frames = (frame for frame, _ in traceback.walk_stack(None) if frame.f_code is STEP)
+    return sum(frame.f_locals.get("self") is optimizer for frame in frames)
 
 
 def _scale(batch: Batch, optimizer: Optimizer) -> float | Tensor | None:
