@@ -8,9 +8,19 @@ import pytest
 import torch
 from _problems import assert_same_result, classes, fit
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
+from shrinkage.engine import fit_path
 from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import L2
 
 X, Y = classes()
 QUICK: dict[str, Any] = {"epochs": 1, "seeds": 1}
@@ -39,6 +49,7 @@ class Stream(IterableDataset[Any]):
 
 
 PAIRS = list(zip(X, Y.tolist(), strict=True))
+FAR = [(X[0], 0)] * 256 + [(X[0, :2], 0)]
 
 
 @pytest.mark.parametrize(
@@ -55,17 +66,53 @@ def test_a_dataset_is_its_rows(dataset: Any) -> None:
 @pytest.mark.parametrize(
     ("rows", "targets", "words"),
     [
-        (DataLoader(TensorDataset(X, Y)), None, "X is a DataLoader; give its dataset"),
         (Stream(), None, "X is a Stream without numbered items"),
-        (TensorDataset(X, Y), Y, "give y=None"),
-        (Noisy(PAIRS), None, "item 0 is another one at each reading"),
-        (TensorDataset(X), None, "item 0 of X is no pair"),
-        (Listed([("red", 1)]), None, "item 0 of X is no pair"),
-        (Listed([(X[0], 0), (X[1, :2], 1)]), None, "not rows of one shape"),
-        (Listed([]), None, "not rows of one shape"),
+        (TensorDataset(X, Y), Y, "whose items hold the targets: y=None"),
+        (Noisy(PAIRS), None, r"X is a Noisy whose items change .* as augmented="),
+        (TensorDataset(X), None, "items of X are no pairs"),
+        (Listed([("red", 1)] * 9), None, "items of X are no pairs"),
+        (Listed([(X[0], 0), (X[1, :2], 1)]), None, "of one shape; turn images"),
+        (Listed(FAR), None, "not rows of one shape"),
+        (Listed([]), None, "without items"),
     ],
-    ids=["loader", "stream", "two targets", "noisy", "no target", "text", "ragged", "empty"],
+    ids=["stream", "two targets", "noisy", "no target", "text", "ragged", "far", "empty"],
 )
 def test_refusals(rows: Any, targets: Any, words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
         fit(nn.Linear(4, 3), rows, targets, **QUICK)
+
+
+@pytest.mark.parametrize("own", [None, 8])
+def test_a_loader_is_its_dataset_and_batch_size(own: int | None) -> None:
+    expected = fit(nn.Linear(4, 3), X, Y, test=(X, Y), **QUICK)
+    loader = DataLoader(Listed(PAIRS), batch_size=8, shuffle=True, num_workers=2)
+    result = fit(nn.Linear(4, 3), loader, None, test=loader, batch_size=own, **QUICK)
+    assert_same_result(result, expected, rtol=0, atol=0)
+    assert result.about["plan"]["batch_size"] == 8
+
+
+def test_rows_without_a_loader_come_in_batches_of_32() -> None:
+    result = fit_path(nn.Linear(4, 3), *classes(40), L2(1.0), strengths=[1], folds=2, **QUICK)
+    assert result.about["plan"]["batch_size"] == 32
+
+
+DATA = TensorDataset(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("loader", "words"),
+    [
+        (DataLoader(DATA, batch_size=9), "batch_size=8, and the DataLoader's is 9"),
+        (DataLoader(DATA, 8, drop_last=True), "drop_last=True; every row"),
+        (DataLoader(DATA, 8, collate_fn=lambda items: items), "has a collate_fn, <lambda>; rows"),
+        (DataLoader(DATA, 8, sampler=WeightedRandomSampler([1.0] * 32, 32)), "has a Weighted"),
+        (DataLoader(DATA, 8, sampler=RandomSampler(DATA, replacement=True)), "has a RandomSampler"),
+        (DataLoader(DATA, 8, sampler=RandomSampler(DATA, num_samples=16)), "has a RandomSampler"),
+        (DataLoader(DATA, batch_sampler=[[0, 1], [2, 3]]), "batches of its own making"),
+        (DataLoader(DATA, batch_size=None), "batches of its own making"),
+        (DataLoader(Stream(), 8), "X is a Stream without numbered items"),
+    ],
+)
+def test_loaders_that_do_more_than_shuffle_are_refused(loader: Any, words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        fit(nn.Linear(4, 3), loader, None, **QUICK)

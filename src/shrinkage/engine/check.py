@@ -125,11 +125,10 @@ def _run_some(
     members: Member,
     stepper: Stepper,
 ) -> list[int]:
-    every = list(step_inputs(problem, plan, update, chunk, members, 0))
-    last, some = len(every), STEPS_FROM_EACH_END
+    last, some = plan.steps(chunk.group), STEPS_FROM_EACH_END
     chosen = sorted({*range(min(some, last)), *range(max(0, last - some), last)})
     for step in chosen:
-        stepper.run(every[step])
+        stepper.run(next(step_inputs(problem, plan, update, chunk, members, 0, step)))
     return chosen
 
 
@@ -158,12 +157,12 @@ def _train_alone(
     lr = problem.lrs[0] if rate is None else rate_at(problem, torch.as_tensor(rate), 0)
     lr = lr.to(dtype)
     rows, real = plan.batches(chunk.group, 0)
-    X = problem.views.of(chunk.group.fold)
     for step in steps:
         factors = torch.tensor(update.factors(step + 1), dtype=dtype)
         batch = rows[step][real[step]]
+        x = problem.inputs(chunk.group, step + 1, batch)
         with dropout_alone(problem, point, chunk.group, step + 1):
-            output = model(X[batch])
+            output = model(x)
         loss = problem.mean(loss_at(problem, point)(output, problem.y[batch]), batch)
         gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         with torch.no_grad():

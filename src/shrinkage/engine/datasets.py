@@ -1,57 +1,145 @@
-"""A map-style Dataset of torch as rows and targets in memory."""
+"""Datasets and loaders of torch: their rows in memory, or drawn when they are needed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from shrinkage.errors import ShrinkageError
 
+READ_AT_ONCE = 256
 
-def in_memory(X: Any, y: Any) -> tuple[Any, Any]:
+
+def in_memory(X: Any, y: Any, name: str = "X") -> tuple[Any, Any]:
     """Read a Dataset of ``(x, y)`` items twice and return its rows and targets; all else as it is.
 
     Raises:
         ShrinkageError: It cannot be read by number, gives other items the second time, or is given
             with targets beside it.
     """
-    if isinstance(X, DataLoader):
-        raise ShrinkageError(
-            "X is a DataLoader; give its dataset, loader.dataset, and batch_size=: folds need rows "
-            "by number, and every fold has batches of its own."
-        )
-    if not isinstance(X, Dataset):
+    if not isinstance(X, Dataset | DataLoader):
         return X, y
-    if isinstance(X, IterableDataset) or not hasattr(X, "__len__"):
-        raise ShrinkageError(
-            f"X is a {type(X).__name__} without numbered items; folds need rows by number. Give a "
-            "map-style Dataset, or tensors."
-        )
+    dataset = numbered_items(X, name)
     if y is not None:
-        raise ShrinkageError("X is a Dataset, whose items hold the targets; give y=None.")
-    items = [_item(X, i) for i in range(len(X))]
-    for i, (x, target) in enumerate(items):
-        again = _item(X, i)
-        if not (torch.equal(x, again[0]) and torch.equal(target, again[1])):
+        raise ShrinkageError(
+            f"{name} is a {type(X).__name__}, whose items hold the targets: y=None."
+        )
+    parts = []
+    for numbers in blocks(len(dataset)):
+        first, again = fetch(dataset, numbers, name), fetch(dataset, numbers, name)
+        if not all(map(torch.equal, first, again)):
             raise ShrinkageError(
-                f"X is a Dataset whose item {i} is another one at each reading: random changes of "
-                "the rows are not supported. Give the dataset without them."
+                f"{name} is a {type(dataset).__name__} whose items change from reading to reading; "
+                f"held-out rows have to stay as they are. Give {name} without the random changes, "
+                "and the same rows with them as augmented=."
             )
+        parts.append(first)
+    if not parts:
+        raise ShrinkageError(f"{name} is a {type(dataset).__name__} without items.")
+    rows, targets = zip(*parts, strict=True)
     try:
-        rows, targets = (torch.stack(part) for part in zip(*items, strict=True))
-    except (ValueError, RuntimeError) as error:
-        raise ShrinkageError(f"the items of X are not rows of one shape: {error}") from error
-    return rows, targets
+        return torch.cat(rows), torch.cat(targets)
+    except RuntimeError as error:
+        raise ShrinkageError(f"the items of {name} are not rows of one shape: {error}") from error
 
 
-def _item(dataset: Any, i: int) -> tuple[Tensor, Tensor]:
+def blocks(count: int) -> list[Tensor]:
+    """Return the numbers below ``count``, as many at a time as are read at once."""
+    return list(torch.split(torch.arange(count), READ_AT_ONCE)) if count else []
+
+
+def fetch(dataset: Any, numbers: Iterable[int | Tensor], name: str) -> tuple[Tensor, Tensor]:
+    """Return the items of these numbers as rows and targets, collated as a DataLoader does."""
+    wanted = [int(number) for number in numbers]
+    at_once = getattr(dataset, "__getitems__", None)
+    items = at_once(wanted) if at_once else [dataset[number] for number in wanted]
     try:
-        x, y = dataset[i]
-        return torch.as_tensor(x), torch.as_tensor(y)
+        x, y = default_collate(items)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShrinkageError(
-            f"item {i} of X is no pair (x, y) of numbers: {error}. Turn images into tensors first."
+            f"the items of {name} are no pairs (x, y) of numbers, all of one shape; turn images "
+            f"into tensors of one size ({error})."
         ) from error
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise ShrinkageError(
+            f"the items of {name} are no pairs (x, y) of tensors, arrays or numbers."
+        )
+    return x, y
+
+
+def numbered_items(data: Any, name: str) -> Any:
+    """Return the map-style Dataset that is given, itself or in a DataLoader.
+
+    Raises:
+        ShrinkageError: There is none, or its loader does more than take each row once an epoch.
+    """
+    if isinstance(data, DataLoader):
+        _check_plain(data, name)
+        data = data.dataset
+    if isinstance(data, IterableDataset) or not (
+        hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    ):
+        raise ShrinkageError(
+            f"{name} is a {type(data).__name__} without numbered items; folds need rows by number. "
+            "Give a map-style Dataset, or tensors."
+        )
+    return data
+
+
+def batch_size_of(data: Any, batch_size: int | None) -> int | None:
+    """Return the batch size asked for, or that of a DataLoader.
+
+    Raises:
+        ShrinkageError: They are not the same.
+    """
+    if not isinstance(data, DataLoader) or data.batch_size in (None, batch_size):
+        return batch_size
+    if batch_size is not None:
+        raise ShrinkageError(
+            f"batch_size={batch_size}, and the DataLoader's is {data.batch_size}; leave out one."
+        )
+    return data.batch_size
+
+
+def _check_plain(loader: DataLoader[Any], name: str) -> None:
+    if isinstance(loader.dataset, IterableDataset):
+        return
+    reason = None
+    if type(loader.batch_sampler) is not BatchSampler:
+        reason = "has batches of its own making; every fold needs its own batches"
+    elif not _takes_each_once(loader):
+        reason = (
+            f"has a {type(loader.sampler).__name__}; every fold has its own order of its own rows. "
+            "Weigh rows by sample_weight=, leave rows out by a Subset"
+        )
+    elif loader.collate_fn is not default_collate:
+        reason = (
+            f"has a collate_fn, {getattr(loader.collate_fn, '__name__', loader.collate_fn)}; rows "
+            "are stacked as they are. Do its work in the dataset's __getitem__"
+        )
+    elif loader.drop_last:
+        reason = "has drop_last=True; every row is trained on in every epoch"
+    if reason:
+        raise ShrinkageError(
+            f"{name} is a DataLoader that {reason}. Or give its dataset and batch_size=."
+        )
+
+
+def _takes_each_once(loader: DataLoader[Any]) -> bool:
+    sampler, rows = loader.sampler, loader.dataset
+    if type(sampler) is SequentialSampler:
+        return True
+    each_once = type(sampler) is RandomSampler and not sampler.replacement
+    return each_once and sampler.num_samples == len(rows)  # type: ignore[arg-type,attr-defined]

@@ -29,6 +29,7 @@ def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[
             "how": problem.how,
             "selected": list(problem.selected),
             "preprocess": problem.views.facts,
+            "augmented": problem.augmented.fact if problem.augmented else None,
             "epochs": plan.epochs,
             "batch_size": plan.batch_size,
         },
@@ -51,7 +52,8 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
     rows = [problem.X, problem.y]
     weights = [] if problem.row_weights is None else [problem.row_weights]
     penalty, _, _ = repr(problem.penalty.at(1.0)).partition("  #")
-    return {
+    augmented = {"augmented": problem.augmented.fact} if problem.augmented else {}
+    return augmented | {
         "data": f"{len(problem.X)} rows, {hash_of(*rows, *weights)[:16]}",
         "preprocess": str((problem.views.facts or {}).get("transformer")),
         "model": " ".join(str(model).split()),

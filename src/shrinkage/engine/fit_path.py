@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.assemble import assemble
+from shrinkage.engine.augmented import make_augmented
 from shrinkage.engine.cross import Grid, make_points
-from shrinkage.engine.datasets import in_memory
+from shrinkage.engine.datasets import batch_size_of, in_memory
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about, dependencies, named
 from shrinkage.engine.folds import make_folds
@@ -55,7 +58,8 @@ def fit_path(
     y: Any,
     penalty: Penalty,
     *,
-    test: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | None = None,
+    augmented: Dataset[Any] | DataLoader[Any] | None = None,
     strengths: int | Sequence[float] = 20,
     grid: Grid | None = None,
     draws: int | None = None,
@@ -65,7 +69,7 @@ def fit_path(
     groups: Any = None,
     seeds: int | Sequence[int] = 3,
     epochs: int = 20,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     loss: Loss = "auto",
     sample_weight: Any = None,
     optimizer: MakeOptimizer = ADAM,
@@ -90,10 +94,13 @@ def fit_path(
         model: A module whose layers have ``reset_parameters`` (copied, never changed), or a
             factory without arguments.
         X: Training rows, (N, ...): tensor, array, nested lists, a frame of pandas or polars,
-            or a map-style Dataset of ``(x, y)`` items (then y is None).
+            or a map-style Dataset of ``(x, y)`` items, or its DataLoader (then y is None).
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
         penalty: The penalty; the grid's strengths replace its own.
-        test: Held-out ``(X, y)``, never used for the choice of a strength.
+        test: Held-out ``(X, y)`` or Dataset, never used for the choice of a strength.
+        augmented: The training rows once more, as a Dataset or DataLoader whose items are random:
+            every step draws its own, the same for all strengths. Training sees these rows alone;
+            X judges, and the training loss at the end is that of X too.
         strengths: How many automatic strengths, or the strengths. Strength 0 is always added;
             ``[0]`` beside a grid compares the knobs alone.
         grid: Knobs to cross the strengths with: values by name, such as ``{"dropout": [0, 0.5]}``.
@@ -114,7 +121,7 @@ def fit_path(
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
         seeds: How many seeds (0, 1, ...), or the seeds.
         epochs: Passes over the training rows.
-        batch_size: Rows a step.
+        batch_size: Rows a step; by default those of the DataLoader trained on, or 32.
         loss: "auto" (cross-entropy for integer targets, else mean squared error),
             "cross_entropy", "mse", a torch loss module, or a function
             ``(output, target) -> one value per row``. The data loss is a mean over rows.
@@ -164,7 +171,11 @@ def fit_path(
         raise ShrinkageError(f"refine={refine}: give how many strengths to add, or True.")
     exact = solver == "exact"
     if exact:
-        unused = {"optimizer": optimizer is not ADAM, "halving": halving > 0}
+        unused = {
+            "optimizer": optimizer is not ADAM,
+            "halving": halving > 0,
+            "augmented": augmented,
+        }
         check_unused(**unused, scheduler=scheduler, how=how, checkpoint=checkpoint)
         optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
     elif solver != "steps":
@@ -175,11 +186,13 @@ def fit_path(
             "as they were then. Leave one of them out."
         )
     finite = preprocess is None
+    batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
     X, y = in_memory(X, y)
     rows, targets = as_rows(X, y, finite=finite)
     made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = len(rows) if exact else min(batch_size, len(rows))
     if test is not None:
+        test = in_memory(*test) if isinstance(test, Sequence) else in_memory(test, None)
         check_columns(X, test[0])
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     tests = len(all_rows) - len(rows)
@@ -198,6 +211,9 @@ def fit_path(
         knobs=grid or {},
         sample_weight=as_weights(sample_weight, len(rows), tests),
     )
+    if augmented is not None:
+        made = make_augmented(augmented, problem.views, problem.y, len(rows))
+        problem = dataclasses.replace(problem, augmented=made)
     if exact:
         check_convex(problem, penalty, loss, grid or {})
     points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)

@@ -112,8 +112,9 @@ def _train(
             for rows, real in zip(*plan.batches(group, epoch), strict=True):
                 count += 1
                 chosen = rows[real]
+                x = problem.inputs(group, count, chosen)
                 with dropout_alone(problem, point, group, count):
-                    loss = _step(model, optimizer, problem, point, X, chosen)
+                    loss = _step(model, optimizer, problem, point, x, chosen)
                 if not loss.isfinite():
                     outcome.diverged[place] = count
                     return
@@ -132,7 +133,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     problem: Problem,
     point: Point,
-    X: Tensor,
+    x: Tensor,
     rows: Tensor,
 ) -> Tensor:
     trained_on, y = loss_at(problem, point), problem.y[rows]
@@ -140,7 +141,7 @@ def _step(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        output = model(X[rows])
+        output = model(x)
         loss = problem.mean(trained_on(output, y), rows)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(problem.mean(problem.loss(output.detach(), y), rows))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
+from shrinkage.engine.augmented import Augmented
 from shrinkage.engine.layers import seen
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
@@ -47,6 +48,7 @@ class Problem:
         draws: How many random numbers each call of dropout reads for a whole batch.
         normalizes: Whether the model mixes the rows of a batch in batch normalization.
         row_weights: Float64 weight of each row, or None where all weigh the same.
+        augmented: The view of the training rows that members train on, or None for the rows.
     """
 
     build: Callable[[int], nn.Module]
@@ -64,6 +66,13 @@ class Problem:
     draws: tuple[int, ...] = ()
     normalizes: bool = False
     row_weights: Tensor | None = None
+    augmented: Augmented | None = None
+
+    def inputs(self, group: Group, count: int, rows: Tensor) -> Tensor:
+        """Return what the members of ``group`` see of these rows in their step ``count``."""
+        if self.augmented is not None:
+            return self.augmented.drawn(rows, group, count)
+        return self.views.of(group.fold)[rows]
 
     def weights_of(self, rows: Tensor) -> Tensor:
         """Return the float64 weight of each of these rows."""

@@ -14,7 +14,7 @@ from shrinkage.engine.kept import Kept
 from shrinkage.engine.knobs import rate_at
 from shrinkage.engine.layers import drawn
 from shrinkage.engine.outcome import Outcome, Progress, progress
-from shrinkage.engine.plan import ALL_ROWS, Plan
+from shrinkage.engine.plan import ALL_ROWS, Group, Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import stacked_members
 from shrinkage.engine.step import Member, Tensors, mappable_attention
@@ -47,16 +47,27 @@ def step_inputs(
         points["epochs"] = points["epochs"] - epoch
     own = [values[list(chunk.strengths)].to(dtype) for values in points.values()]
     lr, weights = problem.lrs[epoch].to(dtype), (problem.weights_of(rows) * real).to(dtype)
-    X = problem.views.of(chunk.group.fold)
     for step in range(first, steps):
         numbers = drawn(chunk.group, counts[step])
         uniform = [numbers(call, count) for call, count in enumerate(problem.draws)]
         yield [
             *leaves(members),
             *own,
-            *(lr, factors[step], count[step], X, problem.y, rows[step], weights[step]),
+            *(lr, factors[step], count[step]),
+            *_rows(problem, chunk.group, counts[step], rows[step], real[step]),
+            weights[step],
             torch.cat(uniform) if uniform else torch.empty(0),
         ]
+
+
+def _rows(
+    problem: Problem, group: Group, count: int, rows: Tensor, real: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return inputs and targets, and which of them make the batch."""
+    if problem.augmented is None:
+        return problem.views.of(group.fold), problem.y, rows
+    x, places = problem.inputs(group, count, rows[real]), torch.arange(len(rows))
+    return x[torch.where(real, places, 0)], problem.y[rows], places
 
 
 def train_chunks(

@@ -146,6 +146,7 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
         ("command", about.get("command")),
         ("data", _data(data)),
         ("data sha256", data.get("sha256")),
+        ("augmented", plan.get("augmented")),
         ("penalty", labels.kind_of(result.penalty) + _how(plan)),
         ("knobs", _listed(_mapping(about.get("knobs")))),
         ("optimizer", plan.get("optimizer")),

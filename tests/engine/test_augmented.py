@@ -1,0 +1,223 @@
+"""Rows drawn anew at every step: the training of a DataLoader over a random Dataset."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from _problems import assert_same_result, classes, fit, perceptron, split_decay
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+
+from shrinkage.engine import fit_path
+from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
+from shrinkage.engine.problem import make_builder
+from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import L2
+
+X, Y = classes()
+PLAIN = TensorDataset(X, Y)
+SGD = functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+
+
+class Jittered(Dataset[Any]):
+    """Rows with noise from all three global generators."""
+
+    def __init__(self, X: Tensor = X, Y: Tensor = Y, noise: float = 0.3) -> None:
+        self.X, self.Y, self.noise = X, Y, noise
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, i: int) -> Any:
+        away = torch.randn(4, dtype=self.X.dtype) + np.random.normal() + random.gauss(0, 1)
+        return self.X[i] + self.noise * away, int(self.Y[i])
+
+
+class Numbered(Jittered):
+    """Rows that know how often they were read."""
+
+    reads = 0
+
+    def __getitem__(self, i: int) -> Any:
+        self.reads += 1
+        return self.X[i] + 0.01 * self.reads, self.Y[i]
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter(PLAIN)
+
+
+def norm_net() -> nn.Module:
+    layers = [nn.Linear(4, 5), nn.BatchNorm1d(5, affine=False), nn.Tanh(), nn.Linear(5, 3)]
+    return nn.Sequential(*layers).double()
+
+
+def by_hand(
+    model: nn.Module, folds: Tensor, group: Group, strength: float
+) -> tuple[nn.Module, float]:
+    """Train one member with torch alone; return it and the mean loss of its last epoch."""
+    net, view = make_builder(model)(key("initial weights", group)).train(), Jittered()
+    rows = torch.arange(32) if group.fold == ALL_ROWS else (folds != group.fold).nonzero().flatten()
+    optimizer, step = SGD(split_decay(net, 2 * strength)), 0
+    for epoch in range(2):
+        order = torch.randperm(len(rows), generator=generator("order", group, epoch))
+        total = 0.0
+        for batch in rows[order].split(8):
+            step += 1
+            seed = key("augmented", group, step)
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            x, y = default_collate([view[int(i)] for i in batch])
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+    return net.eval(), total / len(rows)
+
+
+def alone(parameters: Any) -> torch.optim.Optimizer:
+    """Return an optimizer that the engine does not know, so members train one by one."""
+    return SGD(parameters)
+
+
+@pytest.mark.parametrize(("optimizer", "engine"), [(SGD, "vectorized"), (alone, "one by one")])
+def test_equals_a_loop_by_hand_and_judges_plain_rows(optimizer: Any, engine: str) -> None:
+    model = norm_net()
+    result = fit(model, X, Y, augmented=Jittered(), optimizer=optimizer)
+    assert result.about["engine"].startswith(engine)
+    for k, strength in enumerate([0.0, 0.01, 0.1]):
+        net, train_loss = by_hand(model, result.folds, Group(ALL_ROWS, 1), strength)
+        for name, tensor in net.state_dict().items():
+            kept = result.refit.weights[name][k, 1]
+            torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
+        assert result.refit.train_loss[k, 1, -1] == pytest.approx(train_loss, rel=1e-5)
+        plain_loss = F.cross_entropy(net(X), Y).item()
+        assert result.refit.fit_loss[k, 1] == pytest.approx(plain_loss, rel=1e-5)
+    net, _ = by_hand(model, result.folds, Group(2, 0), 0.1)
+    outputs, held = net(X).detach(), result.folds == 2
+    torch.testing.assert_close(result.predictions[2, 0, held], outputs[held].float())
+    held_loss = F.cross_entropy(outputs[held], Y[held]).item()
+    assert result.valid_loss[2, 2, 0, -1] == pytest.approx(held_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("model", [nn.Linear(4, 3), nn.Linear(4, 3).double()])
+def test_a_plain_view_changes_no_number(model: nn.Module) -> None:
+    settings = {"sample_weight": torch.rand(32) + 0.5, "test": PLAIN, "refine": 2}
+    expected = fit(model, X, Y, **settings)
+    assert_same_result(
+        fit(model, PLAIN, None, augmented=PLAIN, **settings), expected, rtol=0, atol=0
+    )
+    assert not torch.equal(
+        fit(model, X, Y, augmented=Jittered(), **settings).valid_loss, expected.valid_loss
+    )
+
+
+def test_the_same_numbers_again_whatever_the_caller_draws_and_chunks() -> None:
+    model = perceptron()
+    first = fit(model, X, Y, augmented=Jittered())
+    torch.manual_seed(7)
+    np.random.seed(7)
+    random.seed(7)
+    states = [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()]
+    again = fit(model, X, Y, augmented=Jittered())
+    after = [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()]
+    assert torch.equal(states[0], after[0])
+    assert states[1:] == after[1:]
+    assert_same_result(again, first, rtol=0, atol=0)
+    one = fit(model, X, Y, augmented=Jittered(), chunk=1)
+    assert_same_result(one, first, rtol=1e-5, atol=1e-6)
+
+
+def test_with_knobs_and_halving() -> None:
+    grid = {"dropout": [0.0, 0.3]}
+    model = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.1), nn.Linear(5, 3))
+    both = [
+        fit(model, X, Y, augmented=Jittered(), grid=grid, epochs=3, seeds=1, optimizer=optimizer)
+        for optimizer in (SGD, alone)
+    ]
+    assert both[0].about["engine"].startswith("vectorized")
+    assert_same_result(*both, rtol=1e-4, atol=1e-5)
+    halved = fit(model, X, Y, augmented=Jittered(), grid=grid, epochs=3, seeds=1, halving=2)
+    stayed = halved.dropped < 0
+    torch.testing.assert_close(halved.valid_loss[stayed], both[0].valid_loss[stayed])
+
+
+@pytest.mark.parametrize("optimizer", [SGD, alone], ids=["vectorized", "one by one"])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Any
+) -> None:
+    run = partial(fit, perceptron(), X, Y, augmented=Jittered(), optimizer=optimizer)
+    whole, steps = run(), 0
+    for module in ("together", "loop"):
+        monkeypatch.setattr(f"shrinkage.engine.{module}.worker_count", lambda: 1)
+    problem = sys.modules["shrinkage.engine.problem"].Problem  # type: ignore[attr-defined]
+    inputs = problem.inputs
+
+    def counted(*args: Any) -> Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 40:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return inputs(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(problem, "inputs", counted)
+        with pytest.raises(SystemExit):
+            run(checkpoint=tmp_path)
+    assert_same_result(run(checkpoint=tmp_path), whole, rtol=0, atol=0)
+
+
+def test_a_checkpoint_knows_what_was_drawn(tmp_path: Path) -> None:
+    first = fit(perceptron(), X, Y, augmented=Jittered(), checkpoint=tmp_path)
+    assert first.about["plan"]["augmented"].startswith("Jittered, drawn ")
+    again = fit(perceptron(), X, Y, augmented=Jittered(), checkpoint=tmp_path)
+    assert_same_result(again, first, rtol=0, atol=0)
+    for other in (Jittered(noise=0.2), None):
+        with pytest.raises(ShrinkageError, match=r"augmented: Jittered, drawn .* then, .* now"):
+            fit(perceptron(), X, Y, augmented=other, checkpoint=tmp_path)
+
+
+def test_a_loader_to_train_on_gives_rows_and_batch_size() -> None:
+    loader = DataLoader(Jittered(), batch_size=8, shuffle=True)
+    judged = DataLoader(PLAIN, batch_size=30)
+    expected = fit(perceptron(), X, Y, augmented=Jittered(), batch_size=8, test=(X, Y))
+    result = fit(perceptron(), judged, None, augmented=loader, test=judged, batch_size=None)
+    assert_same_result(result, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("augmented", "settings", "words"),
+    [
+        (Jittered(X[:30], Y[:30]), {}, "has 30 items and X has 32 rows"),
+        (TensorDataset(X[:, :3], Y), {}, r"shape \(3,\) .* rows of X \(4,\)"),
+        (TensorDataset(X.long(), Y), {}, "type torch.int64"),
+        (TensorDataset(X, Y.roll(1)), {}, r"item \d+ has \d, not \d\. Give both"),
+        (TensorDataset(X, Y[:, None]), {}, r"item 0 has shape \(1,\), not \(\)"),
+        (TensorDataset(X.masked_fill(X > 1, torch.nan), Y), {}, "augmented holds NaN"),
+        (TensorDataset(X), {}, r"no pairs \(x, y\)"),
+        (Numbered(), {}, "random numbers of its own"),
+        (Stream(), {}, "augmented is a Stream without numbered items"),
+        (Jittered(), {"preprocess": StandardScaler()}, "preprocess= and augmented="),
+        (Jittered(), {"solver": "exact"}, "augmented= has no meaning"),
+    ],
+    ids=["length", "shape", "type", "targets", "shape of targets", "nan", "no target",
+         "own numbers", "stream", "preprocess", "exact"],
+)  # fmt: skip
+def test_refusals(augmented: Any, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ShrinkageError, match=words):
+        fit_path(perceptron(), X, Y, L2(1.0), augmented=augmented, **settings)
