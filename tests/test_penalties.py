@@ -254,6 +254,11 @@ def test_block_threshold_of_tiny_groups(dtype: torch.dtype) -> None:
         (1j, "is not a number"),
         ([0.1], "is not a number"),
         (torch.tensor([0.1, 0.2]), r"strength is a tensor of shape \(2,\)"),
+        (torch.tensor(-0.1), r"strength=tensor\(-0.1000\) must be finite and >= 0"),
+        (torch.tensor(torch.nan), "must be finite"),
+        (torch.tensor(torch.inf, dtype=torch.float64), "must be finite"),
+        (torch.tensor(True), "is not a number"),
+        (torch.tensor(1j), "is not a number"),
     ],
 )
 @pytest.mark.parametrize("kind", catalogue().values(), ids=lambda kind: kind.__name__)

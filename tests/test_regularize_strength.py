@@ -80,13 +80,30 @@ def test_following_the_learning_rate() -> None:
         assert_close(model.weight.detach(), before * (1 - lr * 2 * 0.5 * lr / 0.1))
 
 
-@pytest.mark.parametrize("factor", [-1.0, float("nan"), "1", None, torch.ones(2)])
+@pytest.mark.parametrize(
+    "factor", [-1.0, float("nan"), "1", None, torch.ones(2), torch.tensor(-1.0)]
+)
 def test_a_schedule_that_gives_no_factor_is_refused_before_the_first_step(factor: Any) -> None:
     model = make_net()
     optimizer = SGD(model.parameters(), lr=0.1)
     with pytest.raises(ShrinkageError, match=r"schedule gave .* at step 0; give a callable"):
         regularize(model, optimizer, L2(0.1), schedule=lambda step: factor)
     regularize(model, optimizer, L2(0.1))
+
+
+def test_a_strength_that_the_user_has_made_negative_is_refused_and_nothing_moves() -> None:
+    model, strength = make_net(), torch.tensor(0.1)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, L2(strength))
+    forward_backward(model, optimizer, next(batches(1)))
+    before = copy.deepcopy(model)
+    strength.neg_()
+    with pytest.raises(ShrinkageError, match=r"L2: strength=tensor\(-0\.1000\) must be finite"):
+        optimizer.step()
+    with pytest.raises(ShrinkageError, match=r"L2: strength=nan must be finite"):
+        handle.load_state_dict({**handle.state_dict(), "strengths": [float("nan")]})
+    assert strength == -torch.tensor(0.1)
+    assert not moved(model, before)
 
 
 def test_a_number_is_no_schedule() -> None:

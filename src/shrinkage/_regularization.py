@@ -170,7 +170,7 @@ class Regularization:
         """Go on where another handle stopped; strengths that are tensors are changed in place.
 
         Raises:
-            ShrinkageError: The state is of other penalties.
+            ShrinkageError: The state is of other penalties, or of no strengths.
         """
         here = self.state_dict()
         if state.keys() != here.keys() or list(state["penalties"]) != here["penalties"]:
@@ -178,11 +178,13 @@ class Regularization:
                 f"this state is of {state.get('penalties', state)}, the handle has "
                 f"{here['penalties']}; call regularize with the same penalties first."
             )
-        for (rule, penalty), strength in zip(self._penalties(), state["strengths"], strict=True):
+        pairs = zip(self._penalties(), state["strengths"], strict=True)
+        loaded = [(rule, p.at(float(strength))) for (rule, p), strength in pairs]
+        for (rule, penalty), (_, new) in zip(self._penalties(), loaded, strict=True):
             if isinstance(penalty.strength, Tensor):
-                penalty.strength.fill_(strength)
+                penalty.strength.fill_(new.strength)
             else:
-                rule.penalty = penalty.at(float(strength))
+                rule.penalty = new
         self._targets.step = int(state["step"])
 
     def _penalties(self) -> list[tuple[Rule, Penalty]]:

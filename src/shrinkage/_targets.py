@@ -16,6 +16,7 @@ from shrinkage._rules import Acting, Rule, Selected, assign, for_tensor
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
+from shrinkage.penalties.base import check_strength
 
 Schedule: TypeAlias = Callable[[int], float | Tensor]
 
@@ -105,7 +106,11 @@ class Targets:
 
     def now(self, rule: Rule) -> Acting | None:
         """Return what acts by ``rule`` at this step: its penalty, times the schedule."""
-        if self.schedule is None or not isinstance(rule.penalty, Penalty):
+        if not isinstance(rule.penalty, Penalty):
+            return rule.penalty
+        if self.schedule is None:
+            if isinstance(strength := rule.penalty.strength, Tensor):  # which may have changed
+                check_strength(strength, type(rule.penalty).__name__)
             return rule.penalty
         factor = self.schedule(self.step)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from numbers import Real
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -19,9 +19,19 @@ def accumulated(w: Tensor) -> Tensor:
     return w.float() if w.dtype in (torch.float16, torch.bfloat16) else w
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Return whether ``value`` is a real number, a truth value aside."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def read(number: Tensor) -> float | None:
+    """Return a number in main memory; None elsewhere, and while it is compiled or mapped over."""
+    if not number.is_cpu or torch.compiler.is_compiling():
+        return None
+    try:
+        return number.item()
+    except RuntimeError:
+        return None
 
 
 def check_real(w: Tensor, owner: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shrinkage._sharded import whole
-from shrinkage._tensors import is_number
+from shrinkage._tensors import is_number, read
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, decide, weights
 from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
@@ -159,17 +159,19 @@ class Penalty(ABC):
 
 
 def check_strength(strength: float | Tensor, owner: str) -> None:
-    """Refuse a strength that is not a finite number >= 0 or a 0-d tensor."""
+    """Refuse a strength that is not a finite number >= 0, or a 0-d tensor of one."""
+    number: object = strength
     if isinstance(strength, Tensor):
         if strength.dim() != 0:
             raise ShrinkageError(
                 f"{owner}: strength is a tensor of shape {tuple(strength.shape)}; "
                 "give one of shape ()."
             )
-        return
-    if not is_number(strength):
+        if (number := read(strength)) is None:
+            return
+    if not is_number(number):
         raise ShrinkageError(f"{owner}: strength={strength!r} is not a number; give one >= 0.")
-    if not (math.isfinite(strength) and strength >= 0):
+    if not 0 <= number < math.inf:
         raise ShrinkageError(f"{owner}: strength={strength!r} must be finite and >= 0.")
 
 
