@@ -12,12 +12,12 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
+from _command import FakeEngine, call, stand_in
 from _results import make_result
-from typer.testing import CliRunner, Result
 
 import shrinkage
-from shrinkage.cli import app, exits, job, screens
-from shrinkage.cli.options import PathOptions
+from shrinkage.cli import exits, job, screens
+from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.training import OPTIMIZERS
 from shrinkage.engine import Progress
 from shrinkage.engine.schedule import learning_rates
@@ -29,37 +29,9 @@ TINY = ["--model", "linear", "--n-strengths", "2", "--folds", "2", "--seeds", "1
 DRAW = job._draw
 
 
-class FakeEngine:
-    """Stands in for `fit_path`: remembers what it was asked and answers at once."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-        self.changes: dict[str, Any] = {}
-        self.note = ""
-        self.before: Callable[[], object] = lambda: None
-
-    def __call__(self, *arguments: Any, **options: Any) -> PathResult:
-        self.calls.append(
-            {**options, "penalty": arguments[3], "X": arguments[1], "y": arguments[2]}
-        )
-        self.before()
-        for stage in ("check", "compile", "train"):
-            options["progress"](Progress(stage, 0, 96, 1, 4, 24, 96, self.note))
-        return make_result(penalty=arguments[3], **self.changes)
-
-
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
-    fake = FakeEngine()
-    monkeypatch.setattr(job, "fit_path", fake)
-    monkeypatch.setattr(job, "_draw", lambda result, directory: None)
-    monkeypatch.chdir(tmp_path)
-    return fake
-
-
-def call(*arguments: str, columns: int = 80, charset: str = "utf-8") -> Result:
-    environment = {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
-    return CliRunner(charset=charset).invoke(app, arguments, env=environment)
+    return stand_in(monkeypatch, tmp_path)
 
 
 def _fail(*arguments: Any, **options: Any) -> None:

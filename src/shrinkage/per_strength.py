@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from shrinkage.choose import Curve
+from shrinkage.choose import Curve, curve
+from shrinkage.points import combinations
 from shrinkage.result import PathResult
 
 MARGIN, ABOVE = 0.06, 0.6
@@ -28,6 +29,14 @@ def zero_share(result: PathResult) -> Tensor:
     sizes = [known[n][0, 0].numel() if n in known else 1 for n in result.tensor_names]
     share = torch.tensor(sizes, dtype=torch.float64) / max(sum(sizes), 1)
     return result.sparsity.double().mean((1, 2)) @ share
+
+
+def best_points(result: PathResult) -> list[int]:
+    """Return the best point of every combination of knobs, best first; lost ones come last."""
+    losses = curve(result).mean.nan_to_num(nan=math.inf)
+    paths = combinations(result.knobs, len(losses))
+    best = [int(path[losses[path].argmin()]) for path in paths]
+    return sorted(best, key=losses.tolist().__getitem__)
 
 
 def explained(mean_square: Tensor, targets: Tensor) -> Tensor:

@@ -155,8 +155,9 @@ def _sentence(
             f"diverged, so there is no difference to judge ({counts})."
         )
     if choice.strength == 0:
+        points = "points" if result.knobs else "strengths"
         return (
-            f"Did not help: of {len(result.strengths)} strengths the rule {choice.rule} keeps "
+            f"Did not help: of {len(result.strengths)} {points} the rule {choice.rule} keeps "
             f"strength 0, no penalty at all ({counts})."
         )
     width = interval[1] - interval[0]

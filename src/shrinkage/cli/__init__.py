@@ -12,8 +12,8 @@ from shrinkage.cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from shrinkage.cli.compare import compare
 from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.exits import Commands
-from shrinkage.cli.options import PathOptions
 from shrinkage.cli.path import path
+from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
 from shrinkage.cli.report import report
 from shrinkage.cli.train import EXAMPLES as TRAIN_EXAMPLES

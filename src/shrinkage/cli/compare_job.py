@@ -8,17 +8,16 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-from torch import nn
 
 from shrinkage.cli import screens
 from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.compare_screens import notes, show_comparison
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
-from shrinkage.cli.inputs import check_classes, make_preprocessing, read_data
+from shrinkage.cli.inputs import check_classes, make_factory, make_preprocessing, read_data
 from shrinkage.cli.job import COMPILE
 from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.training import OPTIMIZERS, make_scheduler
@@ -27,7 +26,6 @@ from shrinkage.comparing.methods import METHODS, check_names
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.update import MakeOptimizer
 from shrinkage.errors import ShrinkageError
-from shrinkage.models import make_model, with_dropout
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.plots import plot_comparison
 from shrinkage.report.comparison import write_comparison
@@ -67,8 +65,7 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
     directory = job.out or free_directory(f"{train.name}-compare", job.overwrite)
     check_free(directory, job.overwrite, NAMES)
     with usage("--model"):
-        make = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)
-        factory = functools.partial(_dropping, make) if _is_built_in(job.model) else make
+        factory = make_factory(job, train, dropout=True)
         first = factory()
     with usage("--select"):
         explain_selection(first, job.select or weights)
@@ -161,14 +158,6 @@ def _rate(part: str, text: str) -> float:
 
 def _with_rate(label: str) -> str:
     return label if ":" in label else f"{label}:{RATES.get(label, USUAL_RATE):g}"
-
-
-def _is_built_in(spec: str) -> bool:
-    return spec.partition(":")[0] in ("mlp", "cnn")
-
-
-def _dropping(make: Any) -> nn.Module:
-    return with_dropout(make())
 
 
 def _draw(comparison: Comparison, directory: Path) -> Exception | None:

@@ -53,7 +53,7 @@ def write_config(options: type[Any]) -> str:
             lines += ["", f"## {panel}"]
         lines += ["", *_wrapped(str(info.help))]
         if field.default is None:
-            sample = info.metavar if "int" in str(field.type) else f'"{info.metavar}"'
+            sample = _sample(str(field.type), str(info.metavar))
             lines.append(f"# {_key(field, info)} = {sample}  # default: {info.show_default}")
         else:
             lines.append(tomli_w.dumps({_key(field, info): field.default}).rstrip())
@@ -80,7 +80,7 @@ def _checked(file: Path, text: str, values: dict[str, Any], options: type[Any]) 
             hint = f"did you mean {near[0]!r}?" if near else f"Choose from {', '.join(known)}."
             raise ShrinkageError(f"{place}: unknown key {key!r}; {hint}")
         kind = _in_toml(kinds[known[key]])
-        value = _joined(given) if kind is str else given
+        value = _joined(given) if kind is str else _listed(given) if kind == list[str] else given
         try:
             checked[known[key]] = TypeAdapter(kind).validate_python(value, strict=True)
         except ValidationError as error:
@@ -109,6 +109,21 @@ def _in_toml(kind: Any) -> Any:
 def _joined(value: Any) -> Any:
     """Return an array as the list that an option takes: [1e-3, 1e-2] as "0.001,0.01"."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _listed(value: Any) -> Any:
+    """Return a table, or one text, as a list of texts: {lr = [1, 2]} as ["lr=1,2"]."""
+    if isinstance(value, dict):
+        return [f"{name}={_joined(own)}" for name, own in value.items()]
+    return [value] if isinstance(value, str) else value
+
+
+def _sample(kind: str, metavar: str) -> str:
+    """Return how a value is written."""
+    name, equals, values = metavar.partition("=")
+    if equals:
+        return f'{{ {name} = "{values}" }}'
+    return metavar if "int" in kind else f'"{metavar}"'
 
 
 def _line(text: str, key: str) -> int:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.exits import usage
-from shrinkage.cli.options import PathOptions
+from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.train_options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
 from shrinkage.engine.plan import make_strengths
 from shrinkage.errors import ShrinkageError
+from shrinkage.models import make_model, with_dropout
 from shrinkage.penalties import Penalty, catalogue
 
 if TYPE_CHECKING:
@@ -22,8 +27,8 @@ if TYPE_CHECKING:
 N_STRENGTHS = 20
 
 
-def make_penalty(job: PathOptions) -> tuple[Penalty, str]:
-    """Return the penalty and its coupling."""
+def make_penalty(job: PathOptions) -> tuple[Penalty, str | None]:
+    """Return the penalty and its coupling; the exact solver has none."""
     known = catalogue()
     with usage("--penalty"):
         if job.penalty not in known:
@@ -36,6 +41,8 @@ def make_penalty(job: PathOptions) -> tuple[Penalty, str]:
                 hint = f"Choose from {', '.join(sorted(known))}."
             raise ShrinkageError(f"unknown penalty {job.penalty!r}; {hint}")
     penalty = known[job.penalty](1.0)
+    if job.solver == "exact":
+        return penalty, None
     how = "decoupled" if job.optimizer == "adamw" and penalty.smooth else None
     return penalty, resolve_coupling(job.how or how, penalty)
 
@@ -95,6 +102,19 @@ def read_data(
         train, test = (replace(part, y=(part.y - mean) / deviation) for part in (train, test))
         facts["target"] = {"mean": mean, "sd": deviation}
     return train, test, facts
+
+
+def make_factory(
+    job: PathOptions | CompareOptions, train: Dataset, *, dropout: bool
+) -> Callable[[], nn.Module]:
+    """Return what makes the model; ``dropout`` puts layers of rate 0 into one of ours."""
+    make = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)
+    ours = job.model.partition(":")[0] in ("mlp", "cnn")
+    return functools.partial(_dropping, make) if dropout and ours else make
+
+
+def _dropping(make: Any) -> nn.Module:
+    return with_dropout(make())
 
 
 def check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:

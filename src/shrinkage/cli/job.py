@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,26 +13,34 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from shrinkage.choose import minimum, one_standard_error
+from shrinkage.choose import minimum
+from shrinkage.choose.rules import best_path
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import (
     check_classes,
+    make_factory,
     make_penalty,
     make_preprocessing,
     read_data,
     read_strengths,
 )
-from shrinkage.cli.options import PathOptions
+from shrinkage.cli.knobs import combinations_of, grid_line, read_grid
+from shrinkage.cli.path_options import PathOptions
+from shrinkage.cli.path_screens import (
+    members_line,
+    model_line,
+    penalty_line,
+    show_summary,
+    training_line,
+)
 from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.summary import path_rows, summarize
-from shrinkage.cli.training import make_optimizer, make_scheduler
-from shrinkage.data import Dataset
+from shrinkage.cli.training import check_solver, training_of
 from shrinkage.engine import fit_path
 from shrinkage.engine.folds import make_folds
 from shrinkage.errors import ShrinkageError
-from shrinkage.models import make_model
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.plots import save_figures
 from shrinkage.result import PathResult
@@ -63,33 +70,33 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         started: When the command started, by `time.perf_counter`.
     """
     penalty, how = make_penalty(job)
+    check_solver(job, penalty)
+    grid = read_grid(job, penalty)
     strengths = read_strengths(job, side)
+    training = training_of(job, how)
     with screens.busy(side, "Reading the data"):
         train, test, data_facts = read_data(job)
     check_free(
         job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite), job.overwrite
     )
     with usage("--model"):
-        factory = make_model(job.model, train.X.shape[1], train.outputs, train.feature_shape)
+        factory = make_factory(job, train, dropout="dropout" in grid)
         first = factory()
     with usage("--select"):
         explained = explain_selection(first, job.select or weights)
     with usage("--folds"):
         check_classes(job, train)
         folds = make_folds(job.folds, train.X, train.y, seed=job.seed, groups=train.groups)
-    scheduler = make_scheduler(job)
     preprocess = make_preprocessing(train)
-    names = [row.name for row in explained if row.selected]
-    size = sum(row.tensor.numel() for row in explained)
-    header = {
+    lines = {
         "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
-        "Network": f"{job.model}, {size:,} parameters",
-        "Penalty": f"{type(penalty).__name__} on {_listed(names)}, {how}",
-        "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
-        f"{job.epochs} epochs" + (f", {job.scheduler}" if job.scheduler else ""),
-        "Members": _members_line(job, strengths),
+        "Network": model_line(job, grid, explained),
+        "Penalty": penalty_line(penalty, how, explained),
+        "Knobs": grid_line(grid, job.draws),
+        "Training": training_line(job, grid),
+        "Members": members_line(job, strengths, combinations_of(grid, job.draws)),
     }
-    screens.show_facts(screen, header)
+    screens.show_facts(screen, {label: line for label, line in lines.items() if line})
     with _telling_how_to_go_on(job), screens.live_progress(side) as progress:
         result = fit_path(
             factory,
@@ -98,38 +105,38 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             penalty,
             test=(test.X, test.y),
             strengths=strengths,
+            grid=grid or None,
+            draws=job.draws,
             refine=job.refine,
             folds=folds.of_rows.tolist(),
-            seeds=range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
-            epochs=job.epochs,
-            batch_size=job.batch_size,
-            optimizer=make_optimizer(job),
-            scheduler=scheduler,
             preprocess=preprocess,
             select=job.select or weights,
-            how=how,
+            **training,
             compile=COMPILE[job.compile],
             progress=progress,
             checkpoint=job.checkpoint,
         )
     result = replace(result, about={**result.about, **about(), "data": data_facts})
     try:
-        choices = minimum(result), one_standard_error(result)
+        best = minimum(result)
     except ShrinkageError:
         screen.print()
-        screens.show_path(screen, path_rows(result), {})
+        screens.show_path(screen, path_rows(best_path(result)), {})
         raise
-    summary = summarize(result, *choices)
+    summary = summarize(result)
     directory = job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite)
     with screens.busy(side, "Saving"):
-        result.save(directory, overwrite=job.overwrite, choice=choices[0])
+        result.save(directory, overwrite=job.overwrite, choice=best)
         fault = _draw(result, directory)
     files = [name for name in FILES if (directory / name).exists()]
     seconds = time.perf_counter() - started
     if job.as_json:
         run_facts = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
         typer.echo(json.dumps(without_nan({**run_facts, **result.about, **summary}), indent=2))
-    _show(screen, summary, test, directory, files, seconds, result.about.get("engine", ""))
+    show_summary(screen, summary, len(test.y))
+    engine = result.about.get("engine", "")
+    screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}; engine {engine}")
+    screens.show_files(screen, {str(directory / name): FILES[name] for name in files})
     if fault is not None:
         raise fault
 
@@ -161,65 +168,3 @@ def _draw(result: PathResult, directory: Path) -> Exception | None:
     except Exception as error:
         fault = error
     return fault
-
-
-def _show(
-    screen: Console,
-    summary: dict[str, Any],
-    test: Dataset,
-    directory: Path,
-    files: list[str],
-    seconds: float,
-    engine: str,
-) -> None:
-    rows = summary["strengths"]
-    screens.show_title(screen, "Cross-validation", "mean and standard error (SE) over the folds")
-    screens.show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
-    for advice in _advice(summary):
-        screen.print(f"Note: {advice}", style="yellow")
-    spread = summary["test"][0]["loss_sd"]
-    kept = f"{len(test.y):,} rows that no choice has seen"
-    kept += "; mean and deviation over the seeds" if math.isfinite(spread) else ""
-    screens.show_title(screen, "Test", kept)
-    screens.show_test(screen, summary["test"])
-    screen.print()
-    screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
-    screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}; engine {engine}")
-    screens.show_files(screen, {str(directory / name): FILES[name] for name in files})
-
-
-def _members_line(job: PathOptions, strengths: int | list[float]) -> str:
-    n = (strengths + 1 if isinstance(strengths, int) else len(strengths)) + job.refine
-    more = f" ({job.refine} around the best)" if job.refine else ""
-    seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
-    return (
-        f"{n} strengths{more} x {job.folds} folds x {seeds} = {n * job.folds * job.seeds:,}, "
-        f"plus {n * job.seeds:,} refits on all rows"
-    )
-
-
-def _listed(names: list[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _advice(summary: dict[str, Any]) -> list[str]:
-    """What to do about a choice at the edge of the grid."""
-    last = len(summary["strengths"]) - 1
-    ends: dict[int, tuple[str, tuple[float, ...]]] = {
-        1: ("smallest", (0.01, 0.1, 1)),
-        last: ("largest", (1, 10, 100)),
-    }
-    if last == 1:
-        ends = {1: ("only one", (0.01, 0.1, 1, 10, 100))}
-    places = {choice["index"] for choice in summary["choices"].values() if choice["at_edge"]}
-    advice = []
-    for place in sorted(places):
-        word, factors = ends[place]
-        strength = summary["strengths"][place]["strength"]
-        tries = ",".join(f"{strength * factor:.0e}" for factor in factors)
-        advice.append(
-            f"a chosen strength is the {word} of the grid; a better one may lie beyond. "
-            f"Try --strengths {tries}"
-        )
-    return advice

@@ -110,31 +110,6 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class PenaltyOptions:
-    """Which penalty, and how."""
-
-    penalty: Annotated[
-        str,
-        What(
-            metavar="NAME",
-            help="l2 keeps weights small, l1 makes them zero, elastic_net does both, mcp and scad "
-            "make them zero but leave large ones alone. group_lasso drops whole neurons, "
-            "sparse_group_lasso also single weights. nuclear_norm lowers the rank of a layer, "
-            "spectral_norm its largest gain, orthogonal brings all its gains to 1.",
-        ),
-    ] = "l2"
-    how: Annotated[
-        How | None,
-        What(
-            metavar="HOW",
-            show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
-            help="How the penalty enters a step: coupled adds its gradient to the loss's, "
-            "decoupled shrinks before the step, proximal thresholds after it, to exact zeros.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
 class SelectOption:
     """Which tensors are penalized."""
 
@@ -146,28 +121,6 @@ class SelectOption:
             help="Which parameters are penalized, by name: '0.*' is the first layer, '*' is all.",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class StrengthOptions:
-    """Which strengths."""
-
-    strengths: Annotated[
-        str | None,
-        Grid(
-            metavar="LIST",
-            show_default="automatic",
-            help="Such as 1e-5,1e-4,1e-3. Strength 0 is added: the verdict compares with it.",
-        ),
-    ] = None
-    n_strengths: Annotated[
-        int | None,
-        Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
-    ] = None
-    refine: Annotated[
-        int,
-        Grid(min=0, metavar="N", help="So many more strengths around the best of the first ones."),
-    ] = 0
 
 
 @dataclass(frozen=True)
@@ -255,42 +208,9 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
-class CheckpointOption:
-    """What is kept while training."""
-
-    checkpoint: Annotated[
-        Path | None,
-        Output(
-            metavar="DIR",
-            show_default="nothing is kept",
-            help="Keep what has been trained here. The same command goes on from it after a stop, "
-            "and with more strengths, seeds or epochs trains only those.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
 class ScreenOptions:
     """What is shown."""
 
     as_json: Annotated[bool, Output("--json", help="Print one JSON object, for programs.")] = False
     quiet: Annotated[bool, Output("--quiet", help="Print nothing but errors, and --json.")] = False
     debug: Annotated[bool, Output("--debug", help="Show the traceback of an error.")] = False
-
-
-@dataclass(frozen=True)
-class PathOptions(
-    ScreenOptions,
-    CheckpointOption,
-    OutputOptions,
-    CompileOption,
-    TrainingOptions,
-    SeedOption,
-    FoldOptions,
-    StrengthOptions,
-    SelectOption,
-    PenaltyOptions,
-    ModelOptions,
-    DataOptions,
-):
-    """The options of ``shrinkage path``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from shrinkage.cli import screens
-from shrinkage.cli.options import PathOptions
+from shrinkage.cli.path_options import PathOptions
 
 
 def path(options: PathOptions) -> None:

@@ -122,7 +122,7 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
     for index, row in enumerate(rows):
         cells: list[str] = [
             show_strength(row["strength"]),
-            _with_error(console, row["loss"], row["standard_error"], digits),
+            with_error(console, row["loss"], row["standard_error"], digits),
             show_score(score, row[score]),
         ]
         cells += (
@@ -133,6 +133,7 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
         rules = [rule for rule, choice in choices.items() if choice["index"] == index]
         marks = [SHORT[rule] for rule in rules]
         marks += [f"{row['diverged']} diverged"] if row["diverged"] else []
+        marks += [f"dropped, epoch {row['dropped']}"] if row.get("dropped", 0) > 0 else []
         table.add_row(*cells, ", ".join(marks), style=STYLES[rules[-1]] if rules else None)
     console.print(table)
 
@@ -154,7 +155,7 @@ def show_test(console: Console, rows: Sequence[Facts]) -> None:
         table.add_row(
             (SHORT if console.width < NARROW else RULES)[row["rule"]],
             show_strength(row["strength"]),
-            _with_error(console, row["loss"], row["loss_sd"], digits),
+            with_error(console, row["loss"], row["loss_sd"], digits),
             show_score(score, row[score])
             + (
                 f" {plus_minus(console)} {show_score(score, spread)}"
@@ -263,7 +264,8 @@ def show_number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
-def _with_error(console: Console, value: float, error: float, digits: int) -> str:
+def with_error(console: Console, value: float, error: float, digits: int) -> str:
+    """Return a number with its error, if there is one and room for it."""
     if not math.isfinite(error) or console.width < TINY:
         return show_number(value, digits)
     return f"{value:.{digits}f} {plus_minus(console)} {error:.{digits}f}"

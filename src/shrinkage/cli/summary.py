@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from shrinkage.choose import Choice, curve, verdict
-from shrinkage.per_strength import explained, total_norm, zero_share
+from shrinkage.choose import curve, minimum, one_standard_error, verdict
+from shrinkage.choose.rules import best_path
+from shrinkage.per_strength import best_points, explained, total_norm, zero_share
 from shrinkage.result import PathResult
 
 
-def summarize(result: PathResult, *choices: Choice) -> dict[str, Any]:
-    """Return the path, the choices, the verdict on the first of them, and their test metrics.
+def summarize(result: PathResult) -> dict[str, Any]:
+    """Return the path, the choices, the verdict on the minimum, and their test metrics.
+
+    Of a path with other knobs, the best strength of each combination, best first, and then the
+    path of the best combination alone; the verdict chooses among all.
 
     Losses and scores of ``strengths`` are cross-validated means; those of ``test`` are means and
     standard deviations over the seeds of the models fit on all training rows. The score is the
     accuracy, or R2 for regression. What cannot be computed is NaN.
     """
+    path, best = best_path(result), minimum(result)
+    choices = [replace(rule(path), knobs=best.knobs) for rule in (minimum, one_standard_error)]
     chosen = {choice.rule: choice.index for choice in choices}
     return {
-        "strengths": path_rows(result),
+        "knobs": _knob_rows(result),
+        "strengths": path_rows(path),
         "choices": {choice.rule: _without(asdict(choice), "rule") for choice in choices},
-        "verdict": asdict(verdict(result, choices[0])),
-        "test": _test_rows(result, {"no_penalty": 0, **chosen}),
+        "verdict": asdict(verdict(result, best)),
+        "test": _test_rows(path, {"no_penalty": 0, **chosen}),
     }
+
+
+def _knob_rows(result: PathResult) -> list[dict[str, Any]]:
+    loss = curve(result)
+    return [
+        {
+            "knobs": {name: values[k].item() for name, values in result.knobs.items()},
+            "strength": result.strengths[k].item(),
+            "loss": loss.mean[k].item(),
+            "standard_error": loss.standard_error[k].item(),
+        }
+        for k in (best_points(result) if result.knobs else ())
+    ]
 
 
 def path_rows(result: PathResult) -> list[dict[str, Any]]:
@@ -43,6 +63,8 @@ def path_rows(result: PathResult) -> list[dict[str, Any]]:
         columns["accuracy"] = curve(result, "accuracy").mean
     else:
         columns["R2"] = explained(loss.mean, result.targets)
+    if result.dropped is not None:
+        columns["dropped"] = result.dropped
     values = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 

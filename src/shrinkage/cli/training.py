@@ -1,9 +1,11 @@
-"""Optimizers and schedules of the learning rate, by name."""
+"""How members are fit: by which solver, optimizer and schedule of the learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -11,7 +13,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRSchedul
 
 from shrinkage.cli.exits import usage
 from shrinkage.cli.options import LearningOptions, TrainingOptions
+from shrinkage.cli.path_options import PathOptions
+from shrinkage.engine.halving import rungs
 from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import Penalty
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -19,6 +24,49 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }
+
+
+BY_STEPS = {
+    *("batch_size", "checkpoint", "compile", "epochs", "halving"),
+    *("how", "lr", "optimizer", "scheduler", "seeds"),
+}
+"""What has no meaning for the exact solver."""
+
+
+def check_solver(job: PathOptions, penalty: Penalty) -> None:
+    """Refuse the exact solver where it cannot be used, or beside options of the other."""
+    if job.solver == "steps":
+        return
+    with usage("--solver"):
+        if job.model.partition(":")[0] in ("mlp", "cnn"):
+            raise ShrinkageError(
+                f"exact is for models that are linear in their parameters, and {job.model} has "
+                "hidden layers; add --model linear."
+            )
+        if not penalty.convex:
+            raise ShrinkageError(f"exact is for convex penalties, and {job.penalty} is none.")
+        for field in fields(job):
+            if field.name in BY_STEPS and getattr(job, field.name) != field.default:
+                option = f"--{field.name.replace('_', '-')}"
+                raise ShrinkageError(f"exact takes no steps; leave {option} out.")
+
+
+def training_of(job: PathOptions, how: str | None) -> dict[str, Any]:
+    """Return how members are fit, as arguments of `fit_path`."""
+    if job.solver == "exact":
+        return {"solver": "exact"}
+    if job.halving:
+        with usage("--halving"):
+            rungs(job.epochs, job.halving)
+    return {
+        "how": how,
+        "halving": job.halving,
+        "seeds": range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
+        "epochs": job.epochs,
+        "batch_size": job.batch_size,
+        "optimizer": make_optimizer(job),
+        "scheduler": make_scheduler(job),
+    }
 
 
 def make_optimizer(options: TrainingOptions) -> Callable[..., Optimizer]:

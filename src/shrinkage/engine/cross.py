@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from shrinkage.engine.grid import automatic_strengths
-from shrinkage.engine.knobs import check_knob
+from shrinkage.engine.knobs import check_lacking, check_values
 from shrinkage.engine.plan import make_strengths
 from shrinkage.engine.problem import Problem
 from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import Penalty
 from shrinkage.points import with_arguments
 
 Grid: TypeAlias = Mapping[str, Sequence[float]]
@@ -47,16 +48,10 @@ def make_points(
     Raises:
         ShrinkageError: A knob, a value, a range or ``draws`` is not possible.
     """
-    values = {name: _numbers(name, given) for name, given in grid.items()}
-    for name, own in values.items():
-        check_knob(problem, name, own)
+    values = check_grid(grid, draws, problem.penalty, len(problem.lrs))
+    for name in values:
+        check_lacking(problem, name)
     ranges = [name for name in values if isinstance(grid[name], tuple)]
-    if draws is None and ranges:
-        raise ShrinkageError(
-            f"grid: {ranges[0]}={grid[ranges[0]]} is a range; give draws=, or a list of values."
-        )
-    if draws is not None and not ranges:
-        raise ShrinkageError(f"draws={draws} needs a range (low, high) in grid to draw from.")
     chosen = (
         list(itertools.product(*values.values()))
         if draws is None
@@ -68,6 +63,32 @@ def make_points(
         points += [(s, *combination) for s in _path(problem, rows, strengths, point)]
     table = torch.tensor(points, dtype=torch.float64)
     return table[:, 0].clone(), {n: table[:, i].clone() for i, n in enumerate(values, start=1)}
+
+
+def check_grid(
+    grid: Grid, draws: int | None, penalty: Penalty, epochs: int
+) -> dict[str, list[float]]:
+    """Return the numbers of every knob; refuse those that no model could train with.
+
+    Raises:
+        ShrinkageError: A knob, a value, a range or ``draws`` is not possible.
+    """
+    values = {name: _numbers(name, given) for name, given in grid.items()}
+    for name, own in values.items():
+        check_values(penalty, epochs, name, own)
+    ranges = [name for name in values if isinstance(grid[name], tuple)]
+    if draws is None and ranges:
+        raise ShrinkageError(
+            f"grid: {ranges[0]}={grid[ranges[0]]} is a range; give draws=, or a list of values."
+        )
+    if draws is not None and not ranges:
+        raise ShrinkageError(f"draws={draws} needs a range (low, high) in grid to draw from.")
+    for name in set(ranges) & set(OVER_DECADES):
+        if grid[name][0] == 0:
+            raise ShrinkageError(
+                f"grid: {name}=(0, {grid[name][1]:g}) is drawn in the logarithm; start above 0."
+            )
+    return values
 
 
 def _numbers(name: str, given: Sequence[float]) -> list[float]:
@@ -96,10 +117,6 @@ def _drawn(
         if name not in ranges:
             columns.append([own[int(u * len(own))] for u in share])
         elif name in OVER_DECADES:
-            if own[0] == 0:
-                raise ShrinkageError(
-                    f"grid: {name}=(0, {own[1]:g}) is drawn in the logarithm; start above 0."
-                )
             columns.append([own[0] * (own[1] / own[0]) ** u for u in share])
         else:
             columns.append([own[0] + (own[1] - own[0]) * u for u in share])

@@ -6,8 +6,9 @@ never compiles again, and plain numbers for a member alone.
 
 from __future__ import annotations
 
+import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
@@ -72,36 +73,33 @@ def dropout_alone(
     return replaced(functions if problem.draws else {})
 
 
-def check_knob(problem: Problem, name: str, values: list[float]) -> None:
-    """Refuse a knob that the problem has not, or a value that is out of its range.
+def check_values(penalty: Penalty, epochs: int, name: str, values: Sequence[float]) -> None:
+    """Refuse a knob that there is not, or a value that is out of its range.
 
     Raises:
-        ShrinkageError: With the knobs there are, or what the values may be.
+        ShrinkageError: With the nearest knob or those there are, or what the values may be.
     """
-    shape = arguments(problem.penalty)
+    shape = arguments(penalty)
     if name == "strength":
         raise ShrinkageError(
             "grid: the strength has an argument of its own; give strengths=[...] and cross it "
             "with the knobs in grid."
         )
     if name not in (*SETTINGS, *shape):
-        raise ShrinkageError(
-            f"grid: {name!r} is no knob; choose from {', '.join([*SETTINGS, *shape])}."
-        )
+        near = difflib.get_close_matches(name, [*SETTINGS, *shape], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? Or " if near else ""
+        known = ", ".join([*SETTINGS, *shape])
+        raise ShrinkageError(f"grid: {name!r} is no knob; {hint}choose from {known}.")
     if name in shape:
         for value in values:
-            with_arguments(problem.penalty, {name: value})
+            with_arguments(penalty, {name: value})
         return
-    lacking = _lacking(problem, name)
-    if lacking:
-        raise ShrinkageError(f"grid: {name} is no knob here: {lacking}.")
     if name == "epochs":
-        most = len(problem.lrs)
-        bad = [value for value in values if value not in range(1, most + 1)]
+        bad = [value for value in values if value not in range(1, epochs + 1)]
         if bad:
             raise ShrinkageError(
                 f"grid: epochs={', '.join(f'{v:g}' for v in bad)} must be whole numbers from 1 to "
-                f"the epochs of the run, {most}."
+                f"the epochs of the run, {epochs}."
             )
         return
     low, high = (0.0, float("inf")) if name in ("lr", "weight_decay") else (0.0, 1.0)
@@ -111,6 +109,13 @@ def check_knob(problem: Problem, name: str, values: list[float]) -> None:
         raise ShrinkageError(
             f"grid: {name}={', '.join(f'{v:g}' for v in bad)} must be finite and {allowed}."
         )
+
+
+def check_lacking(problem: Problem, name: str) -> None:
+    """Refuse a knob that this problem has not, such as the rate of a dropout that is not there."""
+    lacking = None if name in arguments(problem.penalty) else _lacking(problem, name)
+    if lacking:
+        raise ShrinkageError(f"grid: {name} is no knob here: {lacking}.")
 
 
 def _lacking(problem: Problem, name: str) -> str | None:

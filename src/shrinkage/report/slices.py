@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from shrinkage import labels
 from shrinkage.choose import curve
-from shrinkage.points import combinations
+from shrinkage.per_strength import best_points
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
 from shrinkage.result import PathResult
 
@@ -16,9 +14,7 @@ def knobs_table(result: PathResult) -> Table | None:
     if not result.knobs:
         return None
     loss = curve(result)
-    mean, shown = loss.mean.nan_to_num(nan=math.inf), with_error(loss.mean, loss.standard_error)
-    paths = [points[mean[points].argmin()] for points in combinations(result.knobs, len(mean))]
-    best = sorted((int(point) for point in paths), key=lambda point: float(mean[point]))
+    best, shown = best_points(result), with_error(loss.mean, loss.standard_error)
     rows = [
         [
             ", ".join(f"{labels.printable(n)} {v[k].item():g}" for n, v in result.knobs.items()),

@@ -1,0 +1,103 @@
+"""The knobs of a path on the command line: read from ``--grid``, and shown beside the strength."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shrinkage.cli import screens
+from shrinkage.cli.exits import usage
+from shrinkage.cli.path_options import PathOptions
+from shrinkage.engine.cross import Grid, check_grid
+from shrinkage.errors import ShrinkageError
+from shrinkage.penalties import Penalty
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_ROWS = 10
+
+
+def read_grid(job: PathOptions, penalty: Penalty) -> Grid:
+    """Return lists of values and ranges (low, high) by the name of the knob."""
+    grid: dict[str, Sequence[float]] = {}
+    with usage("--draws"):
+        if job.draws is not None and not any(".." in text for text in job.grid or ()):
+            raise ShrinkageError("there is no range to draw from; give one, --grid lr=1e-4..1e-2.")
+    with usage("--grid"):
+        for text in job.grid or ():
+            name, _, values = text.partition("=")
+            if name == "strength":
+                raise ShrinkageError("the strength has an option of its own, --strengths.")
+            if name in grid:
+                raise ShrinkageError(f"{name!r} is given twice; put all its values into one list.")
+            grid[name] = _numbers(text, values)
+            if isinstance(grid[name], tuple) and job.draws is None:
+                raise ShrinkageError(
+                    f"{text!r} is a range; say how many combinations to draw from it, such as "
+                    "--draws 8, or list its values."
+                )
+        try:
+            check_grid(grid, job.draws, penalty, job.epochs)
+        except ShrinkageError as error:
+            raise ShrinkageError(str(error).removeprefix("grid: ")) from None
+    return grid
+
+
+def _numbers(text: str, values: str) -> Sequence[float]:
+    low, dots, high = values.partition("..")
+    try:
+        return (float(low), float(high)) if dots else [float(part) for part in values.split(",")]
+    except ValueError:
+        raise ShrinkageError(
+            f"{text!r} is no knob with numbers; write dropout=0,0.2,0.5, or a range lr=1e-4..1e-2."
+        ) from None
+
+
+def combinations_of(grid: Grid, draws: int | None) -> int:
+    """Return how many combinations of knobs there will be."""
+    return draws or math.prod(map(len, grid.values()))
+
+
+def grid_line(grid: Grid, draws: int | None) -> str:
+    """Return the knobs in a line."""
+    parts = []
+    for name, values in grid.items():
+        between = " to " if isinstance(values, tuple) else ", "
+        parts.append(f"{name} {between.join(f'{value:g}' for value in values)}")
+    drawn = f"; {draws} drawn" if draws else ""
+    return "; ".join(parts) + drawn
+
+
+def knobs_text(knobs: Mapping[str, float]) -> str:
+    """Return one combination of knobs in a few words."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in knobs.items())
+
+
+def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the best strength of every combination of knobs, best first.
+
+    Args:
+        console: Where to.
+        rows: ``knobs`` of `summarize`.
+    """
+    shown = rows[:MOST_ROWS]
+    tiny = console.width < screens.TINY
+    digits = screens.decimals([row["standard_error"] for row in shown])
+    loss = "CV loss" if tiny else f"CV loss {screens.plus_minus(console)} SE"
+    table = screens.make_table(console, ["knobs", "strength", loss])
+    table.columns[0].justify, table.columns[0].no_wrap = "left", False
+    table.add_column("", justify="left")
+    for place, row in enumerate(shown):
+        chosen = place == 0 and math.isfinite(row["loss"])
+        table.add_row(
+            knobs_text(row["knobs"]),
+            screens.show_strength(row["strength"]),
+            screens.with_error(console, row["loss"], row["standard_error"], digits),
+            "best" if chosen else "",
+            style=screens.STYLES["minimum"] if chosen else None,
+        )
+    console.print(table)
+    if len(rows) > len(shown):
+        console.print(f"and {len(rows) - len(shown):,} more: results.csv has them all.")

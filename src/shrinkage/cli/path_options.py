@@ -1,0 +1,153 @@
+"""The options of ``shrinkage path`` that no other command has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from shrinkage.cli.options import (
+    CompileOption,
+    DataOptions,
+    FoldOptions,
+    Grid,
+    How,
+    ModelOptions,
+    Output,
+    OutputOptions,
+    ScreenOptions,
+    SeedOption,
+    SelectOption,
+    Training,
+    TrainingOptions,
+    What,
+)
+
+
+@dataclass(frozen=True)
+class PenaltyOptions:
+    """Which penalty, and how."""
+
+    penalty: Annotated[
+        str,
+        What(
+            metavar="NAME",
+            help="l2 keeps weights small, l1 makes them zero, elastic_net does both, mcp and scad "
+            "make them zero but leave large ones alone. group_lasso drops whole neurons, "
+            "sparse_group_lasso also single weights. nuclear_norm lowers the rank of a layer, "
+            "spectral_norm its largest gain, orthogonal brings all its gains to 1.",
+        ),
+    ] = "l2"
+    how: Annotated[
+        How | None,
+        What(
+            metavar="HOW",
+            show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
+            help="How the penalty enters a step: coupled adds its gradient to the loss's, "
+            "decoupled shrinks before the step, proximal thresholds after it, to exact zeros.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class StrengthOptions:
+    """Which strengths."""
+
+    strengths: Annotated[
+        str | None,
+        Grid(
+            metavar="LIST",
+            show_default="automatic",
+            help="Such as 1e-5,1e-4,1e-3. Strength 0 is added: the verdict compares with it.",
+        ),
+    ] = None
+    n_strengths: Annotated[
+        int | None,
+        Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
+    ] = None
+    refine: Annotated[
+        int,
+        Grid(min=0, metavar="N", help="So many more strengths around the best of the first ones."),
+    ] = 0
+
+
+@dataclass(frozen=True)
+class KnobOptions:
+    """What the strengths are crossed with, and which of these trainings are cut short."""
+
+    grid: Annotated[
+        list[str] | None,
+        Grid(
+            metavar="NAME=VALUES",
+            show_default="the strength alone",
+            help="A knob to cross the strengths with, such as dropout=0,0.2,0.5; may be repeated. "
+            "With --draws also a range, lr=1e-4..1e-2. Knobs: lr, weight_decay, dropout, "
+            "label_smoothing, epochs, and what the penalty takes, such as l1_ratio.",
+        ),
+    ] = None
+    draws: Annotated[
+        int | None,
+        Grid(
+            min=1,
+            metavar="N",
+            show_default="every combination",
+            help="How many combinations of knobs to draw, each with a whole path of strengths.",
+        ),
+    ] = None
+    halving: Annotated[
+        int,
+        Grid(
+            min=0,
+            metavar="N",
+            help="After each third of the epochs keep the best 1 of N. 0 trains all to the end, "
+            "and is safer: what is best early is often not best in the end.",
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True)
+class SolverOption:
+    """How a member is fit."""
+
+    solver: Annotated[
+        Literal["steps", "exact"],
+        Training(
+            metavar="steps|exact",
+            help="exact finds the minimum itself, for --model linear and a convex penalty.",
+        ),
+    ] = "steps"
+
+
+@dataclass(frozen=True)
+class CheckpointOption:
+    """What is kept while training."""
+
+    checkpoint: Annotated[
+        Path | None,
+        Output(
+            metavar="DIR",
+            show_default="nothing is kept",
+            help="Keep what has been trained here. The same command goes on from it after a stop, "
+            "and with more strengths, seeds or epochs trains only those.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PathOptions(
+    ScreenOptions,
+    CheckpointOption,
+    OutputOptions,
+    SolverOption,
+    CompileOption,
+    TrainingOptions,
+    SeedOption,
+    FoldOptions,
+    KnobOptions,
+    StrengthOptions,
+    SelectOption,
+    PenaltyOptions,
+    ModelOptions,
+    DataOptions,
+):
+    """The options of ``shrinkage path``."""

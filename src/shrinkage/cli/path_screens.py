@@ -1,0 +1,108 @@
+"""What ``shrinkage path`` shows: what it is about to do, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shrinkage.cli import screens
+from shrinkage.cli.knobs import knobs_text, show_knobs
+from shrinkage.cli.path_options import PathOptions
+from shrinkage.engine.cross import Grid
+from shrinkage.parameters import Row
+from shrinkage.penalties import Penalty
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def model_line(job: PathOptions, grid: Grid, explained: Sequence[Row]) -> str:
+    """Return the model in a line."""
+    dropout = " with dropout" if "dropout" in grid and "dropout" not in job.model else ""
+    return f"{job.model}{dropout}, {sum(row.tensor.numel() for row in explained):,} parameters"
+
+
+def penalty_line(penalty: Penalty, how: str | None, explained: Sequence[Row]) -> str:
+    """Return the penalty and what it acts on in a line."""
+    names = [row.name for row in explained if row.selected]
+    return f"{type(penalty).__name__} on {_listed(names)}" + (f", {how}" if how else "")
+
+
+def training_line(job: PathOptions, grid: Grid) -> str:
+    """Return how a member is fit in a line."""
+    if job.solver == "exact":
+        return "none: the minimum itself is found"
+    rate = "" if "lr" in grid else f", learning rate {job.lr:g}"
+    schedule = f", {job.scheduler}" if job.scheduler else ""
+    halving = f", the best 1 of {job.halving} kept at each third" if job.halving else ""
+    batches = f"batches of {job.batch_size}, {job.epochs} epochs"
+    return f"{job.optimizer}{rate}, {batches}{schedule}{halving}"
+
+
+def members_line(job: PathOptions, strengths: int | list[float], combinations: int) -> str:
+    """Return how many members there will be in a line."""
+    n = strengths + 1 if isinstance(strengths, int) else len(strengths)
+    points = combinations * n + job.refine
+    n, times = (n, f"{combinations} combinations x ") if combinations > 1 else (points, "")
+    more = f" ({job.refine} around the best)" if job.refine else ""
+    seeds = 1 if job.solver == "exact" else job.seeds
+    return (
+        f"{times}{n} strengths{more} x {job.folds} folds x {seeds} seed{'s' * (seeds > 1)} = "
+        f"{points * job.folds * seeds:,}, plus {points * seeds:,} refits on all rows"
+    )
+
+
+def show_summary(screen: Console, summary: dict[str, Any], tests: int) -> None:
+    """Print knobs, curve, test and verdict.
+
+    Args:
+        screen: Where to.
+        summary: What `summarize` returned.
+        tests: How many rows were kept for the test.
+    """
+    rows, at = summary["strengths"], ""
+    if summary["knobs"]:
+        screens.show_title(screen, "Knobs", "each combination at its best strength")
+        show_knobs(screen, summary["knobs"])
+        at = f"{knobs_text(summary['knobs'][0]['knobs'])}: "
+    screens.show_title(
+        screen, "Cross-validation", f"{at}mean and standard error (SE) over the folds"
+    )
+    screens.show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
+    for advice in _advice(summary):
+        screen.print(f"Note: {advice}", style="yellow")
+    spread = summary["test"][0]["loss_sd"]
+    kept = f"{tests:,} rows that no choice has seen"
+    kept += "; mean and deviation over the seeds" if math.isfinite(spread) else ""
+    screens.show_title(screen, "Test", kept)
+    screens.show_test(screen, summary["test"])
+    screen.print()
+    screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _advice(summary: dict[str, Any]) -> list[str]:
+    """What to do about a choice at the edge of the grid."""
+    last = len(summary["strengths"]) - 1
+    ends: dict[int, tuple[str, tuple[float, ...]]] = {
+        1: ("smallest", (0.01, 0.1, 1)),
+        last: ("largest", (1, 10, 100)),
+    }
+    if last == 1:
+        ends = {1: ("only one", (0.01, 0.1, 1, 10, 100))}
+    places = {choice["index"] for choice in summary["choices"].values() if choice["at_edge"]}
+    advice = []
+    for place in sorted(places):
+        word, factors = ends[place]
+        strength = summary["strengths"][place]["strength"]
+        tries = ",".join(f"{strength * factor:.0e}" for factor in factors)
+        advice.append(
+            f"a chosen strength is the {word} of the grid; a better one may lie beyond. "
+            f"Try --strengths {tries}"
+        )
+    return advice
