@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from shrinkage._sharded import version
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.penalties import L1, L2, GroupLasso
 from shrinkage.regularize import regularize
+from shrinkage.shrinking import shrink
 
 MESSAGES = {
     "l2": 0,
@@ -223,3 +224,59 @@ def test_an_optimizer_that_steps_during_the_backward_pass_is_refused(one_process
     optimizer = ZeroRedundancyOptimizer(model.parameters(), SGD, overlap_with_ddp=True, lr=0.1)
     with pytest.raises(ShrinkageError, match="overlap_with_ddp"):
         regularize(model, optimizer, L2(0.1))
+
+
+def sparse_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[0].weight[:3] = 0
+    return model
+
+
+def fully_sharded(model: nn.Sequential) -> nn.Module:
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model[0])
+    return fully_shard(model)
+
+
+def tensor_parallel(model: nn.Sequential) -> nn.Module:
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    w = distribute_tensor(model[0].weight.detach(), init_device_mesh("cpu", (1,)), [Shard(0)])
+    model[0].weight = nn.Parameter(w)
+    return model
+
+
+def flat(model: nn.Sequential) -> nn.Module:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    return FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+
+
+@pytest.mark.filterwarnings("ignore:FSDP is switching:UserWarning")
+@pytest.mark.filterwarnings("ignore:When using ``NO_SHARD``:UserWarning")
+@pytest.mark.parametrize("sharded", [fully_sharded, tensor_parallel, flat])
+def test_a_sharded_model_is_not_shrunk_before_it_is_gathered(
+    sharded: Callable[[nn.Sequential], nn.Module], one_process: None
+) -> None:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    model = sharded(sparse_net())
+    with pytest.raises(ShrinkageError, match=r"sharded over processes.*get_model_state_dict"):
+        shrink(model)
+    gathered = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    options = StateDictOptions(full_state_dict=True)
+    gathered.load_state_dict(get_model_state_dict(model, options=options))
+    assert shrink(gathered).model[0].out_features == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("wrap", [DistributedDataParallel, nn.DataParallel, torch.compile])
+def test_a_wrapped_model_is_shrunk_inside(
+    wrap: Callable[[nn.Module], nn.Module], one_process: None
+) -> None:
+    shrunk = shrink(wrap(sparse_net()), torch.ones(1, 4))
+    assert [row["name"] for row in shrunk.rows] == ["0", "2"]
+    assert shrunk.model[0].out_features == 3

@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from shrinkage._sharded import class_of
+from shrinkage._wrapped import unwrapped
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 PER_CHANNEL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -25,9 +26,7 @@ def scale_invariant(model: nn.Module) -> dict[str, nn.Module]:
     nothing but one normalization follows: in the graph of ``forward``, if it can be traced, and in
     the order of an ``nn.Sequential``. A bias is undone too where channels are centered alone.
     """
-    if isinstance(model, nn.parallel.DistributedDataParallel):
-        model = model.module
-    model = getattr(model, "_orig_mod", model)  # of a compiled model
+    model = unwrapped(model)
     modules = dict(model.named_modules())
     if not any(isinstance(module, PER_CHANNEL + ACROSS_CHANNELS) for module in modules.values()):
         return {}

@@ -14,24 +14,24 @@ from torch import Tensor, nn
 
 def whole(w: Tensor) -> Tensor:
     """Return ``w``, gathered if it is sharded; derivatives pass through."""
-    full: Tensor = w.full_tensor() if _is_sharded(w) else w  # type: ignore[attr-defined]
+    full: Tensor = w.full_tensor() if is_sharded(w) else w  # type: ignore[attr-defined]
     return full
 
 
 def shard(w: Tensor) -> Tensor:
     """Return the shard of ``w`` that this process holds, in the same memory; else ``w``."""
-    own: Tensor = w.to_local() if _is_sharded(w) else w  # type: ignore[attr-defined]
+    own: Tensor = w.to_local() if is_sharded(w) else w  # type: ignore[attr-defined]
     return own
 
 
 def shards(ws: list[Tensor]) -> list[Tensor]:
     """Return the shards of tensors that are all sharded, or none is."""
-    return [shard(w) for w in ws] if _is_sharded(ws[0]) else ws
+    return [shard(w) for w in ws] if is_sharded(ws[0]) else ws
 
 
 def part(outcome: Tensor, w: Tensor) -> Tensor:
     """Return what of ``outcome``, a whole tensor, belongs to the shard of ``w``."""
-    if not _is_sharded(w):
+    if not is_sharded(w):
         return outcome
     from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -46,7 +46,7 @@ def split_alike(w: Tensor, gradient: Tensor) -> bool:
 
 def version(w: Tensor) -> int:
     """Return what grows with every change in place, of the tensor or of its shard alone."""
-    return w._version + shard(w)._version if _is_sharded(w) else w._version
+    return w._version + shard(w)._version if is_sharded(w) else w._version
 
 
 def reshard(model: nn.Module) -> None:
@@ -61,12 +61,13 @@ def class_of(module: nn.Module) -> type[nn.Module]:
     return type(module).__bases__[1] if _is_fully_sharded(module) else type(module)
 
 
-def _is_fully_sharded(module: nn.Module) -> bool:
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # who has not loaded it has no such modules
-    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
-
-
-def _is_sharded(w: Tensor) -> bool:
+def is_sharded(w: Tensor) -> bool:
+    """Say whether each process holds a shard of ``w``, or a copy as tensor parallelism does."""
     if type(w) in (nn.Parameter, Tensor):  # most are; to ask for an attribute takes longer
         return False
     return hasattr(w, "full_tensor")  # of a DTensor; to import its module would load a lot
+
+
+def _is_fully_sharded(module: nn.Module) -> bool:
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # who has not loaded it has no such modules
+    return fsdp is not None and isinstance(module, fsdp.FSDPModule)

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from shrinkage._sharded import is_sharded
 from shrinkage._tensors import is_number
+from shrinkage._wrapped import unwrapped
 from shrinkage.errors import ShrinkageError
+from shrinkage.parameters import FLAT
 from shrinkage.shrinking.chains import Link, find_links, sizes
 from shrinkage.shrinking.remove import remove_neurons
 from shrinkage.shrinking.shrunk import Shrunk, describe, size
@@ -42,7 +45,7 @@ def shrink(
     :math:`s_i \le \text{tolerance} \cdot s_1`.
 
     Args:
-        model: A trained model; it is not changed.
+        model: A trained model; it is not changed. Of one in DDP or ``torch.compile``, the inner.
         example: A batch of inputs, or a tuple of all arguments. With it the shapes are known and
             the outputs are compared. Without it, inputs are taken to be batches: a linear layer
             sees (N, features), a convolution (N, channels, ...).
@@ -52,8 +55,8 @@ def shrink(
         The model, what became of every layer, and the largest difference of outputs; ``print`` it.
 
     Raises:
-        ShrinkageError: The model does not run on the example, or its outputs change by more than
-            rounding though no ``tolerance`` was asked for.
+        ShrinkageError: The model is sharded, or does not run on the example, or its outputs change
+            by more than rounding though no ``tolerance`` was asked for.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 2))
@@ -67,10 +70,7 @@ def shrink(
         0      Linear(4, 9)  Linear(4, 3)  45 -> 15  6 of 9 neurons removed: 1 unused, 5 constant
         2      Linear(9, 2)  Linear(3, 2)  20 -> 8   its neurons are outputs of the model
     """
-    if not isinstance(model, nn.Module):
-        raise ShrinkageError(f"{type(model).__name__} is no model; give a torch.nn.Module.")
-    if any(map(is_lazy, model.parameters())):
-        raise ShrinkageError("the model has lazy layers; call it once, so that they get sizes.")
+    model = _whole(model)
     if tolerance is not None and not (is_number(tolerance) and 0 <= tolerance < 1):
         raise ShrinkageError(
             f"tolerance={tolerance!r} is not a fraction; give one from 0 to below 1."
@@ -85,6 +85,23 @@ def shrink(
     rows = _rows(reference, small, notes | traced.left)
     difference = None if inputs is None else _difference(reference, small, inputs, tolerance)
     return Shrunk(small, rows, difference)
+
+
+def _whole(model: nn.Module) -> nn.Module:
+    """Return the model inside wrappers; refuse one whose layers are not whole in this process."""
+    if not isinstance(model, nn.Module):
+        raise ShrinkageError(f"{type(model).__name__} is no model; give a torch.nn.Module.")
+    if any(map(is_lazy, model.parameters())):
+        raise ShrinkageError("the model has lazy layers; call it once, so that they get sizes.")
+    for name, w in model.named_parameters():
+        if is_sharded(w) or any(hasattr(w, mark) for mark in FLAT):
+            raise ShrinkageError(
+                f"{name} is sharded over processes, and only a whole model can be shrunk; load its "
+                "full state dict into one that is not sharded, and shrink that: torch.distributed."
+                "checkpoint.state_dict.get_model_state_dict(model, options="
+                "StateDictOptions(full_state_dict=True))."
+            )
+    return unwrapped(model)
 
 
 def _remove(links: list[Link], modules: dict[str, Any]) -> dict[str, str]:
