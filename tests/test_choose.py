@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from shrinkage.choose import (
     paired_one_standard_error,
     verdict,
 )
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 
 RULES = (minimum, one_standard_error, paired_one_standard_error)
 
@@ -111,6 +112,29 @@ def test_more_accuracy_is_better() -> None:
 def test_at_edge(losses: list[float], edge: bool) -> None:
     result = with_losses(torch.tensor(losses).unsqueeze(1).expand(4, 3))
     assert minimum(result).at_edge is edge
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_choice_at_an_edge_warns(rule: Any) -> None:
+    falling = torch.tensor([4.0, 3.0, 2.0, 1.0]).unsqueeze(1).expand(4, 3)
+    with pytest.warns(
+        ShrinkageWarning, match=rf"edge of the grid: {rule.__name__} keeps 1, "
+    ) as said:
+        rule(with_losses(falling))
+    assert said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rule(with_losses(falling[[0, 2, 3, 1]]))
+        verdict(with_losses(falling))
+
+
+def test_the_largest_strength_is_no_edge_where_nothing_is_left_to_shrink() -> None:
+    result = with_losses(torch.tensor([4.0, 3.0, 2.0, 1.0]).unsqueeze(1).expand(4, 3))
+    sparsity = result.sparsity.clone()
+    sparsity[-1] = 1
+    assert not minimum(replace(result, sparsity=sparsity)).at_edge
+    sparsity[-1, 0] = 0.9
+    assert minimum(replace(result, sparsity=sparsity)).at_edge
 
 
 def test_a_diverged_member_makes_its_strength_nan_and_nan_never_wins() -> None:

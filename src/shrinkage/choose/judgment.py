@@ -28,7 +28,7 @@ from shrinkage.choose.held_out import (
     need_folds,
     trained_rows,
 )
-from shrinkage.choose.rules import RULES, Choice, kept, minimum
+from shrinkage.choose.rules import RULES, Choice, choice_by, kept
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
 from shrinkage.points import alike
@@ -85,7 +85,7 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     from scipy.special import stdtrit
 
     need_folds(result, "a verdict")
-    choice = minimum(result, metric) if choice is None else choice
+    choice = choice_by("minimum", result, metric) if choice is None else choice
     if not isinstance(choice, Choice):
         raise ShrinkageError(f"choice={choice!r:.80} is no choice; make one, as minimum(result).")
     check_choice(result, choice)

@@ -7,14 +7,22 @@ what follows, the standard-error rules and the verdict, stays on the path with t
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torch import Tensor
 
-from shrinkage.choose.held_out import curve, fold_rows, lower_is_better, mean_and_error, need_folds
-from shrinkage.errors import ShrinkageError
+from shrinkage.choose.held_out import (
+    Curve,
+    curve,
+    fold_rows,
+    lower_is_better,
+    mean_and_error,
+    need_folds,
+)
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.metrics import Metric
 from shrinkage.points import alike
 from shrinkage.result import PathResult
@@ -33,7 +41,8 @@ class Choice:
         strength: Its value.
         at_edge: Whether it is the smallest nonzero or the largest strength of the grid, so that a
             better one may lie outside. Strength 0 is no edge: it says that no penalty is best. Nor
-            is the smallest where strength 0 is as good, to a tenth of a standard error.
+            is the smallest where strength 0 is as good, to a tenth of a standard error, or the
+            largest where every penalized weight is zero already.
         knobs: What else the point has, such as ``{"dropout": 0.2}``; ``result.slice(**knobs)`` is
             the path it lies on.
     """
@@ -54,8 +63,11 @@ def minimum(result: PathResult, metric: Metric = "loss") -> Choice:
 
     Raises:
         ShrinkageError: At every strength some member diverged.
+
+    Warns:
+        ShrinkageWarning: The choice is at an edge of the grid; so do the other rules.
     """
-    return _choose(result, "minimum", metric)
+    return _said(choice_by("minimum", result, metric))
 
 
 def one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
@@ -65,7 +77,7 @@ def one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
     ``lambda.1se``. Arguments and errors as in `minimum`; there must be two folds.
     """
     need_folds(result, "the one-standard-error rule")
-    return _choose(result, "one_standard_error", metric)
+    return _said(choice_by("one_standard_error", result, metric))
 
 
 def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
@@ -76,7 +88,7 @@ def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Ch
     and errors as in `minimum`; there must be two folds.
     """
     need_folds(result, "the paired one-standard-error rule")
-    return _choose(result, "paired_one_standard_error", metric)
+    return _said(choice_by("paired_one_standard_error", result, metric))
 
 
 def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
@@ -84,7 +96,7 @@ def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
     if not result.knobs:
         return result
     try:
-        return result.slice(**minimum(result, metric).knobs)
+        return result.slice(**choice_by("minimum", result, metric).knobs)
     except ShrinkageError:
         return result.slice(**{name: values[0].item() for name, values in result.knobs.items()})
 
@@ -136,7 +148,8 @@ def kept(rule: str, losses: Tensor, rows: Tensor, result: PathResult) -> int:
     return int(result.strengths.masked_fill(~allowed, -1).argmax())
 
 
-def _choose(result: PathResult, rule: str, metric: Metric) -> Choice:
+def choice_by(rule: str, result: PathResult, metric: Metric = "loss") -> Choice:
+    """Return what the rule of this name keeps; that it is at an edge is left to the caller."""
     values = curve(result, metric)
     losses = lower_is_better(metric) * values.per_fold
     if losses.isnan().any(1).all():
@@ -146,11 +159,29 @@ def _choose(result: PathResult, rule: str, metric: Metric) -> Choice:
             "again."
         )
     index = kept(rule, losses, fold_rows(result), result)
-    strength = result.strengths[index].item()
     path = alike(result.knobs, index, len(losses)).nonzero().flatten().tolist()
-    at_edge = strength > 0 and index in (path[1], path[-1])
-    if at_edge and index != path[-1]:
-        gap = float((values.mean[path[0]] - values.mean[index]).abs())
-        at_edge = not gap <= SAME * float(values.standard_error[index])
     knobs = {name: values[index].item() for name, values in result.knobs.items()}
-    return Choice(rule, index, strength, at_edge, knobs)
+    at_edge = _at_edge(result, values, path, index)
+    return Choice(rule, index, result.strengths[index].item(), at_edge, knobs)
+
+
+def _at_edge(result: PathResult, values: Curve, path: list[int], index: int) -> bool:
+    if index == path[0]:
+        return False
+    if index == path[-1]:
+        return not bool((result.sparsity[index] == 1).all())
+    gap = float((values.mean[path[0]] - values.mean[index]).abs())
+    return index == path[1] and not gap <= SAME * float(values.standard_error[index])
+
+
+def _said(choice: Choice) -> Choice:
+    """Return the choice, and warn where the grid ends before the curve turns."""
+    if choice.at_edge:
+        warnings.warn(
+            f"edge of the grid: {choice.rule} keeps {choice.strength:.2g}, an end of the grid, and "
+            "a better strength may lie beyond; pass refine=8 or other strengths=[...] to fit_path. "
+            'Silence: warnings.filterwarnings("ignore", "edge of the grid").',
+            ShrinkageWarning,
+            stacklevel=3,
+        )
+    return choice

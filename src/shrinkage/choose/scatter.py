@@ -34,7 +34,7 @@ from shrinkage.choose.held_out import (
     whole_members,
 )
 from shrinkage.choose.judgment import unpenalized
-from shrinkage.choose.rules import minimum
+from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
 from shrinkage.result import PathResult
@@ -95,7 +95,7 @@ def noise(result: PathResult, metric: Metric = "loss") -> Noise:
             f"{len(values)}. Lower the learning rate, or standardize the inputs, and run again."
         )
     per_fold, rows = curve(result, metric).per_fold, fold_rows(result)
-    index = minimum(result, metric).index
+    index = choice_by("minimum", result, metric).index
     best, base = per_fold[index], per_fold[unpenalized(result, index)]
     apart = torch.stack([mean_and_error(losses, rows)[1] for losses in (best, base)])
     return Noise(

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from shrinkage.choose import minimum
-from shrinkage.choose.rules import best_path
+from shrinkage.choose.rules import best_path, choice_by
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
@@ -118,7 +117,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         )
     result = replace(result, about={**result.about, **about(), "data": data_facts})
     try:
-        best = minimum(result)
+        best = choice_by("minimum", result)
     except ShrinkageError:
         screen.print()
         screens.show_path(screen, path_rows(best_path(result)), {})

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shrinkage.choose import curve, minimum
+from shrinkage.choose import curve
+from shrinkage.choose.rules import choice_by
 from shrinkage.comparing.methods import Method
 from shrinkage.engine.loss import row_loss
 from shrinkage.errors import ShrinkageError
@@ -60,7 +61,7 @@ def choose_contender(
     Raises:
         ShrinkageError: Some member diverged at every value.
     """
-    choice = minimum(path)
+    choice = choice_by("minimum", path)
     chosen = used(path, choice.index, off)
     last = {name: values[-1] for name, values in method.settings.items()}
     at_edge = choice.at_edge or any(chosen.get(name) == value for name, value in last.items())

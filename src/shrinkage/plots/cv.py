@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from shrinkage.choose import curve, measure, minimum, one_standard_error
-from shrinkage.choose.rules import best_path
+from shrinkage.choose import curve, measure
+from shrinkage.choose.rules import best_path, choice_by
 from shrinkage.labels import kind_of, number
 from shrinkage.metrics import Metric
 from shrinkage.per_strength import frame
@@ -177,9 +177,9 @@ def penalty_name(result: PathResult) -> str:
 
 def chosen(result: PathResult, metric: Metric) -> dict[str, float]:
     """Return the strength by name of each rule that can be applied."""
-    marks = {"minimum": minimum(result, metric).strength}
+    marks = {"minimum": choice_by("minimum", result, metric).strength}
     if result.n_folds > 1:
-        marks["one standard error"] = one_standard_error(result, metric).strength
+        marks["one standard error"] = choice_by("one_standard_error", result, metric).strength
     return marks
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from shrinkage.choose import Choice, Verdict, curve, minimum, one_standard_error, verdict
+from shrinkage.choose import Choice, Verdict, curve, verdict
+from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import kind_of, number
 from shrinkage.report.scatter import seeds_matter
@@ -49,7 +50,7 @@ def find(result: PathResult) -> Findings:
     """Judge a path; what cannot be judged is said, not raised."""
     kind = kind_of(result.penalty)
     try:
-        best = minimum(result)
+        best = choice_by("minimum", result)
     except ShrinkageError:
         reach = f"from 0 to {number(result.strengths[-1].item())}"
         text = f"At every strength {reach} some training diverged, so there is nothing to compare."
@@ -64,7 +65,7 @@ def find(result: PathResult) -> Findings:
         step = Step("Use at least two folds, better five:", f"{AGAIN} --folds 5")
         name = {best.rule: best}
         return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
-    simple, judged = one_standard_error(result), verdict(result, best)
+    simple, judged = choice_by("one_standard_error", result), verdict(result, best)
     sentence = _sentence(judged.sentence.removeprefix(f"{judged.answer.capitalize()}: "))
     return Findings(
         judged.answer,

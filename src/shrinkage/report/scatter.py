@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from shrinkage.choose import Noise, curve, minimum, noise
+from shrinkage.choose import Noise, curve, noise
 from shrinkage.choose.held_out import whole_members
+from shrinkage.choose.rules import choice_by
 from shrinkage.choose.scatter import components
 from shrinkage.errors import ShrinkageError
 from shrinkage.report.thin import plain_number
@@ -37,7 +38,7 @@ def scatter(result: PathResult) -> dict[str, Any]:
         if not math.isnan(compared[part])
     ]
     mean = curve(result).mean
-    effect = abs(float(mean[minimum(result).index] - mean[0]))
+    effect = abs(float(mean[choice_by("minimum", result).index] - mean[0]))
     if effect > 0:
         why = "minimum against no penalty"
         rows.append(
@@ -55,8 +56,9 @@ def seeds_matter(result: PathResult) -> bool:
 def _compared(result: PathResult) -> dict[str, float]:
     """The components at strength 0 and the minimum alone: strengths that ruin the fit add noise."""
     values = whole_members(result, "loss")
-    pair = values[[0, minimum(result).index]]
-    if minimum(result).index == 0 or pair.isnan().any():
+    best = choice_by("minimum", result).index
+    pair = values[[0, best]]
+    if best == 0 or pair.isnan().any():
         pair = values[~values.isnan().flatten(1).any(1)]
     return components(pair)
 
