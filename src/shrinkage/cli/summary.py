@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from shrinkage.choose import curve, minimum, one_standard_error, verdict
-from shrinkage.choose.rules import best_path
+from shrinkage.choose import curve, verdict
+from shrinkage.choose.rules import best_path, choice_by
 from shrinkage.per_strength import best_points, explained, total_norm, zero_share
 from shrinkage.result import PathResult
 
@@ -22,8 +22,9 @@ def summarize(result: PathResult) -> dict[str, Any]:
     standard deviations over the seeds of the models fit on all training rows. The score is the
     accuracy, or R2 for regression. What cannot be computed is NaN.
     """
-    path, best = best_path(result), minimum(result)
-    choices = [replace(rule(path), knobs=best.knobs) for rule in (minimum, one_standard_error)]
+    path, best = best_path(result), choice_by("minimum", result)
+    rules = ("minimum", "one_standard_error")
+    choices = [replace(choice_by(rule, path), knobs=best.knobs) for rule in rules]
     chosen = {choice.rule: choice.index for choice in choices}
     return {
         "knobs": _knob_rows(result),
