@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything, explain_selection, selected_parameters, weights
+from shrinkage.penalties import L2
 
 
 def names(model: nn.Module, select: Any = weights) -> set[str]:
@@ -184,6 +185,11 @@ def test_selected_tensors_are_the_parameters_themselves() -> None:
     selected: dict[str, Tensor] = selected_parameters(MODEL)
     parameters = dict(MODEL.named_parameters())
     assert all(selected[name] is parameters[name] for name in selected)
+
+
+def test_a_tensor_is_no_model() -> None:
+    with pytest.raises(ShrinkageError, match=r"Tensor is no module; .* penalty\.value\(w\)"):
+        L2(0.1)(torch.ones(3))  # type: ignore[arg-type]
 
 
 def test_weights_is_no_function_of_one_tensor() -> None:

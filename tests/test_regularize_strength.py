@@ -17,6 +17,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import StepLR
 from torch.testing import assert_close
 
+from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP
 from shrinkage.regularize import Regularization, regularize
@@ -28,6 +29,30 @@ OPTIMIZERS: list[Callable[..., Optimizer]] = [
     partial(Adam, lr=0.01, fused=True),
 ]
 COUPLINGS = ["coupled", "decoupled", "proximal"]
+
+
+def test_a_strength_assigned_to_the_handle_acts_from_the_next_step_on() -> None:
+    net, known = make_net(), make_net()
+    optimizer, plain = SGD(net.parameters(), lr=0.1), SGD(known.parameters(), lr=0.1)
+    handle = regularize(net, optimizer, L2(0.1))
+    for number, batch in enumerate(batches(3)):
+        handle.strength = torch.tensor(0.3) if number == 2 else 0.1 * number
+        forward_backward(net, optimizer, batch)
+        optimizer.step()
+        plain.zero_grad()
+        (data_loss(known, batch) + L2((0.0, 0.1, 0.3)[number])(known)).backward()
+        plain.step()
+    assert_same(net, known)
+    assert handle.strength == torch.tensor(0.3)
+    with pytest.raises(ShrinkageError, match="strength=-1 must be finite and >= 0"):
+        handle.strength = -1
+
+
+def test_a_constraint_has_no_strength() -> None:
+    net = make_net()
+    handle = regularize(net, SGD(net.parameters(), lr=0.1), MaxNorm(2.0))
+    with pytest.raises(ShrinkageError, match="is a constraint and has no strength"):
+        handle.strength = 0.1
 
 
 @pytest.mark.parametrize("how", COUPLINGS)

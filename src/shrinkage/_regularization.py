@@ -68,12 +68,21 @@ class Regularization:
 
     @property
     def penalty(self) -> Acting | None:
-        """The only penalty; assign ``penalty.at(strength)`` to change the strength on the way."""
+        """The only penalty; assign another to change it on the way."""
         return self._only_rule().penalty
 
     @penalty.setter
     def penalty(self, penalty: Acting) -> None:
         self._only_rule().penalty = penalty
+
+    @property
+    def strength(self) -> float | Tensor:
+        """The strength of the only penalty; assign a number or a 0-d tensor to change it."""
+        return self._only_penalty().strength
+
+    @strength.setter
+    def strength(self, strength: float | Tensor) -> None:
+        self.penalty = self._only_penalty().at(strength)
 
     @property
     def how(self) -> str:
@@ -196,6 +205,12 @@ class Regularization:
                 f"this handle has {len(self.rules)} rules; say which: handle.rules[0].penalty."
             )
         return self.rules[0]
+
+    def _only_penalty(self) -> Penalty:
+        penalty = self._only_rule().penalty
+        if not isinstance(penalty, Penalty):
+            raise ShrinkageError(f"{penalty} is a constraint and has no strength.")
+        return penalty
 
     def _conflict(self, optimizer: Optimizer) -> str:
         """Say what else acts on the same tensors, if both cannot."""

@@ -113,6 +113,11 @@ def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[s
 
 def decide(model: nn.Module, select: Selection) -> list[Row]:
     """Do as :func:`explain_selection`, but let complex tensors pass."""
+    if not isinstance(model, nn.Module):
+        raise ShrinkageError(
+            f"{type(model).__name__} is no module; give a model, or take penalty.value(w) of one "
+            "tensor."
+        )
     places = _places(model)
     for place in places:
         _check_whole(place)
