@@ -45,6 +45,14 @@ class Jittered(Dataset[Any]):
         return self.X[i] + self.noise * away, int(self.Y[i])
 
 
+class AtOnce(Jittered):
+    """Rows that are drawn together, so their numbers depend on how many are asked for."""
+
+    def __getitems__(self, numbers: list[int]) -> Any:
+        away = torch.randn(len(numbers), 4, dtype=self.X.dtype)
+        return list(zip(self.X[numbers] + away, self.Y[numbers], strict=True))
+
+
 class Numbered(Jittered):
     """Rows that know how often they were read."""
 
@@ -147,12 +155,12 @@ def test_with_knobs_and_halving() -> None:
     grid = {"dropout": [0.0, 0.3]}
     model = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.1), nn.Linear(5, 3))
     both = [
-        fit(model, X, Y, augmented=Jittered(), grid=grid, epochs=3, seeds=1, optimizer=optimizer)
+        fit(model, X, Y, augmented=AtOnce(), grid=grid, epochs=3, seeds=1, optimizer=optimizer)
         for optimizer in (SGD, alone)
     ]
     assert both[0].about["engine"].startswith("vectorized")
     assert_same_result(*both, rtol=1e-4, atol=1e-5)
-    halved = fit(model, X, Y, augmented=Jittered(), grid=grid, epochs=3, seeds=1, halving=2)
+    halved = fit(model, X, Y, augmented=AtOnce(), grid=grid, epochs=3, seeds=1, halving=2)
     stayed = halved.dropped < 0
     torch.testing.assert_close(halved.valid_loss[stayed], both[0].valid_loss[stayed])
 
@@ -212,11 +220,13 @@ def test_a_loader_to_train_on_gives_rows_and_batch_size() -> None:
         (TensorDataset(X), {}, r"no pairs \(x, y\)"),
         (Numbered(), {}, "random numbers of its own"),
         (Stream(), {}, "augmented is a Stream without numbered items"),
+        (X, {}, r"augmented is a Tensor without numbered items \(x, y\)"),
+        (Jittered(), {"test": TensorDataset(X)}, "items of test are no pairs"),
         (Jittered(), {"preprocess": StandardScaler()}, "preprocess= and augmented="),
         (Jittered(), {"solver": "exact"}, "augmented= has no meaning"),
     ],
     ids=["length", "shape", "type", "targets", "shape of targets", "nan", "no target",
-         "own numbers", "stream", "preprocess", "exact"],
+         "own numbers", "stream", "tensor", "test", "preprocess", "exact"],
 )  # fmt: skip
 def test_refusals(augmented: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):

@@ -67,7 +67,7 @@ def test_a_dataset_is_its_rows(dataset: Any) -> None:
     ("rows", "targets", "words"),
     [
         (Stream(), None, "X is a Stream without numbered items"),
-        (TensorDataset(X, Y), Y, "whose items hold the targets: y=None"),
+        (TensorDataset(X, Y), Y, "whose items hold the targets; give y=None"),
         (Noisy(PAIRS), None, r"X is a Noisy whose items change .* as augmented="),
         (TensorDataset(X), None, "items of X are no pairs"),
         (Listed([("red", 1)] * 9), None, "items of X are no pairs"),

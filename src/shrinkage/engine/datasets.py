@@ -34,7 +34,7 @@ def in_memory(X: Any, y: Any, name: str = "X") -> tuple[Any, Any]:
     dataset = numbered_items(X, name)
     if y is not None:
         raise ShrinkageError(
-            f"{name} is a {type(X).__name__}, whose items hold the targets: y=None."
+            f"{name} is a {type(X).__name__}, whose items hold the targets; give y=None."
         )
     parts = []
     for numbers in blocks(len(dataset)):
@@ -88,12 +88,12 @@ def numbered_items(data: Any, name: str) -> Any:
     if isinstance(data, DataLoader):
         _check_plain(data, name)
         data = data.dataset
-    if isinstance(data, IterableDataset) or not (
+    if isinstance(data, IterableDataset | Tensor) or not (
         hasattr(data, "__len__") and hasattr(data, "__getitem__")
     ):
         raise ShrinkageError(
-            f"{name} is a {type(data).__name__} without numbered items; folds need rows by number. "
-            "Give a map-style Dataset, or tensors."
+            f"{name} is a {type(data).__name__} without numbered items (x, y); folds need rows by "
+            "number. Give a map-style Dataset."
         )
     return data
 

@@ -192,7 +192,8 @@ def fit_path(
     made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = len(rows) if exact else min(batch_size, len(rows))
     if test is not None:
-        test = in_memory(*test) if isinstance(test, Sequence) else in_memory(test, None)
+        pair = test if isinstance(test, Sequence) else (test, None)
+        test = in_memory(pair[0], pair[1], "test")
         check_columns(X, test[0])
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     tests = len(all_rows) - len(rows)
