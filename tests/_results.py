@@ -119,3 +119,33 @@ def with_losses(per_fold: Tensor, fold_rows: list[int] | None = None) -> PathRes
     base = make_result(K, F, 1, 1, rows=len(folds), test=False)
     valid_loss = per_fold.double().view(K, F, 1, 1)
     return replace(base, valid_loss=valid_loss, folds=folds)
+
+
+def make_crossed(rates: dict[float, float], K: int = 6, **changes: Any) -> PathResult:
+    """Make paths of K strengths each, one for every rate of dropout.
+
+    Args:
+        rates: By how much each rate raises the held-out loss.
+        K: How many strengths each path has.
+        changes: For `make_result`.
+    """
+    one, n = make_result(K, **changes), len(rates)
+
+    def repeated(tensors: object, names: str) -> dict[str, Any]:
+        own = {name: getattr(tensors, name) for name in names.split()}
+        return {name: t.repeat(n, *[1] * (t.dim() - 1)) for name, t in own.items()}
+
+    whole = repeated(
+        one, "strengths predictions train_loss valid_loss fit_loss norms sparsity diverged"
+    )
+    raised = torch.tensor([*rates.values()]).repeat_interleave(K)
+    whole["valid_loss"] += raised.view(-1, 1, 1, 1)
+    whole["predictions"] *= 1 - raised.view(-1, 1, 1, 1)
+    whole["knobs"] = {"dropout": torch.tensor([*rates], dtype=torch.float64).repeat_interleave(K)}
+    if one.refit is not None:
+        refit = repeated(
+            one.refit, "train_loss fit_loss norms sparsity diverged test_predictions test_loss"
+        )
+        weights = {name: t.repeat(n, *[1] * (t.dim() - 1)) for name, t in one.refit.weights.items()}
+        whole["refit"] = replace(one.refit, **refit, weights=weights)
+    return replace(one, **whole)

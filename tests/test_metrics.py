@@ -51,6 +51,31 @@ def test_metrics_of_classes_equal_scikit_learns_functions(name: str) -> None:
         assert values[k, f, s].item() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "roc_auc"])
+def test_what_is_measured_of_all_members_at_once(name: str, classes: int) -> None:
+    outputs = (2 * torch.randn(2, 3, 60, classes)).round() / 2  # with ties
+    outputs[1, 2, 5] = torch.nan
+    targets = torch.arange(60) % max(classes, 2)
+    several = classes > 2
+    values = score(name + "_ovr" * (several and name == "roc_auc"), outputs, targets)
+    assert values[1, 2].isnan()
+    assert not values.flatten()[:-1].isnan().any()
+    logits = outputs if classes > 1 else torch.cat([torch.zeros_like(outputs), outputs], -1)
+    for a, b in [(0, 0), (0, 2), (1, 1)]:
+        own, y = logits[a, b].double().numpy(), targets.numpy()
+        oracle = {
+            "accuracy": lambda y, own: metrics.accuracy_score(y, own.argmax(1)),
+            "balanced_accuracy": lambda y, own: metrics.balanced_accuracy_score(y, own.argmax(1)),
+            "roc_auc": lambda y, own: metrics.roc_auc_score(
+                y,
+                torch.from_numpy(own).softmax(1) if several else own[:, 1] - own[:, 0],
+                multi_class="ovr",
+            ),
+        }[name]
+        assert values[a, b].item() == pytest.approx(oracle(y, own), rel=1e-9)
+
+
 def test_a_single_output_is_the_logit_of_class_one() -> None:
     logit = torch.tensor([[-1.0], [2.0], [0.5], [-0.1]])
     y = torch.tensor([0, 1, 0, 1])

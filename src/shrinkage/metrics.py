@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from shrinkage._classes import correct, predicted
+from shrinkage._classes import area_under_roc, balanced_accuracy, correct, predicted
 from shrinkage.errors import ShrinkageError
 
 Metric: TypeAlias = str | Callable[[Any, Any, Any], float]
@@ -76,8 +76,11 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
         tensor(1., dtype=torch.float64)
     """
     classes = not targets.is_floating_point()
-    if metric == "accuracy" and classes:
-        return correct(outputs, targets).mean(-1)
+    at_once = _at_once(metric, outputs.shape[-1]) if classes else None
+    if at_once is not None:
+        values = at_once(outputs, targets)
+        if not (values.isnan() & outputs.isfinite().all(-1).all(-1)).any():
+            return values
     members = outputs.double().flatten(0, -3) if outputs.dim() > 2 else outputs.double()[None]
     alive = ~members.isnan().flatten(1).any(1)
     values = torch.full((len(members),), torch.nan, dtype=torch.float64)
@@ -91,6 +94,20 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
                 f"{len(targets)} rows: {reason}. {_possible(members[place], targets)}"
             ) from error
     return values.view(outputs.shape[:-2])
+
+
+def _at_once(metric: Metric, outputs: int) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Return what measures all members at once, for the metrics that are asked for most."""
+    ranks = {"roc_auc"} if outputs <= 2 else {"roc_auc_ovr"}
+    if metric in ranks:
+        return area_under_roc
+    if metric == "balanced_accuracy":
+        return balanced_accuracy
+    return _accuracy if metric == "accuracy" else None
+
+
+def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return correct(outputs, targets).mean(-1)
 
 
 def _measured(metric: Metric, outputs: Tensor, targets: Tensor) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from _results import make_result
+from _results import make_crossed, make_result
 
 from shrinkage.penalties import L1
 from shrinkage.result import PathResult
@@ -105,6 +105,55 @@ def test_press_on_a_chart_chooses_the_nearest_strength(visit: Callable[..., Any]
         page.locator("#validation .touch").scroll_into_view_if_needed()
         page.locator("#validation .touch").click(position={"x": box["width"] - 5, "y": 40})
         assert page.inner_text("#now") == "1.0e+00"
+
+
+def test_the_choice_of_knobs_moves_the_whole_page(visit: Callable[..., Any]) -> None:
+    result = make_crossed({0.0: 0.02, 0.3: 0.0, 0.6: 0.05}, sparse=True)
+    with visit(result) as page:
+        before, words = drawings(page), text_of(page)
+        assert "Verdict at dropout 0.3" in words
+        page.focus("#slice")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        after, others = drawings(page), text_of(page)
+        assert "Verdict at dropout 0.6" in others
+        assert "Verdict at dropout 0.3" not in others
+        for name in ("validation", "calibration", "learning-now"):
+            assert before[name] != after[name], name
+        assert set(before) == set(after)
+        loss = result.slice(dropout=0.6).valid_loss[0, ..., -1].mean()
+        page.click("#jumps button:first-child")
+        assert f"{float(loss):.3f}" in page.inner_text("#readout")
+        page.select_option("#slice", "0")
+        assert drawings(page) == before
+        assert text_of(page) == words
+
+
+def test_the_choice_of_a_metric_moves_its_chart_alone(visit: Callable[..., Any]) -> None:
+    with visit(make_result(12, rows=300)) as page:
+        before = drawings(page)
+        for place, name in enumerate(("accuracy", "balanced accuracy", "area under ROC"), start=1):
+            page.focus("#metric")
+            page.keyboard.press("ArrowDown")
+            after = drawings(page)
+            assert {n for n in before if before[n] != after[n]} == {"validation"}
+            assert page.inner_text("#validation-title") == f"Validation: {name}"
+            assert "NaN" not in after["validation"]
+            assert page.evaluate("measured") == place
+        page.focus("#strength")
+        page.keyboard.press("Home")
+        assert drawings(page)["validation"] != after["validation"]
+        page.select_option("#metric", "0")
+        assert page.inner_text("#validation-title") == "Validation and training loss"
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_a_page_with_knobs_fits_its_window(visit: Callable[..., Any], width: int) -> None:
+    with visit(make_crossed({0.0: 0.0, 0.5: 0.1}, task="regression"), width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        foot, dial = (page.locator(name).bounding_box() for name in ("footer", "#dial"))
+        assert foot["y"] + foot["height"] <= dial["y"]
 
 
 def test_regression_shows_residuals_that_move(visit: Callable[..., Any]) -> None:

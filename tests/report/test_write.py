@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _results import make_result
@@ -19,11 +20,11 @@ ASSETS = Path(__file__).parents[2] / "src" / "shrinkage" / "report" / "assets"
 NASTY = '</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e"'
 
 
-def numbers_in(page: str) -> dict[str, object]:
+def numbers_in(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert found is not None
-    content: dict[str, object] = json.loads(found[1])
-    return content
+    (content,) = json.loads(found[1])
+    return dict(content)
 
 
 def test_report_is_one_small_file_that_names_no_address(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_names_are_text() -> None:
     assert "<img" not in page
     assert page.count("<script") == 2
     assert "\u202e" not in page
-    names = numbers_in(page)["layers"]["names"]  # type: ignore[index]
+    names = numbers_in(page)["layers"]["names"]
     assert names[0].startswith("</script><script>")
 
 
@@ -92,15 +93,16 @@ def test_what_is_shown_is_what_was_measured() -> None:
     result = make_result()
     shown = numbers_in(render(result))
     valid = result.valid_loss[..., -1].double().mean((1, 2))
-    assert shown["validation"]["valid"] == pytest.approx(valid.tolist(), rel=1e-4)  # type: ignore[index]
+    loss = shown["validation"]["metrics"][0]
+    assert loss["valid"] == pytest.approx(valid.tolist(), rel=1e-4)
     train = result.fit_loss.double().mean((1, 2))
-    assert shown["validation"]["train"] == pytest.approx(train.tolist(), rel=1e-4)  # type: ignore[index]
+    assert loss["train"] == pytest.approx(train.tolist(), rel=1e-4)
     total = result.norms.double().square().sum(-1).sqrt().mean((1, 2))
     left = (100 * total / total[0]).tolist()
-    assert shown["validation"]["top"]["percent"] == pytest.approx(left, rel=1e-4)  # type: ignore[index]
+    assert shown["validation"]["top"]["percent"] == pytest.approx(left, rel=1e-4)
     assert result.refit is not None
     norms = result.refit.norms.mean(1).T.tolist()
-    for series, wanted in zip(shown["layers"]["norms"], norms, strict=True):  # type: ignore[index]
+    for series, wanted in zip(shown["layers"]["norms"], norms, strict=True):
         assert series == pytest.approx(wanted, rel=1e-4)
 
 

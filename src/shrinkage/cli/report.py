@@ -45,10 +45,9 @@ def report(
             path = out or run / "report.html"
             result = PathResult.load(run)
             result.report(path, overwrite=overwrite)
-            from shrinkage.choose.rules import best_path
-            from shrinkage.report.findings import find
+            from shrinkage.report.slices import slices
 
-            headline = find(best_path(result)).headline
+            headline = slices(result, most=1)[0].findings.headline
         screen = screens.make_console(quiet=quiet)
         screens.show_facts(screen, {"Verdict": headline})
         screens.show_files(

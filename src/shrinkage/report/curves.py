@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from shrinkage import labels
-from shrinkage.choose import Choice, curve
 from shrinkage.choose.held_out import fold_rows, mean_and_error
-from shrinkage.per_strength import frame, total_norm, zero_share
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result import PathResult
 
@@ -40,33 +37,6 @@ def strength_axis(result: PathResult, places: list[int]) -> dict[str, Any]:
         "labels": [labels.number(s) for s in strengths.tolist()],
         "logs": [math.log10(s) if s else None for s in strengths.tolist()],
     }
-
-
-def validation(result: PathResult, places: list[int], choices: Sequence[Choice]) -> dict[str, Any]:
-    """Return validation and training loss, the frame to show them in, and the axis on top."""
-    values = curve(result)
-    train = result.fit_loss.double().mean((1, 2)).masked_fill(values.mean.isnan(), torch.nan)
-    judged = [0, *(choice.index for choice in choices)]
-    return {
-        "valid": plain(values.mean[places]),
-        "error": plain(values.standard_error[places]),
-        "train": plain(train[places]),
-        "frame": frame(values, train, judged),
-        "top": _shrinkage(result, places),
-        "why": labels.why_left_out(result),
-    }
-
-
-def _shrinkage(result: PathResult, places: list[int]) -> dict[str, Any] | None:
-    """The axis on top: exact zeros where there are any, else how much of the norm is left."""
-    if not result.tensor_names:
-        return None
-    zeros = zero_share(result)
-    if bool((zeros > 0).any()):
-        return {"title": "weights that are exactly zero", "percent": plain(100 * zeros[places])}
-    total = total_norm(result)
-    title = "weight norm left, no exact zeros"
-    return {"title": title, "percent": plain(100 * (total / total[0])[places])}
 
 
 def layers(result: PathResult, places: list[int]) -> dict[str, Any]:

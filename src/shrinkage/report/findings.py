@@ -46,8 +46,13 @@ class Findings:
     steps: list[Step]
 
 
-def find(result: PathResult) -> Findings:
-    """Judge a path; what cannot be judged is said, not raised."""
+def find(result: PathResult, among: PathResult | None = None) -> Findings:
+    """Judge a path; what cannot be judged is said, not raised.
+
+    Args:
+        result: The path.
+        among: What it is the best part of, if the verdict shall choose among all of that.
+    """
     kind = kind_of(result.penalty)
     try:
         best = choice_by("minimum", result)
@@ -65,7 +70,8 @@ def find(result: PathResult) -> Findings:
         step = Step("Use at least two folds, better five:", f"{AGAIN} --folds 5")
         name = {best.rule: best}
         return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
-    simple, judged = choice_by("one_standard_error", result), verdict(result, best)
+    simple = choice_by("one_standard_error", result)
+    judged = verdict(result, best) if among is None else verdict(among)
     sentence = _sentence(judged.sentence.removeprefix(f"{judged.answer.capitalize()}: "))
     return Findings(
         judged.answer,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from shrinkage import __version__, labels
-from shrinkage.choose.rules import best_path
 from shrinkage.report import curves, outputs, tables
-from shrinkage.report.findings import Findings, find
+from shrinkage.report.findings import Findings
 from shrinkage.report.scatter import scatter
-from shrinkage.report.slices import knobs_table
+from shrinkage.report.slices import Slice, knobs_table, slices
 from shrinkage.report.thin import evenly, plain_number
+from shrinkage.report.validation import Judged, judged_metrics, validation
 from shrinkage.result import PathResult
 
 SCRIPTS = ("chart.js", "curves.js", "outputs.js", "page.js")
@@ -36,21 +37,17 @@ def render(result: PathResult) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (assets / "page.html").read_text(encoding="utf-8")
     )
-    crossed, result = result, best_path(result)
-    findings = find(result)
-    places = shown_strengths(result, findings)
+    shown = [_view(one) for one in slices(result)]
     return template.render(
         style=style,
         script=script,
         style_digest=digest(style),
         script_digest=digest(script),
-        data=_escaped(numbers(result, findings, places)),
+        data=_escaped([view["numbers"] for view in shown]),
         title=title(result),
-        members=tables.members(crossed),
-        findings=findings,
-        choices=tables.choices_table(result, findings.choices),
-        strengths=tables.strengths_table(result, places),
-        knobs=knobs_table(crossed),
+        members=tables.members(result),
+        slices=shown,
+        knobs=knobs_table(result),
         selected=tables.selected(result),
         selection=tables.selection_table(result),
         facts=tables.facts(result),
@@ -59,38 +56,51 @@ def render(result: PathResult) -> str:
     )
 
 
-def shown_strengths(result: PathResult, findings: Findings) -> list[int]:
+def _view(one: Slice) -> dict[str, Any]:
+    """Return what the page has of one combination of knobs: words, tables, numbers."""
+    result, findings = one.path, one.findings
+    judged = judged_metrics(result, findings.choices)
+    places = shown_strengths(result, judged)
+    return {
+        "name": one.name,
+        "findings": findings,
+        "choices": tables.choices_table(result, findings.choices),
+        "strengths": tables.strengths_table(result, places),
+        "metrics": [metric.name for metric in judged],
+        "numbers": numbers(result, findings, places, judged),
+    }
+
+
+def shown_strengths(result: PathResult, judged: Sequence[Judged]) -> list[int]:
     """Return the places of the strengths on the page: all, or evenly chosen ones of very many."""
-    keep = {0, *(choice.index for choice in findings.choices.values())}
+    keep = {0, *(choice.index for one in judged for choice in one.choices.values())}
     return evenly(len(result.strengths), curves.MOST_STRENGTHS, keep)
 
 
-def numbers(result: PathResult, findings: Findings, places: list[int]) -> dict[str, Any]:
+def numbers(
+    result: PathResult, findings: Findings, places: list[int], judged: Sequence[Judged]
+) -> dict[str, Any]:
     """Return what the charts show."""
-    choices = findings.choices
     columns = tables.strength_columns(result)
-    judged = findings.verdict
+    verdict = findings.verdict
     return {
+        "answer": findings.answer,
         "effect": None
-        if judged is None
+        if verdict is None
         else {
-            "difference": plain_number(judged.difference),
-            "low": plain_number(judged.interval[0]),
-            "high": plain_number(judged.interval[1]),
+            "difference": plain_number(verdict.difference),
+            "low": plain_number(verdict.interval[0]),
+            "high": plain_number(verdict.interval[1]),
         },
-        "loss": curves.loss_label(result),
         "penalty": labels.kind_of(result.penalty),
         "strengths": curves.strength_axis(result, places),
         "total": len(result.strengths),
-        "marks": [
-            {"rule": rule, "place": places.index(choice.index)} for rule, choice in choices.items()
-        ],
         "readout": [
             [name, [texts[k] for k in places]]
             for name, texts in columns.items()
             if name != "diverged"
         ],
-        "validation": curves.validation(result, places, list(choices.values())),
+        "validation": validation(result, places, judged),
         "layers": curves.layers(result, places),
         "learning": curves.learning(result, places),
         "noise": scatter(result),
@@ -107,7 +117,7 @@ def title(result: PathResult) -> str:
     return f"{kind} on {name}" if name else f"{kind.rstrip(',')} path"
 
 
-def _escaped(numbers: dict[str, Any]) -> Any:
+def _escaped(numbers: list[dict[str, Any]]) -> Any:
     """JSON that may stand between script tags: it holds no <, > or &."""
     from markupsafe import Markup
 

@@ -1,12 +1,46 @@
-"""Strengths crossed with other knobs: a table of all paths, of which the page shows the best."""
+"""Strengths crossed with other knobs: the path of each combination, and a table of all."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from shrinkage import labels
 from shrinkage.choose import curve
 from shrinkage.per_strength import best_points
+from shrinkage.report.findings import Findings, find
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
 from shrinkage.result import PathResult
+
+MOST_SLICES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The path of one combination of knobs.
+
+    Attributes:
+        name: The combination in words, "" without knobs.
+        path: The path.
+        findings: What it says.
+    """
+
+    name: str
+    path: PathResult
+    findings: Findings
+
+
+def slices(result: PathResult, most: int = MOST_SLICES) -> list[Slice]:
+    """Return the paths of the best combinations of knobs, the best first, with what they say.
+
+    The verdict on the first one chooses among all points; those on the others stay on their path.
+    """
+    if not result.knobs:
+        return [Slice("", result, find(result))]
+    found = []
+    for place, point in enumerate(best_points(result)[:most]):
+        path = result.slice(**_knobs(result, point))
+        found.append(Slice(_named(result, point), path, find(path, None if place else result)))
+    return found
 
 
 def knobs_table(result: PathResult) -> Table | None:
@@ -16,13 +50,20 @@ def knobs_table(result: PathResult) -> Table | None:
     loss = curve(result)
     best, shown = best_points(result), with_error(loss.mean, loss.standard_error)
     rows = [
-        [
-            ", ".join(f"{labels.printable(n)} {v[k].item():g}" for n, v in result.knobs.items()),
-            labels.number(result.strengths[k].item()),
-            shown[k],
-        ]
-        for k in best[:MOST_ROWS]
+        [_named(result, point), labels.number(result.strengths[point].item()), shown[point]]
+        for point in best[:MOST_ROWS]
     ]
-    note = "The page shows the first; being the best of several, its loss is a little too good."
+    note = "Being the best of several, the loss of the first is a little too good."
+    if len(best) > MOST_SLICES:
+        note += f" The page shows the best {MOST_SLICES}."
     more = f" {len(best) - MOST_ROWS:,} more are left out." if len(best) > MOST_ROWS else ""
     return Table(["knobs", "best strength", "validation loss"], rows, note + more)
+
+
+def _knobs(result: PathResult, point: int) -> dict[str, float]:
+    return {name: values[point].item() for name, values in result.knobs.items()}
+
+
+def _named(result: PathResult, point: int) -> str:
+    knobs = _knobs(result, point).items()
+    return ", ".join(f"{labels.printable(name)} {value:.4g}" for name, value in knobs)

@@ -1,8 +1,9 @@
 "use strict";
 // Pieces of charts: SVG elements, scales, ticks, axes. Every text goes in as textContent.
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const panels = [];
+const slices = JSON.parse(document.getElementById("data").textContent);
+let data = slices[0];
+let panels = [];
 const VIRIDIS = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
 
 function byId(id) {
@@ -47,6 +48,7 @@ function empty(host, text) {
 }
 
 function legend(list, entries) {
+  list.replaceChildren();
   for (const [mark, classes, name, color] of entries) {
     const item = put(list, "li");
     const icon = add(item, "svg", { width: 22, height: 12, "aria-hidden": "true" });

@@ -6,9 +6,11 @@ const RULES = {
 };
 
 // The marked places from left to right, rules at one place joined: [{ place, name, color }].
-function marks() {
+// The loss marks them, but for the chart of another metric.
+function marks(metric = data.validation.metrics[0]) {
   const places = new Map();
-  for (const { rule, place } of data.marks) places.set(place, [...(places.get(place) ?? []), RULES[rule]]);
+  const named = (rule) => (metric.more && rule === "minimum" ? { ...RULES[rule], name: "best" } : RULES[rule]);
+  for (const { rule, place } of metric.marks) places.set(place, [...(places.get(place) ?? []), named(rule)]);
   return [...places].sort(([a], [b]) => a - b).map(([place, rules]) => ({
     place, color: rules[0].color, name: rules.length > 1 ? `${rules[0].name} = ${rules[1].short}` : rules[0].name,
   }));
@@ -16,6 +18,7 @@ function marks() {
 
 function drawEffect() {
   const host = byId("effect");
+  host.hidden = false;
   if (!data.effect || !finite([data.effect.low, data.effect.high]).length || data.effect.low === data.effect.high) {
     host.hidden = true;
     return;
@@ -40,7 +43,15 @@ function drawEffect() {
 
 function drawValidation() {
   const host = byId("validation");
-  const { valid, error, train, frame, top, why } = data.validation;
+  const { top, why, metrics } = data.validation;
+  const metric = metrics[measured];
+  const { name, valid, error, train, frame } = metric;
+  byId("validation-title").textContent = train ? "Validation and training loss" : `Validation: ${name}`;
+  byId("validation-caption").textContent = train
+    ? "Rows held out against rows trained on, without the penalty. The distance between them is the generalization gap. Bars: one standard error over the folds."
+    : `On rows held out; ${metric.more ? "more" : "less"} is better. Marked is what this metric would choose; the rest of the page goes by the loss. Bars: one standard error over the folds.`;
+  byId("validation-note").textContent = "";
+  byId("validation-legend").replaceChildren();
   if (!frame) {
     empty(host, "No strength has a validation loss: at each of them some training diverged. A lower learning rate, or standardized inputs, would help.");
     return;
@@ -52,34 +63,33 @@ function drawValidation() {
   const several = finite([error]).length > 0;
   legend(byId("validation-legend"), [
     ["line", "line blue", several ? "validation, ± one standard error" : "validation (one fold: no standard error)"],
-    ["line", "line faint", "training"],
-    ["band", "gap", "generalization gap"],
+    ...(train ? [["line", "line faint", "training"], ["band", "gap", "generalization gap"]] : []),
     ["line", "line blue thin dashed", "validation without a penalty"],
   ]);
-  const beyond = valid.filter((value) => known(value) && value > frame[1]);
+  const beyond = valid.filter((value) => known(value) && (metric.more ? value < frame[0] : value > frame[1]));
   const leftOut = valid.filter((value) => !known(value)).length;
   byId("validation-note").textContent = [
-    beyond.length ? `${beyond.length} of ${valid.length} strengths lie above the frame, up to ${short(Math.max(...beyond))}.` : "",
+    beyond.length ? `${beyond.length} of ${valid.length} strengths lie ${metric.more ? "below the frame, down" : "above the frame, up"} to ${short(Math[metric.more ? "min" : "max"](...beyond))}.` : "",
     leftOut ? `${leftOut} of ${valid.length} strengths are left out, because ${why}.` : "",
     data.total > valid.length ? `${valid.length} of ${data.total.toLocaleString("en")} strengths are shown, evenly chosen.` : "",
   ].join(" ");
-  panel(host, "validation and training loss against strength", (root, width, k) => {
+  panel(host, train ? "validation and training loss against strength" : `validation ${name} against strength`, (root, width, k) => {
     const narrow = width < 560;
-    const left = 56;
-    const right = width - 12;
-    const found = marks().reverse();
+    const found = marks(metric).reverse();
     const high = 20 * found.length + (top ? 46 : 10);
     const bottom = high + (narrow ? 260 : 330);
+    const y = linear(frame[0], frame[1], bottom, high, narrow ? 5 : 7);
+    const left = Math.max(56, 7.4 * Math.max(...y.ticks.map(([, label]) => label.length)) + 28);
+    const right = width - 12;
     const scale = strengthScale(left, right);
     const { xs } = scale;
-    const y = linear(frame[0], frame[1], bottom, high, narrow ? 5 : 7);
     verticalAxis(root, y, left, right);
-    add(root, "text", { x: 13, y: (high + bottom) / 2, class: "middle", transform: `rotate(-90 13 ${(high + bottom) / 2})` }, data.loss);
+    add(root, "text", { x: 13, y: (high + bottom) / 2, class: "middle", transform: `rotate(-90 13 ${(high + bottom) / 2})` }, metric.label);
     strengthAxis(root, scale, bottom, left, right);
     const inside = add(root, "svg", { class: "clip", x: left, y: high, width: right - left, height: bottom - high,
       viewBox: `${left} ${high} ${right - left} ${bottom - high}` });
     const v = valid.map(y);
-    const t = train.map(y);
+    const t = (train ?? valid.map(() => null)).map(y);
     area(inside, xs.slice(1), t.slice(1), v.slice(1), "gap");
     if (known(v[0])) add(inside, "path", { d: `M${left} ${v[0]}H${right}`, class: "line thin dashed blue" });
     xs.forEach((x, i) => {
@@ -100,7 +110,7 @@ function drawValidation() {
     if (top) topAxis(root, scale, top, high, left, right, narrow);
     found.forEach((mark, row) => markLabel(root, xs[mark.place], 16 + 20 * row, mark, row ? xs[found[row - 1].place] : width));
     nowLine(root, xs[k], high, bottom);
-    gapLabel(root, xs[k], v[k], t[k], valid[k] - train[k], high, right);
+    if (train) gapLabel(root, xs[k], v[k], t[k], valid[k] - train[k], high, right);
     touch(root, xs, { x: left, y: high, width: right - left, height: bottom - high + 24 });
     return bottom + 44;
   });
@@ -140,6 +150,7 @@ function gapLabel(root, x, valid, train, gap, high, right) {
 function drawLayers() {
   const { names, named, total, norms, zeros, source } = data.layers;
   const caption = byId("layers-caption");
+  byId("layers-legend").replaceChildren();
   if (!total) {
     caption.textContent = "No tensor was penalized in this run.";
     byId("norms").hidden = true;
@@ -152,8 +163,8 @@ function drawLayers() {
   legend(byId("layers-legend"), named.map((p) => ["line", "line", names[p], colors[p]]));
   overStrengths(byId("norms"), "Frobenius norm", norms, colors, null);
   if (zeros) overStrengths(byId("zeros"), "exact zeros", zeros, colors, 100);
-  else byId("zeros").parentElement.hidden = true;
-  if (!zeros) byId("norms").closest(".pair").classList.add("single");
+  byId("zeros").parentElement.hidden = !zeros;
+  byId("norms").closest(".pair").classList.toggle("single", !zeros);
 }
 
 function overStrengths(host, title, lines, colors, ceiling) {
@@ -195,6 +206,8 @@ function overStrengths(host, title, lines, colors, ceiling) {
 
 function drawLearning() {
   const host = byId("learning");
+  host.replaceChildren();
+  byId("learning-legend").replaceChildren();
   const { epochs, train, valid, low, high } = data.learning;
   const fixed = [{ place: 0, name: "no penalty", color: "ink" }, ...marks().filter((mark) => mark.place > 0)];
   const shown = fixed.map((mark) => mark.place);

@@ -89,6 +89,7 @@ function drawConfusion() {
 }
 
 function drawResiduals() {
+  byId("residuals").hidden = false;
   const { points, observed, total, reach, bars, error, spread } = data.residuals;
   if (!points.length) {
     empty(byId("observed"), "No residuals: training diverged at every strength, or the model has several outputs.");
@@ -142,6 +143,8 @@ function drawResiduals() {
 function drawNoise() {
   const { rows, sentence } = data.noise;
   byId("noise-caption").textContent = sentence;
+  byId("noise-note").textContent = "";
+  byId("noise").replaceChildren();
   if (!rows.length) return;
   byId("noise-note").textContent = `Standard deviations of the held-out loss${rows.some(({ kind }) => kind === "effect")
     ? ", and the difference that the penalty makes (blue)" : ""}. Gray cancels when strengths are compared; orange stays, and more folds and seeds average it.`;

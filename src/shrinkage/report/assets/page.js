@@ -1,6 +1,7 @@
-// The page comes alive: one slider moves every chart; light and dark; widths.
+// The page comes alive: one slider moves every chart; knobs and metric; light and dark; widths.
 
-let chosen = data.marks.length ? data.marks[0].place : 0;
+let measured = 0;
+let chosen = 0;
 
 function draw() {
   for (const one of panels) one.draw(chosen);
@@ -28,28 +29,65 @@ function showChoice() {
   }
 }
 
-function setUpDial() {
+// Shows one combination of knobs: its words, its tables, its charts.
+function show(slice) {
+  data = slices[slice];
+  panels = [];
+  for (const part of document.querySelectorAll("[data-slice]")) part.hidden = part.dataset.slice !== String(slice);
+  byId("verdict").dataset.answer = data.answer;
+  measured = Math.min(measured, data.validation.metrics.length - 1);
+  chosen = data.validation.metrics[0].marks[0]?.place ?? 0;
+  drawEffect();
+  drawValidation();
+  drawLayers();
+  drawLearning();
+  if (data.residuals) {
+    drawResiduals();
+  } else {
+    drawCalibration();
+    drawConfusion();
+  }
+  drawNoise();
+  fillDial();
+  showChoice();
+  draw();
+}
+
+function fillDial() {
   const slider = byId("strength");
   slider.max = data.strengths.labels.length - 1;
   slider.disabled = data.strengths.labels.length < 2;
-  slider.addEventListener("input", () => select(Number(slider.value)));
   const names = new Map([[0, [["0", "no penalty"]]]]);
-  for (const { rule, place } of data.marks) {
+  for (const { rule, place } of data.validation.metrics[0].marks) {
     names.set(place, [...(names.get(place) ?? []), [RULES[rule].short, RULES[rule].name]]);
   }
+  byId("jumps").replaceChildren();
   for (const [place, words] of names) {
     const [name, title] = [0, 1].map((i) => words.map((word) => word[i]).join(" = "));
     const button = put(byId("jumps"), "button", name, { type: "button", title });
     button.dataset.place = place;
     button.addEventListener("click", () => select(place));
   }
+  byId("readout").replaceChildren();
   for (const [name] of data.readout) {
     const pair = put(byId("readout"), "div");
     put(pair, "dt", name);
     put(pair, "dd", "");
   }
+}
+
+function setUpChoices() {
+  byId("strength").addEventListener("input", (event) => select(Number(event.target.value)));
   byId("dial").addEventListener("submit", (event) => event.preventDefault());
   byId("dial").hidden = false;
+  byId("slice")?.addEventListener("change", (event) => show(Number(event.target.value)));
+  byId("metric")?.addEventListener("change", (event) => {
+    measured = Number(event.target.value);
+    panels = panels.filter(({ host }) => host !== byId("validation"));
+    drawValidation();
+    draw();
+  });
+  for (const pick of document.querySelectorAll(".pick")) pick.hidden = false;
 }
 
 function setUpTheme() {
@@ -62,19 +100,7 @@ function setUpTheme() {
   });
 }
 
-drawEffect();
-drawValidation();
-drawLayers();
-drawLearning();
-if (data.residuals) {
-  drawResiduals();
-} else {
-  drawCalibration();
-  drawConfusion();
-}
-drawNoise();
-setUpDial();
+setUpChoices();
 setUpTheme();
-showChoice();
-draw();
+show(0);
 new ResizeObserver(draw).observe(document.querySelector("main"));
