@@ -49,7 +49,7 @@ def step_key(
     of the model and the loss, this package, every setting, and the shapes.
     """
     package = Path(shrinkage.__file__).parent
-    files = ("compiled", "knobs", "layers", "loss", "step", "update")
+    files = ("compiled", "knobs", "layers", "loss", "precision", "step", "update")
     engine = [package / "engine" / f"{name}.py" for name in files]
     below = [package / "coupling.py", package / "points.py"]
     sources = [*engine, *below, *sorted((package / "penalties").glob("*.py"))]
@@ -65,7 +65,7 @@ def step_key(
             [source_digest(source) for source in sources],
             identity([model, problem.loss, penalty]),
             identity([settings, problem.selected, problem.how]),
-            identity([problem.knobs, problem.draws, problem.normalizes]),
+            identity([problem.knobs, problem.draws, problem.normalizes, problem.autocast]),
             [(tuple(t.shape), t.dtype, t.stride(), t.device) for t in inputs],
         ]
     except (UnidentifiedError, OSError, RecursionError):

@@ -32,6 +32,7 @@ def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[
             "augmented": problem.augmented.fact if problem.augmented else None,
             "epochs": plan.epochs,
             "batch_size": plan.batch_size,
+            "autocast": str(problem.autocast) if problem.autocast else None,
         },
         "selection": [
             {
@@ -66,6 +67,7 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "optimizer": named(problem.optimizer),
         "scheduler": named(problem.scheduler) if problem.scheduler else "none",
         "batch_size": str(plan.batch_size),
+        "autocast": str(problem.autocast),
         "torch": torch.__version__,
     }
 

@@ -78,6 +78,7 @@ def fit_path(
     select: Selection = weights,
     how: str | None = None,
     refit: bool = True,
+    autocast: torch.dtype | None = None,
     solver: Literal["steps", "exact"] = "steps",
     compile: bool | Literal["auto"] = "auto",
     progress: Callable[[Progress], None] | None = None,
@@ -137,6 +138,8 @@ def fit_path(
         select: Which tensors are penalized, as in :func:`shrinkage.regularize`.
         how: The coupling; by default coupled for smooth penalties, proximal for the others.
         refit: Whether to fit the path on all training rows too.
+        autocast: ``torch.bfloat16`` computes forward passes of a float32 model in bfloat16, as
+            ``torch.autocast`` does, with losses, penalty, parameters and optimizer in float32.
         solver: "steps" trains with the optimizer. "exact" finds the minimum itself, for a model
             that is linear in its parameters with a convex penalty and one of torch's convex
             losses; epochs, batch_size and seeds then have no part in it.
@@ -175,6 +178,7 @@ def fit_path(
             "optimizer": optimizer is not ADAM,
             "halving": halving > 0,
             "augmented": augmented,
+            "autocast": autocast,
         }
         check_unused(**unused, scheduler=scheduler, how=how, checkpoint=checkpoint)
         optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
@@ -211,6 +215,7 @@ def fit_path(
         batch_size=batch_size,
         knobs=grid or {},
         sample_weight=as_weights(sample_weight, len(rows), tests),
+        autocast=autocast,
     )
     if augmented is not None:
         made = make_augmented(augmented, problem.views, problem.y, len(rows))

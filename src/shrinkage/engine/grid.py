@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from shrinkage.engine.precision import forward
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import is_adaptive
 from shrinkage.errors import ShrinkageError
@@ -78,7 +79,9 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = problem.mean(problem.loss(null(x), y), torch.arange(len(x)))
+        loss = problem.mean(
+            problem.loss(forward(null, x, problem.autocast), y), torch.arange(len(x))
+        )
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -86,7 +89,7 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
 
 def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    loss = problem.mean(problem.loss(model(x), y), torch.arange(len(x)))
+    loss = problem.mean(problem.loss(forward(model, x, problem.autocast), y), torch.arange(len(x)))
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     if problem.how != "coupled" and is_adaptive(problem.optimizer):

@@ -18,6 +18,7 @@ from shrinkage.engine.knobs import (
 )
 from shrinkage.engine.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan, key
+from shrinkage.engine.precision import Autocast, forward
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
 from shrinkage.engine.stopping import Stopped
@@ -124,7 +125,8 @@ def _train(
             mean = losses / problem.weights_of(plan.train_rows(group)).sum()
             outcome.train_loss[(*place, epoch)] = mean.float()
             if len(held):
-                outcome.held_loss[(*place, epoch)] = _loss(problem, _outputs(model, X[held]), held)
+                outputs = _outputs(model, X[held], problem.autocast)
+                outcome.held_loss[(*place, epoch)] = _loss(problem, outputs, held)
             epoch_done(epoch + 1)
 
 
@@ -141,7 +143,7 @@ def _step(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        output = model(x)
+        output = forward(model, x, problem.autocast)
         loss = problem.mean(trained_on(output, y), rows)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(problem.mean(problem.loss(output.detach(), y), rows))
@@ -164,9 +166,10 @@ def record_end(
     X, rows, held = problem.views.of(group.fold), plan.train_rows(group), plan.held_rows(group)
     alive = outcome.diverged[place] < 0
     if alive:
-        outcome.fit_loss[place] = _loss(problem, _outputs(model, X[rows]), rows)
+        outputs = _outputs(model, X[rows], problem.autocast)
+        outcome.fit_loss[place] = _loss(problem, outputs, rows)
     if len(held):
-        outputs = _outputs(model, X[held])
+        outputs = _outputs(model, X[held], problem.autocast)
         outcome.outputs[group][k] = outputs if alive else torch.nan
     tensors = model_tensors(model)
     for p, name in enumerate(problem.selected):
@@ -177,10 +180,10 @@ def record_end(
             kept[k] = tensors[name]
 
 
-def _outputs(model: nn.Module, X: Tensor) -> Tensor:
+def _outputs(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(part) for part in torch.split(X, 4096)])
+        return torch.cat([forward(model, part, autocast) for part in torch.split(X, 4096)])
 
 
 def _loss(problem: Problem, outputs: Tensor, rows: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from shrinkage.engine.augmented import Augmented
 from shrinkage.engine.layers import seen
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
+from shrinkage.engine.precision import Autocast, check_autocast, forward
 from shrinkage.engine.preprocess import Views
 from shrinkage.engine.rows import check_finite
 from shrinkage.engine.schedule import MakeScheduler, learning_rates
@@ -49,6 +50,7 @@ class Problem:
         normalizes: Whether the model mixes the rows of a batch in batch normalization.
         row_weights: Float64 weight of each row, or None where all weigh the same.
         augmented: The view of the training rows that members train on, or None for the rows.
+        autocast: The type that forward passes compute in, or None for the model's own.
     """
 
     build: Callable[[int], nn.Module]
@@ -67,6 +69,7 @@ class Problem:
     normalizes: bool = False
     row_weights: Tensor | None = None
     augmented: Augmented | None = None
+    autocast: Autocast = None
 
     def inputs(self, group: Group, count: int, rows: Tensor) -> Tensor:
         """Return what the members of ``group`` see of these rows in their step ``count``."""
@@ -112,18 +115,20 @@ def make_problem(
     batch_size: int,
     knobs: Iterable[str] = (),
     sample_weight: Tensor | None = None,
+    autocast: Autocast = None,
 ) -> Problem:
     """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
     if not isinstance(penalty, Penalty):
         raise ShrinkageError(f"penalty={penalty!r} is not a penalty; give L2(1.0) or the like.")
     build = make_builder(model)
     fresh = build(0)
+    check_autocast(autocast, fresh)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
     by_fold = tuple(_typed("X", X, dtype) for X in views.by_fold)
     views = Views(_typed("X", views.X, dtype), by_fold, views.facts)
     y = _typed("y", y, dtype)
     loss_name, each, class_weights = row_loss(loss, y)
-    check_fit(each, loss_name, _first_output(fresh, views.X), y)
+    check_fit(each, loss_name, _first_output(fresh, views.X, autocast), y)
     draws, normalizes = _seen(build(0), views.X[:batch_size], any_rate="dropout" in knobs)
     penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
     for name, tensor in penalized.items():
@@ -144,6 +149,7 @@ def make_problem(
         draws=draws,
         normalizes=normalizes,
         row_weights=_product(sample_weight, class_weights),
+        autocast=autocast,
     )
 
 
@@ -168,10 +174,10 @@ def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return other if one is None else one if other is None else one * other
 
 
-def _first_output(model: nn.Module, X: Tensor) -> Tensor:
+def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
     try:
         with torch.no_grad():
-            output = model(X[:2])
+            output = forward(model, X[:2], autocast)
     except Exception as error:
         raise ShrinkageError(
             f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "

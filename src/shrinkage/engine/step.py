@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import grad_and_value
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage import coupling
 from shrinkage.coupling import Coupling
 from shrinkage.engine.knobs import Point, loss_at, penalty_at, update_at
 from shrinkage.engine.layers import Functions, batch_norm, cut, dropout, replaced
+from shrinkage.engine.precision import forward
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import State, Update
 from shrinkage.penalties import Penalty
@@ -130,7 +131,7 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
     ) -> tuple[Tensor, tuple[Tensor, Tensors]]:
         after = {name: tensor.clone() for name, tensor in fixed.items()}
         with sdpa_kernel(SDPBackend.MATH), replaced(_functions(problem, point, batch)):
-            output = functional_call(model, {**params, **after}, (batch.x,))
+            output = forward(model, batch.x, problem.autocast, {**params, **after})
         share = batch.weight / batch.weight.sum()
         reported = (problem.loss(output, batch.y) * share).sum()
         if "label_smoothing" not in point:

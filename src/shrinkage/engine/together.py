@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +42,7 @@ WORTH_FORKING = 2_000
 """Member-steps below which one process is done before others have started."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Together:
     """What came of training members side by side.
 
@@ -99,7 +99,8 @@ def train_together(
         return None if finished else kept.steps_done(group, k)
 
     while True:
-        stepper = _choose_step(_Attempt(problem, plan, update, chunks), compile, report)
+        attempt = _Attempt(problem, plan, update, chunks)
+        stepper = attempt.refused_in_float32() or _choose_step(attempt, compile, report)
         if isinstance(stepper, str):
             return Together(None, stepper)
         left = split_by_progress(chunks, steps_done)
@@ -166,6 +167,13 @@ class _Attempt:
         except (RuntimeError, TypeError, ValueError, UserWarning) as error:
             rows = self.problem.X[: self.plan.batch_size]
             return self.plain, blamed_module(self.model, rows, error)
+
+    def refused_in_float32(self) -> str | None:
+        """Return what is wrong with a step under autocast without it, where rounding hides less."""
+        if self.problem.autocast is None:
+            return None
+        exact = dataclasses.replace(self.problem, autocast=None)
+        return _Attempt(exact, self.plan, self.update, [self.chunk]).eager()[1]
 
     def compiled(self) -> Stepper | None:
         """Return the step compiled now, unless it cannot be or gives other numbers."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper, leaves
@@ -15,6 +15,7 @@ from shrinkage.engine.knobs import rate_at
 from shrinkage.engine.layers import drawn
 from shrinkage.engine.outcome import Outcome, Progress, progress
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan
+from shrinkage.engine.precision import Autocast, forward
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import stacked_members
 from shrinkage.engine.step import Member, Tensors, mappable_attention
@@ -154,7 +155,7 @@ def _record_held(
     held = plan.held_rows(chunk.group)
     if len(held):
         X = problem.views.of(chunk.group.fold)
-        outputs = outputs_of(model, _tensors(members, chunk), X[held])
+        outputs = outputs_of(model, _tensors(members, chunk), X[held], problem.autocast)
         losses = mean_losses(problem, outputs, held)
         outcome.held_loss[own, column, epoch] = losses.where(alive, torch.nan).float()
         if epoch == plan.epochs - 1:
@@ -173,7 +174,8 @@ def _record_end(
     own, column = chunk.own_strengths, outcome.columns[chunk.group]
     tensors = _tensors(members, chunk)
     rows = plan.train_rows(chunk.group)
-    outputs = outputs_of(model, tensors, problem.views.of(chunk.group.fold)[rows])
+    own_rows = problem.views.of(chunk.group.fold)[rows]
+    outputs = outputs_of(model, tensors, own_rows, problem.autocast)
     alive = members.diverged[: chunk.members] < 0
     losses = mean_losses(problem, outputs, rows)
     outcome.fit_loss[own, column] = losses.where(alive, torch.nan).float()
@@ -192,21 +194,21 @@ def _tensors(members: Member, chunk: Chunk) -> Tensors:
     return {name: tensor[: chunk.members] for name, tensor in everything.items()}
 
 
-def outputs_of(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+def outputs_of(model: nn.Module, tensors: Tensors, x: Tensor, autocast: Autocast = None) -> Tensor:
     """Return the outputs of stacked members on the same rows, in blocks that bound the memory.
 
     Args:
         model: The module in evaluation mode; only its code is used.
         tensors: Stacked parameters and buffers, axes (K, ...).
         x: Rows.
+        autocast: The type to compute in, or None.
 
     Shape:
         (K, rows, ...).
     """
 
     def outputs(own: Tensors, part: Tensor) -> Tensor:
-        result: Tensor = functional_call(model, own, (part,))
-        return result
+        return forward(model, part, autocast, own)
 
     members = len(next(iter(tensors.values())))
     block = max(1, EVALUATED_NUMBERS // (members * max(1, x[0].numel())))
