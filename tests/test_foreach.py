@@ -153,7 +153,7 @@ def test_types_and_groups_each_take_their_own_and_nothing_is_mixed() -> None:
     before = [w.detach().clone() for w in model.parameters()]
     for w in model.parameters():
         w.grad = torch.zeros_like(w)
-    assert len(handle._targets.of_step(optimizer)) == 3
+    assert len(handle._targets.of_step(optimizer).proximal) == 3
     optimizer.state.clear()
     optimizer.step()
     for w, old, lr in zip(model.parameters(), before, (0.1, 0.1, 0.1, 0.1, 0.5, 0.5), strict=True):

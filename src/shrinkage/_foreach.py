@@ -68,14 +68,13 @@ def prox_(penalty: Penalty, ws: list[Tensor], lr: Number, skipped: Tensor | None
     ws = shards(ws)
     step = lr if skipped is None else torch.where(skipped, 0.0, lr)
     threshold = _number(step) * _number(penalty.strength)
-    match penalty:
-        case L2():
-            torch._foreach_div_(ws, 1 + 2 * threshold)
-        case L1():
-            _soft_threshold_(ws, threshold)
-        case ElasticNet(l1_ratio=ratio):
-            _soft_threshold_(ws, threshold * ratio)
-            torch._foreach_div_(ws, 1 + threshold * (1 - ratio))
+    if type(penalty) is L2:
+        torch._foreach_div_(ws, 1 + 2 * threshold)
+    elif type(penalty) is L1:
+        _soft_threshold_(ws, threshold)
+    elif type(penalty) is ElasticNet:
+        _soft_threshold_(ws, threshold * penalty.l1_ratio)
+        torch._foreach_div_(ws, 1 + threshold * (1 - penalty.l1_ratio))
 
 
 def project_(constraint: Constraint, ws: list[Tensor], skipped: Tensor | None = None) -> None:
@@ -86,18 +85,17 @@ def project_(constraint: Constraint, ws: list[Tensor], skipped: Tensor | None = 
 
 def _together(penalty: Penalty, ws: list[Tensor]) -> bool:
     """Say whether there is a form for many tensors like these."""
-    plain = getattr(penalty, "toward", None) is None and not ws[0].is_complex()
-    return plain and type(penalty) in (L2, L1, ElasticNet)
+    known = type(penalty) in (L2, L1, ElasticNet)  # not isinstance: their class is abstract, slow
+    return known and penalty.toward is None and not ws[0].is_complex()
 
 
 def _directions(penalty: Penalty, ws: list[Tensor]) -> tuple[Tensors, Number]:
     """Return tensors, and the number that makes them the gradients of the penalty."""
-    match penalty:
-        case L2(strength):
-            return ws, 2 * _number(strength)
-        case L1(strength):
-            return torch._foreach_sign(ws), _number(strength)
-    assert isinstance(penalty, ElasticNet)
+    if type(penalty) is L2:
+        return ws, 2 * _number(penalty.strength)
+    if type(penalty) is L1:
+        return torch._foreach_sign(ws), _number(penalty.strength)
+    assert type(penalty) is ElasticNet
     directions = torch._foreach_sign(ws)
     torch._foreach_mul_(directions, penalty.l1_ratio)
     torch._foreach_add_(directions, ws, alpha=1 - penalty.l1_ratio)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import weakref
 from collections.abc import Callable
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 import torch
@@ -15,12 +15,15 @@ from torch.utils.hooks import RemovableHandle
 
 from shrinkage import _foreach
 from shrinkage._copies import unwatch, watch
+from shrinkage._own_decay import OwnDecay
 from shrinkage._sharded import version, whole
 from shrinkage._stats import Stats
-from shrinkage._targets import Batch, Targets
+from shrinkage._targets import Batch, Batches, Targets
 
 STEP = Optimizer.profile_hook_step(Optimizer.step).__code__
 """What torch calls around every ``step`` that runs hooks."""
+
+NOTHING = Batches([], [], [], [])
 
 _all: weakref.WeakSet[StepHooks] = weakref.WeakSet()
 
@@ -41,8 +44,9 @@ class StepHooks:
 
     Before the step, or inside it when a closure has computed the gradients: coupled penalties are
     added to them, decoupled ones are measured. After it: decoupled, proximal, projected, in turn.
-    Where it comes to the same, a decoupled L2 scales the weights before the step: under torch's
-    own optimizers without a closure, which read the weights only to update them.
+    Where it comes to the same, a decoupled L2 scales the weights before the step, or an L2 is left
+    to the decay of a fused optimizer: under torch's own optimizers without a closure, which read
+    the weights only to update them.
 
     Hooks also run when ``step`` calls the ``step`` of a base class; only the outermost counts. They
     do not run at the end of a step that fails, which may be tried again with the same gradients. So
@@ -54,13 +58,15 @@ class StepHooks:
         self.optimizer = weakref.ref(optimizer)
         self.targets: dict[Targets, Stats | None] = {}
         self._in_step = self._has_inner = self._has_closure = False
-        self._batches: list[Batch] = []
+        self._batches = NOTHING
         self._shrunk: list[tuple[list[Tensor], _foreach.Tensors]] | None = None
         self._holding: list[tuple[Tensor, int]] = []
         self._plain = type(optimizer).__module__.startswith("torch.optim.")
+        self._own_decay = OwnDecay(optimizer)
         self._hooks: tuple[RemovableHandle, ...] = (
             optimizer.register_step_pre_hook(_uncompiled(self._before_step)),
             optimizer.register_step_post_hook(_uncompiled(self._after_step)),
+            *self._own_decay.hooks,
         )
         watch(optimizer)
         _all.add(self)
@@ -83,13 +89,16 @@ class StepHooks:
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         self._has_inner = self._in_step and _steps_under_way(optimizer) > 1
         if not self._has_inner:
-            self._in_step, self._has_closure, self._batches, self._shrunk = True, False, [], None
-        if callable(kwargs.get("closure")):
+            if self._own_decay.able:
+                self._own_decay.restore(optimizer)
+            self._in_step, self._has_closure = True, False
+            self._batches, self._shrunk = NOTHING, None
+        if kwargs and callable(kwargs.get("closure")):
             return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
         if len(args) > 1 and callable(args[1]):
             return (args[0], self._wrap(args[1], optimizer), *args[2:]), kwargs
         if self._shrunk is None:
-            self._gradients_ready(optimizer, scale=self._plain)
+            self._gradients_ready(optimizer, plain=self._plain)
         else:  # the outer step may have edited them
             self._holding = [(tensor, version(tensor)) for tensor, _ in self._holding]
         return None
@@ -108,24 +117,29 @@ class StepHooks:
         return closure_with_penalty
 
     def _gradients_ready(
-        self, optimizer: Optimizer, scale: bool = False, loss: object = None
+        self, optimizer: Optimizer, plain: bool = False, loss: object = None
     ) -> None:
-        self._batches = []
-        for one, stats in self.targets.items():
-            self._batches += (batches := one.of_step(optimizer))
-            if stats is not None:
-                stats.see(loss)
-                stats.measure(one.step, batches, getattr(optimizer, "grad_scale", None))
-        with torch.no_grad():
-            changed = self._add(optimizer)
-            if self._shrunk is None:
-                changed += self._shrink(optimizer, scale)
-            self._holding = [(tensor, version(tensor)) for tensor in changed]
+        found = [one.of_step(optimizer) for one in self.targets]
+        self._batches = found[0] if len(found) == 1 else _merged(found)
+        if any(self.targets.values()):
+            for (one, stats), batches in zip(self.targets.items(), found, strict=True):
+                if stats is not None:
+                    stats.see(loss)
+                    loss_scale = getattr(optimizer, "grad_scale", None)
+                    stats.measure(one.step, chain.from_iterable(batches), loss_scale)
+        if plain and self._own_decay.able:
+            self._batches = self._own_decay.split(optimizer, self._batches)
+        if self._batches.coupled or self._batches.decoupled:
+            with torch.set_grad_enabled(False):
+                changed = self._add(optimizer)
+                if self._shrunk is None:
+                    changed += self._shrink(optimizer, plain)
+                self._holding = [(tensor, version(tensor)) for tensor in changed]
 
     def _add(self, optimizer: Optimizer) -> list[Tensor]:
         """Add the coupled penalties to the gradients, which are returned."""
         gradients: list[Tensor] = []
-        for batch in self._by("coupled"):
+        for batch in self._batches.coupled:
             ws, own = batch.tensors, [w.grad for w in batch.tensors if w.grad is not None]
             gradients += own
             if self._holding:
@@ -135,16 +149,18 @@ class StepHooks:
                 _foreach.add_gradients_(batch.acting, ws, own, _scale(batch, optimizer))
         return gradients
 
-    def _shrink(self, optimizer: Optimizer, scale: bool) -> list[Tensor]:
+    def _shrink(self, optimizer: Optimizer, plain: bool) -> list[Tensor]:
         """Scale the weights, where allowed, and return these; else measure what comes off."""
         scaled: list[Tensor] = []
         self._shrunk = []
-        for batch in self._by("decoupled"):
+        for batch in self._batches.decoupled:
             ws, rate = batch.tensors, _rate(batch, optimizer)
-            if scale and _foreach.scales(batch.acting):
+            if plain and _foreach.scales(batch.acting):
                 scaled += ws
-                if fresh := list(compress(ws, self._fresh(ws))):
-                    _foreach.scale_(batch.acting, fresh, rate)
+                if self._holding:
+                    ws = list(compress(ws, self._fresh(ws)))
+                if ws:
+                    _foreach.scale_(batch.acting, ws, rate)
             else:
                 self._shrunk.append((ws, _foreach.shrinks(batch.acting, ws, rate)))
         return scaled
@@ -159,30 +175,34 @@ class StepHooks:
     ) -> None:
         if not self._in_step or (self._has_inner and _steps_under_way(optimizer) > 1):
             return
-        if self._shrunk or any(b.how in ("proximal", "projected") for b in self._batches):
-            with torch.no_grad():
+        if self._own_decay.able:
+            self._own_decay.restore(optimizer)
+        if self._shrunk or self._batches.proximal or self._batches.projected:
+            with torch.set_grad_enabled(False):
                 self._move_weights(optimizer)
-        self._in_step, self._batches, self._shrunk, self._holding = False, [], None, []
+        self._in_step, self._batches, self._shrunk, self._holding = False, NOTHING, None, []
         for one in self.targets:
             one.step += 1
 
     def _move_weights(self, optimizer: Optimizer) -> None:
         for tensors, shrunk in self._shrunk or ():
             _foreach.subtract_(tensors, shrunk)
-        for batch in self._by("proximal"):
+        for batch in self._batches.proximal:
             skipped = _skipped(optimizer, batch)
             _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
-        for batch in self._by("projected"):
+        for batch in self._batches.projected:
             _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
-
-    def _by(self, how: str) -> list[Batch]:
-        return [batch for batch in self._batches if batch.how == how]
 
     @torch.no_grad()
     def _value(self) -> Any:
         return sum(
-            batch.acting.value(whole(w)) for batch in self._by("coupled") for w in batch.tensors
+            batch.acting.value(whole(w)) for batch in self._batches.coupled for w in batch.tensors
         )
+
+
+def _merged(found: list[Batches]) -> Batches:
+    """Return what several handles on one optimizer do, together."""
+    return Batches(*(list(chain.from_iterable(alike)) for alike in zip(*found, strict=True)))
 
 
 def _uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:

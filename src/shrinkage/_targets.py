@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
-from operator import is_, itemgetter, methodcaller
+from operator import is_, itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from torch import Tensor, nn
+from torch import Tensor, layout, nn
 from torch.optim import Optimizer
 
 from shrinkage import _attachable
@@ -19,6 +19,8 @@ from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import check_strength
 
 Schedule: TypeAlias = Callable[[int], float | Tensor]
+
+_END = object()
 
 
 class Target(NamedTuple):
@@ -32,10 +34,18 @@ class Target(NamedTuple):
 class Batch(NamedTuple):
     """Tensors of one rule, parameter group, device and type, with what acts on them now."""
 
-    acting: Any  # a Penalty, or a Constraint where ``how`` is "projected"
-    how: str
+    acting: Any  # a Penalty, or a Constraint where it is projected
     group: dict[str, Any]
     tensors: list[Tensor]
+
+
+class Batches(NamedTuple):
+    """What one step updates, by coupling."""
+
+    coupled: list[Batch]
+    decoupled: list[Batch]
+    proximal: list[Batch]
+    projected: list[Batch]
 
 
 class Targets:
@@ -89,13 +99,16 @@ class Targets:
             for row, rule in acted
             if id(row.tensor) in groups
         ]
-        modules = self.model.modules()
-        self._tables = [table for m in modules for table in (m._modules, m._parameters)]
-        self._known = self._look(optimizer)
+        tables: list[Any] = []
+        for module in self.model.modules():
+            tables += [module._modules, module._parameters]
+        self._empty = [table for table in tables if not table]
+        self._filled = [table for table in tables if table]
+        self._known = list(self._look(optimizer))
         self._tensors = [target.row.tensor for target in self.targets]
-        self._states: list[tuple[object, ...]] = []
+        self._states: list[bool | layout] = []
         self._acting: list[Acting | None] = []
-        self._batches: list[Batch] = []
+        self._batches = Batches([], [], [], [])
 
     def missing(self) -> str:
         """Say which trainable tensors are selected, but not in the optimizer."""
@@ -106,52 +119,58 @@ class Targets:
 
     def now(self, rule: Rule) -> Acting | None:
         """Return what acts by ``rule`` at this step: its penalty, times the schedule."""
-        if not isinstance(rule.penalty, Penalty):
-            return rule.penalty
+        penalty = rule.penalty
         if self.schedule is None:
-            if isinstance(strength := rule.penalty.strength, Tensor):  # which may have changed
-                check_strength(strength, type(rule.penalty).__name__)
-            return rule.penalty
+            strength = getattr(penalty, "strength", None)
+            if isinstance(strength, Tensor):  # which may have changed
+                check_strength(strength, type(penalty).__name__)
+            return penalty
+        if not isinstance(penalty, Penalty):
+            return penalty
         factor = self.schedule(self.step)
         try:
-            return rule.penalty.at(rule.penalty.strength * factor)
+            return penalty.at(penalty.strength * factor)
         except (ShrinkageError, TypeError) as error:
             raise ShrinkageError(
                 f"schedule gave {factor!r} at step {self.step}; give a callable that turns the "
                 "number of the step into a factor >= 0, a number or a 0-d tensor."
             ) from error
 
-    def of_step(self, optimizer: Optimizer) -> list[Batch]:
-        """Return what this step updates: targets that are trainable and have a gradient."""
-        known = self._look(optimizer)
-        if len(known) != len(self._known) or not all(map(is_, known, self._known)):
+    def of_step(self, optimizer: Optimizer) -> Batches:
+        """Return what this step updates: targets that are trainable and have a gradient.
+
+        This runs in every step, most often to find that nothing has changed, and with cold caches:
+        each object it touches costs more than what is done with it.
+        """
+        if any(self._empty) or not all(map(is_, self._look(optimizer), self._known)):
             self.resolve(optimizer)
             if missing := self.missing():
                 message = f"{missing}: neither trained nor penalized."
                 warnings.warn(message, ShrinkageWarning, stacklevel=2)
         acting = [self.now(rule) for rule in self.rules]
-        states: list[tuple[object, ...]] = [
-            (w.requires_grad, (g := w.grad) is None or g.layout, w.dtype, w.device)
-            for w in self._tensors
-        ]
+        states = [w.requires_grad and ((g := w.grad) is None or g.layout) for w in self._tensors]
         if states != self._states or not all(map(is_, acting, self._acting)):
             self._batches = self._group(dict(zip(self.rules, acting, strict=True)))
             self._states, self._acting = states, acting
         return self._batches
 
-    def _look(self, optimizer: Optimizer) -> list[object]:
+    def _look(self, optimizer: Optimizer) -> Iterator[object]:
         groups = optimizer.param_groups
-        known = chain.from_iterable(map(methodcaller("values"), self._tables))
-        return [*known, *groups, *chain.from_iterable(map(itemgetter("params"), groups))]
+        known = chain.from_iterable(map(dict.values, self._filled))
+        return chain(known, groups, chain.from_iterable(map(itemgetter("params"), groups)), (_END,))
 
-    def _group(self, acting: dict[Rule, Acting | None]) -> list[Batch]:
+    def _group(self, acting: dict[Rule, Acting | None]) -> Batches:
         """Put tensors together; those with a reference of their own go alone."""
-        batches: dict[tuple[object, ...], Batch] = {}
+        batches = Batches([], [], [], [])
+        known: dict[tuple[object, ...], Batch] = {}
         for row, group, rule in self.targets:
             w = row.tensor
             if w.requires_grad and w.grad is not None:
                 _attachable.check_gradient(row)
                 own = for_tensor(acting[rule], row)
                 key = (id(own), rule.how, id(group), w.device, w.dtype, type(w))
-                batches.setdefault(key, Batch(own, rule.how, group, [])).tensors.append(w)
-        return list(batches.values())
+                if key not in known:
+                    known[key] = Batch(own, group, [])
+                    getattr(batches, rule.how).append(known[key])
+                known[key].tensors.append(w)
+        return batches
