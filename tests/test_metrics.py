@@ -76,6 +76,36 @@ def test_what_is_measured_of_all_members_at_once(name: str, classes: int) -> Non
         assert values[a, b].item() == pytest.approx(oracle(y, own), rel=1e-9)
 
 
+LABELS: dict[str, Oracle] = {
+    "accuracy": lambda y, z, c: metrics.accuracy_score(y, c),
+    "f1_macro": lambda y, z, c: metrics.f1_score(y, c, average="macro"),
+    "f1_samples": lambda y, z, c: metrics.f1_score(y, c, average="samples", zero_division=0),
+    "roc_auc": lambda y, z, c: metrics.roc_auc_score(y, z),
+    "average_precision": lambda y, z, c: metrics.average_precision_score(y, z),
+    "neg_log_loss": lambda y, z, c: -metrics.log_loss(y, 1 / (1 + np.exp(-z))),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize("labels", [1, 3])
+def test_numbers_that_are_all_zero_or_one_are_labels_to_metrics_of_classes(
+    name: str, labels: int
+) -> None:
+    random = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, 40, labels, generator=random, dtype=torch.float64)
+    y = (logits.mean(0) + torch.randn(40, labels, generator=random) > 0).double()
+    y = y.flatten() if labels == 1 else y
+    if (labels == 1 and name == "f1_samples") or (labels > 1 and name == "neg_log_loss"):
+        with pytest.raises(ShrinkageError, match=f"the metric '{name}' cannot be computed"):
+            score(name, logits, y)
+        return
+    for member, value in zip(logits.squeeze(-1).numpy(), score(name, logits, y), strict=True):
+        assert value.item() == pytest.approx(LABELS[name](y.numpy(), member, member > 0), rel=1e-9)
+    assert score("r2", logits, y).shape == (2,)
+    with pytest.raises(ShrinkageError, match="cannot be computed"):
+        score(name, logits, y + 0.5)
+
+
 def test_a_single_output_is_the_logit_of_class_one() -> None:
     logit = torch.tensor([[-1.0], [2.0], [0.5], [-0.1]])
     y = torch.tensor([0, 1, 0, 1])

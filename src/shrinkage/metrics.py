@@ -55,7 +55,8 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
 
     A scikit-learn scorer sees an estimator whose inputs are these outputs: classes are the largest
     output, probabilities the softmax (a single output is the logit of class 1), numbers the
-    output itself. Every row counts alike.
+    output itself. Numbers that are all 0 or 1 are labels to a metric of classes, and the outputs
+    their logits, as ``BCEWithLogitsLoss`` has it. Every row counts alike.
 
     Args:
         metric: ``"accuracy"``, the name of a scikit-learn scorer, or a scorer: a function
@@ -113,6 +114,8 @@ def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 def _measured(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
     from sklearn.metrics import get_scorer
 
+    if isinstance(metric, str) and metric not in OF_NUMBERS and _labels(targets):
+        targets = targets.long() if outputs.shape[1] > 1 else targets.long().flatten()
     classes = 0 if targets.is_floating_point() else max(2, outputs.shape[1])
     if isinstance(metric, str) and (metric in OF_NUMBERS) == bool(classes):
         raise ValueError(f"it is no metric of {'classes' if classes else 'numbers'}")
@@ -121,7 +124,8 @@ def _measured(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
         raise TypeError("it is neither the name of a scikit-learn scorer nor a function")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        value = float(scorer(_reader(classes), outputs.numpy(), targets.numpy()))
+        reader = _reader_of_labels(classes) if targets.dim() == 2 and classes else _reader(classes)
+        value = float(scorer(reader, outputs.numpy(), targets.numpy()))
     if not math.isfinite(value):
         raise ValueError(f"it is {value} there")
     return value
@@ -167,6 +171,30 @@ def _reader(classes: int) -> Any:
             return X[:, 0] if X.shape[1] == 1 else X
 
     return Classes() if classes else Numbers()
+
+
+@functools.cache
+def _reader_of_labels(labels: int) -> Any:
+    """Return a scikit-learn estimator of several labels a row, whose inputs are their logits.
+
+    It has no probabilities: scikit-learn's log loss takes them for those of one class each.
+    """
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Labels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        classes_ = [torch.arange(2).numpy()] * labels
+
+        def predict(self, X: Any) -> Any:
+            return (X > 0).astype(int)
+
+        def decision_function(self, X: Any) -> Any:
+            return X
+
+    return Labels()
+
+
+def _labels(targets: Tensor) -> bool:
+    return targets.is_floating_point() and bool(((targets == 0) | (targets == 1)).all())
 
 
 def _logits(outputs: Any) -> Tensor:

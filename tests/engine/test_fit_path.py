@@ -170,6 +170,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no rows": ({"X": X[:0], "y": Y[:0]}, "holds no rows"),
     "a scalar": ({"X": 3.0}, "holds no rows"),
     "text": ({"X": np.array([["a"] * 4] * 32)}, "X is not an array of numbers"),
+    "names of classes": (
+        {"y": np.array(["a", "b"] * 16)},
+        r"numpy\.unique\(y, return_inverse=True\)",
+    ),
     "objects": ({"y": np.array([None] * 32)}, "y is not an array of numbers"),
     "two classes a row": ({"y": X[:, :2] > 0}, "one class or number per row"),
     "a target too deep": ({"y": X[:, :, None]}, "one class or number per row"),
@@ -206,6 +210,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         r"returned shape \(2, 3, 1\)",
     ),
     "no model": ({"model": "mlp:3"}, "neither a module nor a factory"),
+    "a class": ({"model": nn.Linear}, "cannot be called without arguments: missing a required"),
     "a factory of junk": ({"model": junk_factory}, "factory returned str"),
     "a factory of one module": ({"model": lambda: ONE_MODULE}, "the same module twice"),
     "no reset": ({"model": NoReset()}, "scale belongs to a NoReset without reset_parameters"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -212,6 +213,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
         _check_resettable(model)
         make: Callable[[], nn.Module] = lambda: _reset(copy.deepcopy(model))  # noqa: E731
     elif callable(model):
+        _check_no_arguments(model)
         make = model
     else:
         raise ShrinkageError(f"model={model!r} is neither a module nor a factory () -> module.")
@@ -238,6 +240,18 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
         return built
 
     return build
+
+
+def _check_no_arguments(make: Callable[[], nn.Module]) -> None:
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise ShrinkageError(
+            f"model={make!r:.80} cannot be called without arguments: {error}; give a module, or "
+            "bind them with functools.partial."
+        ) from error
+    except ValueError:  # a builtin without a signature
+        return
 
 
 def _reset(model: nn.Module) -> nn.Module:

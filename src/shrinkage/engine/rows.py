@@ -59,7 +59,11 @@ def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:
     except ShrinkageError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ShrinkageError(f"{name} is not an array of numbers: {error}.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        number_them = " numpy.unique(y, return_inverse=True) numbers classes of any kind."
+        raise ShrinkageError(
+            f"{name} is not an array of numbers: {reason}.{number_them * name.endswith('y')}"
+        ) from error
     if rows.dim() == 0 or rows.numel() == 0:
         raise ShrinkageError(f"{name} has shape {tuple(rows.shape)}: it holds no rows.")
     if finite:
