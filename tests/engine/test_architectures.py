@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from _problems import ADAM, SGD, assert_same_result, by_hand, classes, fit
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from shrinkage.engine.layers import drawn, dropout, replaced
 from shrinkage.engine.plan import ALL_ROWS, Group
@@ -108,6 +109,9 @@ VECTORIZED: dict[str, Callable[[], nn.Module]] = {
     "convolution": lambda: images(),
     "convolution, group norm": lambda: images(nn.GroupNorm(1, 3)),
     "convolution, instance norm": lambda: images(nn.InstanceNorm2d(3)),
+    "convolution, instance norm with statistics": lambda: images(
+        nn.InstanceNorm2d(3, affine=True, track_running_stats=True, momentum=0.3)
+    ),
     "convolution, batch norm": lambda: images(nn.BatchNorm2d(3, momentum=0.3)),
     "tied": Tied,
     "transformer": lambda: transformer(0.0),
@@ -128,11 +132,17 @@ DROPPING: dict[str, Callable[[], nn.Module]] = {
 """These must equal it where the same masks are put into it."""
 
 LOOP: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "LSTM": (lambda: Recurrent(nn.LSTM), "LSTM 'memory'"),
-    "GRU": (lambda: Recurrent(nn.GRU), "GRU 'memory'"),
-    "alpha dropout": (lambda: layers(nn.AlphaDropout(0.2)), "AlphaDropout '1'"),
+    "LSTM": (lambda: Recurrent(nn.LSTM), "LSTM 'memory': torch has no batching rule for aten::"),
+    "GRU": (lambda: Recurrent(nn.GRU), "GRU 'memory': torch has no batching rule for aten::gru"),
+    "weight norm": (
+        lambda: layers(weight_norm(nn.Linear(5, 5))),
+        "_WeightNorm '1.parametrizations.weight.0': torch has no batching rule for aten::_weight",
+    ),
+    "alpha dropout": (
+        lambda: layers(nn.AlphaDropout(0.2)), "AlphaDropout '1': draws random numbers of its own",
+    ),
     "cumulative batch norm": (
-        lambda: layers(nn.BatchNorm1d(5, momentum=None)), "BatchNorm1d '1'",
+        lambda: layers(nn.BatchNorm1d(5, momentum=None)), "BatchNorm1d '1': ",
     ),
 }  # fmt: skip
 
@@ -172,7 +182,7 @@ def test_trains_vectorized_with_masks_that_a_loop_can_draw_too(name: str) -> Non
 def test_falls_back_to_the_loop_and_says_why(name: str) -> None:
     model, word = LOOP[name]
     result = fit(double(model), X, Y, **SETTINGS)
-    assert result.about["engine"].startswith(f"one by one: {word}: ")
+    assert result.about["engine"].startswith(f"one by one: {word}")
     assert_same_result(result, alone(double(model), X, **SETTINGS), rtol=0, atol=0)
 
 

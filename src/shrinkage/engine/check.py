@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,24 +101,29 @@ def blamed_module(model: nn.Module, x: Tensor, error: Exception) -> str:
         for module in names
     ] + [module.register_forward_hook(lambda *_: entered.pop() and None) for module in names]
     stacked = {n: t.expand(2, *t.shape).clone() for n, t in model_tensors(model).items()}
-    reason = _first_line(error)
+    reason = _in_words(error)
     try:
-        with mappable_attention():
+        with mappable_attention(), slow_mapping_refused():
             vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, x.expand(2, *x.shape))
     except (RuntimeError, ValueError, TypeError, UserWarning) as failure:
-        reason = f"{entered[-1]}: {_first_line(failure)}" if entered else reason
+        reason = f"{entered[-1]}: {_in_words(failure)}" if entered else reason
     finally:
         for hook in hooks:
             hook.remove()
     return reason
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+def _in_words(error: Exception) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    if operation := re.search(r"batching rule .*(aten::\w+)", first, re.IGNORECASE):
+        return f"torch has no batching rule for {operation[1]}"
+    if "random operation" in first:
+        return "draws random numbers of its own"
+    return first[:160]
 
 
 def _suspect(model: nn.Module) -> str:
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
     found = [f"{type(m).__name__} {n!r}" for n, m in model.named_modules() if isinstance(m, kinds)]
     return f"{found[0]}: " if found else ""
 
