@@ -120,13 +120,15 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
     }
 
 
-def batch_norm(real: Tensor) -> Functions:
+def normalization(real: Tensor) -> Functions:
     """Return torch's batch normalization, over the real rows of a padded batch.
+
+    So are the running statistics of instance normalization.
 
     Args:
         real: (B,) 1 for a row, 0 for padding.
     """
-    usual = F.batch_norm
+    usual, of_instances = F.batch_norm, F.instance_norm
 
     def over_rows(
         input: Tensor,
@@ -155,12 +157,32 @@ def batch_norm(real: Tensor) -> Functions:
         output = output if weight is None else output * weight.view(by_channel)
         return output if bias is None else output + bias.view(by_channel)
 
-    return {"batch_norm": over_rows}
+    def by_instance(
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        use_input_stats: bool = True,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        own = use_input_stats and len(input) == len(real)
+        if own and running_mean is not None and running_var is not None:
+            share = (real / real.sum()).to(input.dtype)
+            rows = input.detach().flatten(2)
+            running_mean.copy_(running_mean.lerp(share @ rows.mean(2), momentum))
+            running_var.copy_(running_var.lerp(share @ rows.var(2), momentum))
+            running_mean = running_var = None
+        given = (input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+        return of_instances(*given)
+
+    return {"batch_norm": over_rows, "instance_norm": by_instance}
 
 
 def without_memory() -> Functions:
-    """Return torch's batch normalization, by the rows at hand even in evaluation."""
-    usual = F.batch_norm
+    """Return torch's normalization functions, by the rows at hand even in evaluation."""
+    usual, of_instances = F.batch_norm, F.instance_norm
 
     def over_rows(
         input: Tensor,
@@ -174,7 +196,19 @@ def without_memory() -> Functions:
     ) -> Tensor:
         return usual(input, None, None, weight, bias, True, momentum, eps)
 
-    return {"batch_norm": over_rows}
+    def by_instance(
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        use_input_stats: bool = True,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        return of_instances(input, None, None, weight, bias, True, momentum, eps)
+
+    return {"batch_norm": over_rows, "instance_norm": by_instance}
 
 
 def seen(forward: Callable[[], Tensor], *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
@@ -186,17 +220,20 @@ def seen(forward: Callable[[], Tensor], *, any_rate: bool) -> tuple[tuple[int, .
     """
     sizes: list[int] = []
     normalizes: list[bool] = []
-    usual = F.batch_norm
 
     def numbers(call: int, count: int) -> Tensor:
         sizes.append(count)
         return torch.rand(count)
 
-    @functools.wraps(usual)
-    def noted(*given: Any, **named: Any) -> Tensor:
-        normalizes.append(True)
-        return usual(*given, **named)
+    def noting(usual: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(usual)
+        def noted(*given: Any, **named: Any) -> Tensor:
+            normalizes.append(True)
+            return usual(*given, **named)
 
-    with replaced({**dropout(numbers, 0.0 if any_rate else None), "batch_norm": noted}):
+        return noted
+
+    norms = {"batch_norm": noting(F.batch_norm), "instance_norm": noting(F.instance_norm)}
+    with replaced({**dropout(numbers, 0.0 if any_rate else None), **norms}):
         forward()
     return tuple(sizes), bool(normalizes)

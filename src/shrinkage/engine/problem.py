@@ -48,7 +48,7 @@ class Problem:
         lrs: (epochs,) the learning rates that the scheduler yields.
         knobs: Names of what the strengths are crossed with.
         draws: How many random numbers each call of dropout reads for a whole batch.
-        normalizes: Whether the model mixes the rows of a batch in batch normalization.
+        normalizes: Whether batches go through batch or instance normalization.
         row_weights: Float64 weight of each row, or None where all weigh the same.
         augmented: The view of the training rows that members train on, or None for the rows.
         autocast: The type that forward passes compute in, or None for the model's own.

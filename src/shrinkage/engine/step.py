@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from shrinkage import coupling
 from shrinkage.coupling import Coupling
 from shrinkage.engine.knobs import Point, loss_at, penalty_at, update_at
-from shrinkage.engine.layers import Functions, batch_norm, cut, dropout, replaced
+from shrinkage.engine.layers import Functions, cut, dropout, normalization, replaced
 from shrinkage.engine.precision import forward
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import State, Update
@@ -173,5 +173,5 @@ def _functions(problem: Problem, point: Point, batch: Batch) -> Functions:
     if problem.draws:
         functions |= dropout(cut(batch.uniform, problem.draws), point.get("dropout"))
     if problem.normalizes:
-        functions |= batch_norm(batch.weight > 0)
+        functions |= normalization(batch.weight > 0)
     return functions
