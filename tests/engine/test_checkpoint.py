@@ -84,7 +84,7 @@ def test_a_checkpoint_changes_no_number(tmp_path: Path) -> None:
     assert_same(fit(), fit(tmp_path))
 
 
-@pytest.mark.parametrize(("stop_at", "chunk"), [(1, None), (17, 3), (60, 1)])
+@pytest.mark.parametrize(("stop_at", "chunk"), [(1, None), (17, 3), (60, 1), (30, None), (98, 1), (104, 1)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, chunk: int | None
 ) -> None:

@@ -86,16 +86,18 @@ class Kept:
         return places[0].steps if places[0] else 0
 
     def after_step(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
-        """Stop if that was asked, with everything written."""
-        if self.stop_asked():
+        """Stop within an epoch if that was asked, with everything written."""
+        if self.stop_asked() and steps % self.plan.steps(chunk.group):
             self._put(chunk, members, outcome, steps)
             raise Stopped
 
     def after_epoch(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
-        """Write the members if they are done, or if the last writing was some time ago."""
-        done = steps == self.plan.epochs * self.plan.steps(chunk.group)
-        if done or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+        """Write the members if they are done, or the last writing was some time ago, or to stop."""
+        done, stop = steps == self.plan.epochs * self.plan.steps(chunk.group), self.stop_asked()
+        if done or stop or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self._put(chunk, members, outcome, steps)
+        if stop:
+            raise Stopped
 
     def _put(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
         if self.store is None:
