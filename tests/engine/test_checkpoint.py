@@ -6,85 +6,26 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from _checkpoints import ADAGRAD, Counter, assert_same, fit
 from torch import nn
 
-from shrinkage import L2, ElasticNet, PathResult, ShrinkageError, fit_path
+from shrinkage import ElasticNet, ShrinkageError
 from shrinkage.engine import kept, train, workers
-
-STRENGTHS = [1e-4, 1e-3, 1e-2]
-SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
-ADAGRAD = partial(torch.optim.Adagrad, lr=0.1)
-
-
-def data() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    X = torch.randn(40, 5, generator=generator)
-    return X, (X[:, 0] + 0.5 * torch.randn(40, generator=generator) > 0).long()
-
-
-def net() -> nn.Module:
-    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
-
-
-def fit(directory: Path | None = None, **changes: Any) -> PathResult:
-    settings: dict[str, Any] = {
-        "penalty": L2(1.0),
-        "strengths": STRENGTHS,
-        "folds": 2,
-        "seeds": 2,
-        "epochs": 4,
-        "batch_size": 16,
-        "optimizer": SGD,
-        "compile": False,
-        "checkpoint": directory,
-    } | changes
-    return fit_path(net, *data(), **settings)
-
-
-def assert_same(a: PathResult, b: PathResult) -> None:
-    for field in fields(a):
-        one, other = getattr(a, field.name), getattr(b, field.name)
-        if isinstance(one, torch.Tensor):
-            assert torch.equal(one.nan_to_num(), other.nan_to_num()), field.name
-    assert a.refit is not None
-    assert b.refit is not None
-    for name, weights in a.refit.weights.items():
-        assert torch.equal(weights, b.refit.weights[name]), name
-
-
-class Counter:
-    """Counts the steps that are taken, and does something at one of them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int = -1, do: Any = None) -> None:
-        self.steps = 0
-        inputs = train.step_inputs
-
-        def counted(*args: Any) -> Any:
-            for values in inputs(*args):
-                self.steps += 1
-                if self.steps == at:
-                    do()
-                yield values
-
-        monkeypatch.setattr(train, "step_inputs", counted)
-        monkeypatch.setattr(
-            "shrinkage.engine.together.worker_count", lambda: 1
-        )  # where steps can be counted
-        monkeypatch.setattr("shrinkage.engine.loop.worker_count", lambda: 1)
 
 
 def test_a_checkpoint_changes_no_number(tmp_path: Path) -> None:
     assert_same(fit(), fit(tmp_path))
 
 
-@pytest.mark.parametrize(("stop_at", "chunk"), [(1, None), (17, 3), (60, 1), (30, None), (98, 1), (104, 1)])
+@pytest.mark.parametrize(
+    ("stop_at", "chunk"), [(1, None), (17, 3), (60, 1), (30, None), (98, 1), (104, 1)]
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, chunk: int | None
 ) -> None:
@@ -225,22 +166,32 @@ SCRIPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[2])
-from test_checkpoint import fit
+from _checkpoints import fit
 from pathlib import Path
 try:
-    fit(Path(sys.argv[1]), epochs=60, chunk=2)
+    fit(Path(sys.argv[1]), epochs=60, chunk=2, halving=int(sys.argv[3]))
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "halving"),
+    [(signal.SIGKILL, 0), (signal.SIGKILL, 2), (signal.SIGTERM, 0), (signal.SIGINT, 0)],
+)
 def test_a_killed_process_loses_nothing_that_was_written(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, halving: int
 ) -> None:
-    whole = fit(epochs=60, chunk=2)
-    command = [sys.executable, "-c", SCRIPT, tmp_path / "kept", Path(__file__).parent]
+    whole = fit(epochs=60, chunk=2, halving=halving)
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        tmp_path / "kept",
+        Path(__file__).parents[1],
+        str(halving),
+    ]
     codes = []
     for wait in (1, 3, 6, 9):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -252,7 +203,7 @@ def test_a_killed_process_loses_nothing_that_was_written(
             process.send_signal(number)
             process.wait()
             codes.append(process.returncode)
-    assert_same(whole, fit(tmp_path / "kept", epochs=60, chunk=2))
+    assert_same(whole, fit(tmp_path / "kept", epochs=60, chunk=2, halving=halving))
     expected = {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)
     assert expected in codes
 

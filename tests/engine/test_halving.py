@@ -147,7 +147,6 @@ def test_rungs(epochs: int, factor: int, expected: list[int]) -> None:
         ({"halving": 1}, "give 2 or more"),
         ({"halving": -1}, "give 2 or more"),
         ({"halving": 2, "epochs": 2}, "at least 3 epochs"),
-        ({"halving": 3, "checkpoint": "x"}, "do not go together"),
     ],
 )
 def test_halving_that_cannot_be(

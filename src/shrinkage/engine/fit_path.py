@@ -184,11 +184,6 @@ def fit_path(
         optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
     elif solver != "steps":
         raise ShrinkageError(f"solver={solver!r}: choose 'steps' or 'exact'.")
-    if halving and checkpoint is not None:
-        raise ShrinkageError(
-            "halving= and checkpoint= do not go together: what was dropped depends on the members "
-            "as they were then. Leave one of them out."
-        )
     finite = preprocess is None
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
     X, y = in_memory(X, y)
@@ -272,7 +267,7 @@ def _keeping(
     problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
 ) -> Iterator[Callable[[Plan], Kept]]:
     lrs = problem.lrs.tolist()
-    if halving:
+    if halving and checkpoint is None:
         with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
             yield lambda plan: find_kept(plan, lrs, store, lambda: False)
         return

@@ -36,11 +36,12 @@ class Kept:
     """The members of a plan that a checkpoint holds, and room for those to come.
 
     A member is known by its point, its fold's rows and its seed, so a plan with more strengths,
-    knobs, seeds or epochs finds those of the smaller one.
+    knobs, seeds or epochs finds those of the smaller one. A plan for the first epochs of a run, as
+    in halving, takes from members that came further what they were then: curves and divergence.
 
     Attributes:
         plan: The plan.
-        lrs: The learning rates of the plan's epochs.
+        lrs: The learning rates of all epochs of the run.
         store: Where they are kept, or None where nothing is.
         stop_asked: Whether to stop after the next step.
         places: The state of each member that is kept, by group and point.
@@ -62,9 +63,9 @@ class Kept:
 
     def found(self) -> str:
         """Return what is kept of the plan, in words."""
-        whole = [self.plan.epochs * self.plan.steps(group) for group, _ in self.places]
+        whole = [self._all_steps(group) for group, _ in self.places]
         steps = [place.steps for place in self.places.values()]
-        done = sum(own == all_ for own, all_ in zip(steps, whole, strict=True))
+        done = sum(own >= all_ for own, all_ in zip(steps, whole, strict=True))
         members = len(self.plan.groups()) * len(self.plan.strengths)
         begun = f", {len(steps) - done} half done" if len(steps) > done else ""
         return f"the checkpoint holds {done} of {members} members{begun}; they go on from there"
@@ -81,8 +82,9 @@ class Kept:
         column = outcome.columns[chunk.group]
         for k, (tensors, row) in zip(chunk.own_strengths, rows, strict=False):
             for name in ("train_loss", "held_loss"):
-                curve = tensors[name][row]
+                curve = tensors[name][row][: self.plan.epochs]
                 getattr(outcome, name)[k, column, : len(curve)] = curve
+        members.diverged[members.diverged > self._all_steps(chunk.group)] = -1
         return places[0].steps if places[0] else 0
 
     def after_step(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
@@ -93,7 +95,7 @@ class Kept:
 
     def after_epoch(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
         """Write the members if they are done, or the last writing was some time ago, or to stop."""
-        done, stop = steps == self.plan.epochs * self.plan.steps(chunk.group), self.stop_asked()
+        done, stop = steps == self._all_steps(chunk.group), self.stop_asked()
         if done or stop or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self._put(chunk, members, outcome, steps)
         if stop:
@@ -112,13 +114,22 @@ class Kept:
 
     def put_alone(self, group: Group, k: int, tensors: Tensors) -> None:
         """Write what one member that trained alone left behind."""
-        self._write(group, [k], tensors, {"steps": self.plan.epochs * self.plan.steps(group)})
+        self._write(group, [k], tensors, {"steps": self._all_steps(group)})
 
     def load_alone(self, group: Group, k: int) -> Tensors | None:
         """Return what a member that trained alone left behind, or None if it has to train."""
-        place = self.places.get((group, k))
-        whole = place is not None and place.steps == self.plan.epochs * self.plan.steps(group)
-        return place.entry.load() if place is not None and whole else None
+        place, epochs = self.places.get((group, k)), self.plan.epochs
+        if place is None or place.steps < self._all_steps(group):
+            return None
+        tensors = place.entry.load()
+        for name in ("train_loss", "held_loss"):
+            tensors[name] = tensors[name][:epochs]
+        tensors["epochs_done"].clamp_(max=epochs)
+        tensors["diverged"][tensors["diverged"] > self._all_steps(group)] = -1
+        return tensors
+
+    def _all_steps(self, group: Group) -> int:
+        return self.plan.epochs * self.plan.steps(group)
 
     def _write(self, group: Group, ks: list[int], tensors: Tensors, more: dict[str, Any]) -> None:
         if self.store is None:
@@ -130,11 +141,10 @@ class Kept:
 
 
 def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[], bool]) -> Kept:
-    """Return what ``store`` holds of ``plan``, whose epochs have the learning rates ``lrs``.
+    """Return what ``store`` holds of ``plan``, part of a run at the learning rates ``lrs``.
 
     Raises:
-        ShrinkageError: Members have trained longer than the plan's epochs, or at other learning
-            rates.
+        ShrinkageError: Members have trained longer than the run, or at other learning rates.
     """
     kept = Kept(plan, lrs, store, stop_asked)
     groups = {identify(plan, group): group for group in plan.groups()}
@@ -162,10 +172,10 @@ def identify(plan: Plan, group: Group) -> str:
 
 
 def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str, Any]) -> None:
-    if about["steps"] > plan.epochs * plan.steps(group):
+    if about["steps"] > len(lrs) * plan.steps(group):
         raise ShrinkageError(
             f"the checkpoint's members have trained {about['steps'] // plan.steps(group)} epochs, "
-            f"more than epochs={plan.epochs}; ask for as many, or give a new directory."
+            f"more than epochs={len(lrs)}; ask for as many, or give a new directory."
         )
     if about["lrs"] != lrs[: len(about["lrs"])]:
         raise ShrinkageError(
