@@ -92,7 +92,7 @@ def test_overshoot_is_where_signs_turn(strength: float, turned: bool) -> None:
     assert bool((model.weight * before < 0).any()) == turned == bool(caught)
     if caught:
         message = str(caught[0].message)
-        assert message.startswith(f"overshoot: L2({strength:g})")
+        assert message.startswith(f"overshoot: L2({strength:g}) takes ")
         assert f"= {0.2 * strength:.3g} of a weight" in message
         grows = bool((model.weight.abs() > before.abs()).any())
         assert ("lets it grow" in message) == grows == (strength > 10)

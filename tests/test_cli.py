@@ -229,7 +229,8 @@ def test_manifest_tells_command_data_and_versions(
         (["--scheduler", "cosine:3"], "cosine"),
         (["--scheduler", "exponential:nan"], "above 0"),
         (["--unknown"], "--unknown"),
-        (["extra"], "extra"),
+        (["wine"], "(wine); each needs its option, such as --data wine."),
+        (["--folds", "3", "wine", "x"], "(wine x); each needs its option, such as --data wine."),
     ],
 )
 def test_wrong_usage_is_one_error_and_exit_code_2(

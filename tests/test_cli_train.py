@@ -75,6 +75,12 @@ def test_what_is_seldom_meant_is_a_note_and_not_a_warning_of_python() -> None:
     assert call(*SMALL, "--penalty", "l1:1e-4", "--quiet").output == ""
 
 
+def test_a_caution_is_said_once() -> None:
+    done = call(*SMALL, "--penalty", "l1:1e-4", columns=300)
+    assert (done.stdout + done.stderr).count("divides the gradient by its size") == 1
+    assert "elsewhere: Keras L1(0.0001)" in done.stdout
+
+
 def test_json_is_one_object_and_quiet_prints_nothing_else() -> None:
     result = call(*SMALL, "--json", "--quiet")
     assert result.exit_code == 0

@@ -56,13 +56,18 @@ def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
             yield from _no_scale(acting, held, targets)
 
 
+def _bare(penalty: Penalty) -> str:
+    """Return a penalty without its twins."""
+    return repr(penalty).partition("  #")[0]
+
+
 def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
     decays = {float(target.group.get("weight_decay", 0)) for target in held} - {0.0}
     if decays and _total(penalty, L2):
         own = ", ".join(f"{decay:g}" for decay in sorted(decays))
         yield (
-            f"double decay: the optimizer already has weight_decay={own}, and {penalty!r} comes on "
-            "top; set weight_decay=0 to have only the penalty."
+            f"double decay: the optimizer already has weight_decay={own}, and {_bare(penalty)} "
+            "comes on top; set weight_decay=0 to have only the penalty."
         )
 
 
@@ -74,14 +79,14 @@ def _of_share(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]
         least = torch.finfo(row.tensor.dtype).eps / 4
         if rule.how == "decoupled" and share > 1:
             yield (
-                f"overshoot: {penalty!r} takes 2 * lr * strength = {share:.3g} of a weight in a "
-                "step, which turns its sign" + (" and lets it grow" if share > 2 else "") + "; "
+                f"overshoot: {_bare(penalty)} takes 2 * lr * strength = {share:.3g} of a weight in "
+                "a step, which turns its sign" + (" and lets it grow" if share > 2 else "") + "; "
                 "lower the strength or the rate, or use how='proximal', which turns no sign."
             )
             return
         if alone and 0 < share < least:
             yield (
-                f"rounded away: {penalty!r} takes {share:.2g} of a weight in a step, and "
+                f"rounded away: {_bare(penalty)} takes {share:.2g} of a weight in a step, and "
                 f"{row.tensor.dtype} rounds changes below {least:.2g} away: it has no effect. Keep "
                 "the weights in a wider type, as autocast does."
             )

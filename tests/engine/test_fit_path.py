@@ -199,8 +199,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "numbers for classes": ({"y": T, "loss": "cross_entropy"}, "integer classes"),
     "many outputs for numbers": ({"y": T}, "one output per target"),
     "a test class without output": ({"test": (X[:2], Y[:2] + 2)}, "one output per class"),
-    "numbers as test targets": ({"test": (X[:2], T[:2])}, "classes too"),
-    "test rows of another width": ({"test": (X[:2, :3], Y[:2])}, "test rows have shape"),
+    "numbers as test targets": ({"test": (X[:2], T[:2])}, "targets of torch.float"),
+    "test rows of another width": (
+        {"test": (X[:2, :3], Y[:2])},
+        r"rows of shape \(3,\)",
+    ),
     "test targets missing": ({"test": (X[:2], Y[:1])}, "test X has 2 rows and test y has 1"),
     "wrong width": ({"model": linear(5)}, r"refuses rows of shape \(4,\)"),
     "rows of integers": ({"X": (X * 3).long()}, "refuses rows"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -52,8 +53,8 @@ class Commands(TyperGroup):
             code = super().main(*arguments, **{**extra, "standalone_mode": False})
         except typer.TyperException as error:
             message = error.format_message().replace("Value error, ", "")
-            typer.echo(f"Error: {message}", err=True)
             context = getattr(error, "ctx", None)
+            typer.echo(f"Error: {message}{_hint(message, context)}", err=True)
             if error.exit_code == 2 and context is not None:
                 typer.echo(f"Try '{context.command_path} --help'.", err=True)
             sys.exit(error.exit_code)
@@ -94,6 +95,14 @@ def usage(option: str) -> Iterator[None]:
         yield
     except ShrinkageError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _hint(message: str, context: Any) -> str:
+    """Say which option a value may lack that stands alone: ``shrinkage path digits``."""
+    extra = re.search(r"unexpected extra argument(?:\(s\)|s)? \((\S+?)[\s)]", message)
+    if extra is None or all(known.name != "data" for known in context.command.params):
+        return ""
+    return f"; each needs its option, such as --data {extra[1]}."
 
 
 def _leave_flags_bare(parameters: list[Any]) -> None:

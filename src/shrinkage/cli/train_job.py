@@ -75,7 +75,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     how = job.how or ("decoupled" if job.optimizer == "adamw" and smooth else None)
     try:
         with (
-            cautions_as_notes(side),
+            cautions_as_notes(side) as said,
             epoch_progress(side) as progress,
             _logged(job, directory, progress) as report,
         ):
@@ -112,7 +112,8 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     show_epochs(screen, trained, measured, len(test.y))
     if trained.summary is not None:
         screens.show_title(screen, "Penalized", "")
-        screen.print(trained.summary)
+        notes = tuple(note for note in trained.summary.notes if note not in said)
+        screen.print(replace(trained.summary, notes=notes))
     screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}")
     screens.show_files(screen, {str(directory / name): train_files.FILES[name] for name in files})
     if fault is not None:

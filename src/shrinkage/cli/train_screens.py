@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def cautions_as_notes(console: Console) -> Iterator[None]:
-    """Show each `ShrinkageWarning` as a note at once, without its place in the code."""
+def cautions_as_notes(console: Console) -> Iterator[list[str]]:
+    """Show each `ShrinkageWarning` as a note at once, without its place in the code.
+
+    Yields:
+        What was shown.
+    """
+    said: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always", ShrinkageWarning)
         usual = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, ShrinkageWarning):
-                console.print(f"Note: {str(message).partition(' Silence:')[0]}", style="yellow")
+                said.append(str(message).partition(" Silence:")[0])
+                console.print(f"Note: {said[-1]}", style="yellow")
             else:
                 usual(message, category, *place, **more)
 
         warnings.showwarning = show
-        yield
+        yield said
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from shrinkage._provenance import hash_of
+from shrinkage.engine.identity import named
 from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
@@ -70,13 +71,6 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "autocast": str(problem.autocast),
         "torch": torch.__version__,
     }
-
-
-def named(maker: Any) -> str:
-    """Return the call that a class or a partial of one stands for."""
-    name = getattr(getattr(maker, "func", maker), "__name__", type(maker).__name__)
-    keywords = getattr(maker, "keywords", {})
-    return f"{name}({', '.join(f'{k}={v}' for k, v in keywords.items())})"
 
 
 def _code_digest(things: set[Any]) -> str:

@@ -18,10 +18,11 @@ from shrinkage.engine.augmented import make_augmented
 from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.datasets import batch_size_of, in_memory
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
-from shrinkage.engine.facts import about, dependencies, named
+from shrinkage.engine.facts import about, dependencies
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.frames import check_columns, column_names
 from shrinkage.engine.halving import halved
+from shrinkage.engine.identity import named
 from shrinkage.engine.kept import Kept, find_kept
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss

@@ -52,6 +52,19 @@ def identity(thing: object) -> str:
     raise UnidentifiedError(type(thing).__qualname__)
 
 
+def named(make: object) -> str:
+    """Return a class or function by name, with the arguments a ``functools.partial`` gives it.
+
+    Example:
+        >>> named(functools.partial(torch.optim.SGD, lr=0.1))
+        'SGD(lr=0.1)'
+    """
+    if isinstance(make, functools.partial):
+        given = [*map(repr, make.args), *(f"{k}={v!r}" for k, v in sorted(make.keywords.items()))]
+        return f"{named(make.func)}({', '.join(given)})"
+    return str(getattr(make, "__name__", type(make).__name__))
+
+
 def source_digest(path: Path) -> str:
     """Return the hash of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -41,16 +41,34 @@ def with_test_rows(
     """Return the training rows with the test rows, if any, behind them."""
     if test is None:
         return X, y
-    rows, targets = as_rows(*test, "test ", finite=finite)
-    if rows.shape[1:] != X.shape[1:] or targets.shape[1:] != y.shape[1:]:
+    rows, targets = rows_like(X, y, test, "test", finite=finite)
+    return torch.cat([X, rows]), torch.cat([y, targets])
+
+
+def rows_like(
+    X: Tensor, y: Tensor, others: tuple[Any, Any], name: str, *, finite: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return other rows ``(X, y)`` with the types of the training rows.
+
+    Args:
+        X: Training rows.
+        y: Their targets.
+        others: Rows and targets that are not trained on.
+        name: What they are, for an error.
+        finite: Whether NaN and infinite numbers in the rows are refused.
+
+    Raises:
+        ShrinkageError: They are no rows, of another shape, or numbers where y holds classes.
+    """
+    rows, targets = as_rows(*others, f"{name} ", finite=finite)
+    fitting = rows.shape[1:] == X.shape[1:] and targets.shape[1:] == y.shape[1:]
+    if not fitting or (targets.is_floating_point() and not y.is_floating_point()):
         raise ShrinkageError(
-            f"test rows have shape {tuple(rows.shape[1:])} and training rows {tuple(X.shape[1:])}."
+            f"{name} X has rows of shape {tuple(rows.shape[1:])} and targets of {targets.dtype} "
+            f"{tuple(targets.shape[1:])}; those to train on have {tuple(X.shape[1:])} and "
+            f"{y.dtype} {tuple(y.shape[1:])}; give the same kind."
         )
-    if targets.is_floating_point() and not y.is_floating_point():
-        raise ShrinkageError(
-            f"test y is {targets.dtype} and y holds integer classes; give classes too."
-        )
-    return torch.cat([X, rows.to(X.dtype)]), torch.cat([y, targets.to(y.dtype)])
+    return rows.to(X.dtype), targets.to(y.dtype)
 
 
 def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:

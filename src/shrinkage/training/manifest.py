@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,21 +18,6 @@ def architecture(model: nn.Module) -> str:
     shapes = [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
     text = f"{model!r} {shapes}"
     return f"{type(model).__name__} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def call(make: Any) -> str:
-    """Return a class or function, with the arguments a ``functools.partial`` gives it.
-
-    Example:
-        >>> import torch
-        >>> call(functools.partial(torch.optim.SGD, lr=0.1))
-        'SGD(lr=0.1)'
-    """
-    if isinstance(make, functools.partial):
-        given = [*map(repr, make.args), *(f"{k}={v!r}" for k, v in sorted(make.keywords.items()))]
-        inner = call(make.func)
-        return f"{inner}({', '.join(given)})"
-    return str(getattr(make, "__qualname__", make))
 
 
 def check_same(given: Mapping[str, Any], kept: Mapping[str, Any], path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.engine.plan import generator
-from shrinkage.engine.rows import as_rows
+from shrinkage.engine.rows import as_rows, rows_like
 from shrinkage.errors import ShrinkageError
 
 Held: TypeAlias = tuple[Tensor, Tensor] | None
@@ -31,7 +31,7 @@ def split_rows(X: Any, y: Any, valid: Any, seed: int) -> tuple[Tensor, Tensor, H
     if valid is None:
         return rows, targets, None
     if isinstance(valid, tuple) and len(valid) == 2:
-        return rows, targets, _like(rows, targets, *as_rows(*valid, "valid "))
+        return rows, targets, rows_like(rows, targets, valid, "valid")
     if not (isinstance(valid, float) and 0 < valid < 1):
         raise ShrinkageError(
             f"valid={valid!r:.80}: give a fraction between 0 and 1, rows (X, y), or None."
@@ -42,15 +42,3 @@ def split_rows(X: Any, y: Any, valid: Any, seed: int) -> tuple[Tensor, Tensor, H
     count = min(max(round(valid * len(rows)), 1), len(rows) - 1)
     held, kept = order[:count].sort().values, order[count:].sort().values
     return rows[kept], targets[kept], (rows[held], targets[held])
-
-
-def _like(X: Tensor, y: Tensor, held_X: Tensor, held_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Refuse held-out rows of another shape, or targets of another kind."""
-    same_kind = held_y.is_floating_point() == y.is_floating_point()
-    if not same_kind or held_X.shape[1:] != X.shape[1:] or held_y.shape[1:] != y.shape[1:]:
-        raise ShrinkageError(
-            f"valid X has rows of shape {tuple(held_X.shape[1:])} and targets of "
-            f"{held_y.dtype} {tuple(held_y.shape[1:])}; those to train on have "
-            f"{tuple(X.shape[1:])} and {y.dtype} {tuple(y.shape[1:])}."
-        )
-    return held_X.to(X.dtype), held_y.to(y.dtype)

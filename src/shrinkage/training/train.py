@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 from shrinkage._provenance import hash_of
 from shrinkage._rules import Acting, Rules
 from shrinkage._summary import Summary
+from shrinkage.engine.identity import named
 from shrinkage.engine.loss import Loss, check_fit, row_loss
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.regularize import regularize
 from shrinkage.training.checkpoint import read_checkpoint
 from shrinkage.training.loop import Job, Loop, Moment
-from shrinkage.training.manifest import architecture, call, check_same
+from shrinkage.training.manifest import architecture, check_same
 from shrinkage.training.rows import split_rows
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
@@ -136,8 +137,8 @@ def train(
         "model": architecture(model),
         "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
         "loss": name,
-        "optimizer": call(optimizer),
-        "scheduler": "none" if scheduler is None else call(scheduler),
+        "optimizer": named(optimizer),
+        "scheduler": "none" if scheduler is None else named(scheduler),
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": patience,
