@@ -25,6 +25,8 @@ from shrinkage.engine.workers import run_in_workers
 
 EVALUATED_NUMBERS = 4_000_000
 
+NO_NUMBERS = torch.empty(0)
+
 
 def step_inputs(
     problem: Problem,
@@ -40,34 +42,40 @@ def step_inputs(
     steps, dtype = len(rows), members.total.dtype
     counts = range(epoch * steps + 1, (epoch + 1) * steps + 1)
     factors = torch.tensor([update.factors(count) for count in counts], dtype=dtype)
-    count = torch.tensor(counts)
     points = {"strength": plan.strengths, **plan.knobs}
     if "lr" in points:
         points["lr"] = rate_at(problem, points["lr"], epoch)
     if "epochs" in points:
         points["epochs"] = points["epochs"] - epoch
     own = [values[list(chunk.strengths)].to(dtype) for values in points.values()]
-    lr, weights = problem.lrs[epoch].to(dtype), (problem.weights_of(rows) * real).to(dtype)
-    for step in range(first, steps):
-        numbers = drawn(chunk.group, counts[step])
-        uniform = [numbers(call, count) for call, count in enumerate(problem.draws)]
+    same = [*leaves(members), *own, problem.lrs[epoch].to(dtype)]
+    weights = (problem.weights_of(rows) * real).to(dtype)
+    of_steps = (t.unbind() for t in (factors, torch.tensor(counts), rows, real, weights))
+    for factor, count, row, is_real, weight in list(zip(*of_steps, strict=True))[first:]:
         yield [
-            *leaves(members),
-            *own,
-            *(lr, factors[step], count[step]),
-            *_rows(problem, chunk.group, counts[step], rows[step], real[step]),
-            weights[step],
-            torch.cat(uniform) if uniform else torch.empty(0),
+            *same,
+            *(factor, count),
+            *_rows(problem, chunk.group, count, row, is_real),
+            weight,
+            _uniform(problem, chunk.group, count),
         ]
 
 
+def _uniform(problem: Problem, group: Group, count: Tensor) -> Tensor:
+    """Return what dropout reads in a step, for all its calls."""
+    if not problem.draws:
+        return NO_NUMBERS
+    numbers = drawn(group, int(count))
+    return torch.cat([numbers(call, count) for call, count in enumerate(problem.draws)])
+
+
 def _rows(
-    problem: Problem, group: Group, count: int, rows: Tensor, real: Tensor
+    problem: Problem, group: Group, count: Tensor, rows: Tensor, real: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return inputs and targets, and which of them make the batch."""
     if problem.augmented is None:
         return problem.views.of(group.fold), problem.y, rows
-    x, places = problem.inputs(group, count, rows[real]), torch.arange(len(rows))
+    x, places = problem.inputs(group, int(count), rows[real]), torch.arange(len(rows))
     return x[torch.where(real, places, 0)], problem.y[rows], places
 
 
