@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from _problems import classes, linear, perceptron, problem_of
 from torch import Tensor, nn
 
+from shrinkage.engine.layers import linear as linear_of_the_step
+from shrinkage.engine.layers import replaced
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.step import Batch, Member, make_step, trained_names
 from shrinkage.engine.update import Update, update_for
@@ -167,3 +169,22 @@ def test_frozen_parameters_are_used_and_never_moved() -> None:
     member = stepped(problem, model, 0.5, steps=3)
     assert torch.equal(member.fixed["0.weight"], model[0].weight)
     assert not torch.equal(member.params["0.bias"], model[0].bias)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("units", [1, 3, 10, 15, 16])
+def test_narrow_layers_compute_what_torch_does(units: int, bias: bool) -> None:
+    generator = torch.Generator().manual_seed(units)
+    x, hidden = torch.randn(7, 6, generator=generator), torch.randn(4, 7, 6, generator=generator)
+    w, b = torch.randn(4, units, 6, generator=generator), torch.randn(4, units, generator=generator)
+
+    def loss(w: Tensor, b: Tensor, x: Tensor) -> Tensor:
+        return F.linear(x, w, b if bias else None).sin().sum()
+
+    for rows, axis in ((x, None), (hidden, 0)):
+        in_dims = (0, 0, axis)
+        both = torch.func.vmap(torch.func.grad_and_value(loss, argnums=(0, 2)), in_dims=in_dims)
+        usual = both(w, b, rows)
+        with replaced(linear_of_the_step()):
+            turned = both(w, b, rows)
+        torch.testing.assert_close(turned, usual)

@@ -207,6 +207,15 @@ def test_chunk_size_changes_nothing(chunk: int) -> None:
         torch.testing.assert_close(cut.refit.weights[name], tensor, **CLOSE)
 
 
+def test_one_unit_rounds_the_same_in_every_chunk() -> None:
+    wide = torch.randn(60, 784, generator=torch.Generator().manual_seed(0))
+    targets = torch.arange(60.0) / 60
+    model = nn.Sequential(nn.Linear(784, 1), nn.Flatten(0))
+    settings = {"strengths": [0.001, 0.01, 0.1], "seeds": 1, "epochs": 2}
+    one, two = (fit(model, wide, targets, L2(1.0), chunk=c, **settings) for c in (1, 4))
+    assert_same_result(one, two, rtol=0, atol=0)
+
+
 def test_max_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 

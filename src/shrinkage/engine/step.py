@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from shrinkage import coupling
 from shrinkage.coupling import Coupling
 from shrinkage.engine.knobs import Point, loss_at, penalty_at, update_at
-from shrinkage.engine.layers import Functions, cut, dropout, normalization, replaced
+from shrinkage.engine.layers import Functions, cut, dropout, linear, normalization, replaced
 from shrinkage.engine.precision import forward
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import State, Update
@@ -169,7 +169,7 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
 
 
 def _functions(problem: Problem, point: Point, batch: Batch) -> Functions:
-    functions: dict[str, Callable[..., Tensor]] = {}
+    functions = dict(linear())
     if problem.draws:
         functions |= dropout(cut(batch.uniform, problem.draws), point.get("dropout"))
     if problem.normalizes:

@@ -12,7 +12,7 @@ from shrinkage.engine.chunk import Chunk
 from shrinkage.engine.compiled import Stepper, leaves
 from shrinkage.engine.kept import Kept
 from shrinkage.engine.knobs import rate_at
-from shrinkage.engine.layers import drawn
+from shrinkage.engine.layers import drawn, linear, replaced
 from shrinkage.engine.outcome import Outcome, Progress, progress
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan
 from shrinkage.engine.precision import Autocast, forward
@@ -220,7 +220,7 @@ def outputs_of(model: nn.Module, tensors: Tensors, x: Tensor, autocast: Autocast
 
     members = len(next(iter(tensors.values())))
     block = max(1, EVALUATED_NUMBERS // (members * max(1, x[0].numel())))
-    with torch.no_grad(), mappable_attention():
+    with torch.no_grad(), mappable_attention(), replaced(linear()):
         parts = [vmap(outputs, in_dims=(0, None))(tensors, part) for part in torch.split(x, block)]
     return torch.cat(parts, dim=1)
 
