@@ -5,10 +5,11 @@
 
 A step is zero_grad, forward, loss, backward, step. Each contender trains its own copy of the model;
 in every round all of them run for a few hundredths of a second, in a new order, so that a slow
-spell of the machine hits all of them. Printed: the median over rounds of the ratio to the run
-without penalty in the same round, its quartiles, and the operations dispatched in one step beyond
-those without penalty. ``none again`` is the same run twice: no ratio within its quartiles says
-anything.
+spell of the machine hits all of them. One thread is timed by its processor time, which other
+processes disturb least; several by the clock. Printed: the median over rounds of the ratio to the
+run without penalty in the same round, its quartiles, and the operations dispatched in one step
+beyond those without penalty. ``none again`` is the same run twice: no ratio within its quartiles
+says anything.
 """
 
 from __future__ import annotations
@@ -219,10 +220,11 @@ def compare(steps: dict[str, Step], rounds: int, slot: float) -> dict[str, list[
 
 def timed(step: Step, repeats: int) -> float:
     """Return the seconds of one of ``repeats`` steps."""
-    start = time.perf_counter()
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     for _ in range(repeats):
         step()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def report(ratios: dict[str, list[float]], counts: dict[str, int], milliseconds: float) -> None:
