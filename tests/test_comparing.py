@@ -274,7 +274,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the pair alone": ({"methods": ["best_pair"]}, "at least one beside"),
     "dropout without dropout": ({"methods": ["dropout"]}, "the model has no dropout layers"),
     "smoothing of numbers": ({"methods": ["label_smoothing"]}, "the loss is not cross-entropy"),
-    "too few values": ({"values": 3}, "values=3 must be at least 4"),
+    "too few values": ({"values": 3}, "values=3: give a whole number of at least 4"),
+    "epochs in a text": ({"epochs": "3"}, "epochs='3': give a whole number"),
+    "values in a text": ({"values": "8"}, "values='8': give a whole number"),
     "no optimizer": ({"optimizers": {}}, "give at least one"),
     "rows that do not fit": ({"test": (torch.zeros(5, 3), torch.zeros(5))}, "nothing could be"),
 }

@@ -189,6 +189,6 @@ def test_half_precision_is_summed_wide_and_constraints_are_not_measured() -> Non
 def test_steps_that_cannot_be_counted_are_refused_and_nothing_is_attached(every: Any) -> None:
     model = make_net()
     optimizer = SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ShrinkageError, match=r"stats_every=.* give 1 or more"):
+    with pytest.raises(ShrinkageError, match=r"stats_every=.* give a whole number"):
         regularize(model, optimizer, L2(STRENGTH), stats_every=every)
     regularize(model, optimizer, L2(STRENGTH))

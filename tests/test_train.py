@@ -298,6 +298,8 @@ def test_a_state_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "epochs=0"),
         ({"batch_size": 2.5}, "batch_size=2.5"),
+        ({"epochs": "3"}, "epochs='3': give a whole number of at least 1"),
+        ({"epochs": True}, "epochs=True"),
         ({"patience": 0}, "patience=0"),
         ({"patience": 2, "valid": None}, "give valid="),
         ({"valid": 1.0}, "valid=1.0"),

@@ -10,7 +10,7 @@ from torch import Tensor
 from shrinkage._sharded import whole
 from shrinkage._targets import Batch
 from shrinkage._tensors import Dim, accumulated, group_norms
-from shrinkage.errors import ShrinkageError
+from shrinkage._whole import as_whole
 from shrinkage.penalties import Penalty
 
 NAMES = ("loss", "penalty", "gradient_share", "sparsity", "zero_groups")
@@ -26,9 +26,7 @@ class Stats:
     """
 
     def __init__(self, every: int) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ShrinkageError(f"stats_every={every!r} is no number of steps; give 1 or more.")
-        self.every = every
+        self.every = as_whole("stats_every", every)
         self.loss: Tensor | None = None
         self._measured: dict[int, Tensor] = {}
         self._read: list[dict[str, float]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,24 @@ def test_refused(case: str) -> None:
     given = {"model": linear(), "X": X, "y": Y, "penalty": L2(1.0), **QUICK, **changes}
     with pytest.raises(ShrinkageError, match=words):
         fit(given.pop("model"), given.pop("X"), given.pop("y"), given.pop("penalty"), **given)
+
+
+WHOLE = ("epochs", "batch_size", "chunk", "refine", "halving", "max_memory")
+
+
+@pytest.mark.parametrize("value", ["3", 1.5, 2.0, -1, [2], False])
+@pytest.mark.parametrize("name", WHOLE)
+def test_counts_are_whole_numbers(name: str, value: Any) -> None:
+    said = re.escape(f"{name}={value!r}: give a whole number of at least")
+    with pytest.raises(ShrinkageError, match=said):
+        fit(linear(), X, Y, **{**QUICK, name: value})
+
+
+def test_whole_numbers_of_numpy_and_torch_are_numbers() -> None:
+    counts = {"epochs": np.int64(2), "batch_size": torch.tensor(8), "chunk": np.uint8(1)}
+    given = {**counts, "folds": np.int32(3), "seeds": np.int64(2), "strengths": np.int64(2)}
+    plain = {name: int(value) for name, value in given.items()}
+    assert_same_result(fit(linear(), X, Y, **given), fit(linear(), X, Y, **plain), rtol=0, atol=0)
 
 
 def test_the_same_module_under_a_factory_is_the_module_itself() -> None:

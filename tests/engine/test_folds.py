@@ -107,7 +107,7 @@ def test_ids_keep_their_groups_together(ids: Any) -> None:
         (0, "give 2 to 24 folds"),
         (-3, "give 2 to 24 folds"),
         (25, "give 2 to 24 folds"),
-        (True, "give 2 to 24 folds"),
+        (True, "give a number, a splitter"),
         (5, "class 2 has 4 rows, fewer than folds=5"),
         (ShuffleSplit(4, test_size=0.2, random_state=0), "holds a row out twice"),
         (RepeatedKFold(n_splits=3, n_repeats=2), "holds a row out twice"),

@@ -145,7 +145,7 @@ def test_rungs(epochs: int, factor: int, expected: list[int]) -> None:
     ("changes", "words"),
     [
         ({"halving": 1}, "give 2 or more"),
-        ({"halving": -1}, "give 2 or more"),
+        ({"halving": -1}, "give a whole number"),
         ({"halving": 2, "epochs": 2}, "at least 3 epochs"),
     ],
 )

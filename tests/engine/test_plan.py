@@ -117,6 +117,7 @@ def test_strengths_are_sorted_with_zero_in_front(given: Any) -> None:
         ([], "no strength above 0"),
         ([0.0], "no strength above 0"),
         ("ab", "not numbers"),
+        ("20", "not numbers"),
         (["a"], "not numbers"),
         (None, "not numbers"),
         (0.5, "not numbers"),
@@ -132,12 +133,12 @@ def test_bad_strengths_are_refused(given: Any, words: str) -> None:
 
 
 def test_seeds() -> None:
-    assert make_seeds(3) == (0, 1, 2)
+    assert make_seeds(3) == make_seeds(np.int64(3)) == (0, 1, 2)
     assert make_seeds([5, 2]) == (5, 2)
     assert make_seeds(np.array([5, 2])) == (5, 2)
 
 
-@pytest.mark.parametrize("given", [0, -1, [], [1, 1], [0.5], "a", 2.0, None])
+@pytest.mark.parametrize("given", [0, -1, [], [1, 1], [0.5], "a", "3", 2.0, None, True])
 def test_bad_seeds_are_refused(given: Any) -> None:
     with pytest.raises(ShrinkageError, match="seeds="):
         make_seeds(given)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from shrinkage._whole import as_whole
 from shrinkage.comparing.comparison import Comparison, ranked
 from shrinkage.comparing.contender import Contender
 from shrinkage.comparing.contest import Contest, Relay
@@ -106,7 +107,7 @@ def compare(
     if not optimizers:
         raise ShrinkageError("optimizers: give at least one, by the name to call it.")
     rows, targets = as_rows(X, y, finite=preprocess is None)
-    off = {"epochs": float(epochs)}
+    off = {"epochs": float(as_whole("epochs", epochs))}
     if row_loss(loss, targets)[0] == "cross_entropy":
         off["label_smoothing"] = 0.0
     if any(isinstance(module, DROPOUT) for module in make_builder(model)(0).modules()):

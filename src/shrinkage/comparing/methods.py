@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from shrinkage._whole import as_whole
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L2, ElasticNet, GroupLasso, Penalty
 
@@ -76,8 +77,7 @@ def make_methods(
         ShrinkageError: A name is unknown or given twice, the model or the loss lacks the setting,
             or there are too few values.
     """
-    if values < FEWEST_VALUES:
-        raise ShrinkageError(f"values={values} must be at least {FEWEST_VALUES}, none among them.")
+    values = as_whole("values", values, least=FEWEST_VALUES)
     known = {**_penalties(values - 1), **_settings(values, off)}
     if names is None:
         return list(known.values())

@@ -6,11 +6,12 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from shrinkage._whole import as_whole, is_whole
 from shrinkage.engine.grid import automatic_strengths
 from shrinkage.engine.knobs import check_lacking, check_values
 from shrinkage.engine.plan import make_strengths
@@ -81,7 +82,7 @@ def check_grid(
         raise ShrinkageError(
             f"grid: {ranges[0]}={grid[ranges[0]]} is a range; give draws=, or a list of values."
         )
-    if draws is not None and not ranges:
+    if draws is not None and as_whole("draws", draws) and not ranges:
         raise ShrinkageError(f"draws={draws} needs a range (low, high) in grid to draw from.")
     for name in set(ranges) & set(OVER_DECADES):
         if grid[name][0] == 0:
@@ -93,6 +94,8 @@ def check_grid(
 
 def _numbers(name: str, given: Sequence[float]) -> list[float]:
     try:
+        if isinstance(given, str):
+            raise TypeError("a text")
         values = [float(value) for value in given]
     except (TypeError, ValueError) as error:
         raise ShrinkageError(f"grid: {name}={given!r} is not a list of numbers.") from error
@@ -108,8 +111,6 @@ def _numbers(name: str, given: Sequence[float]) -> list[float]:
 def _drawn(
     values: Mapping[str, list[float]], ranges: Sequence[str], draws: int
 ) -> list[tuple[float, ...]]:
-    if draws < 1:
-        raise ShrinkageError(f"draws={draws} must be at least 1.")
     even = torch.quasirandom.SobolEngine(len(values), scramble=True, seed=0)  # type: ignore[no-untyped-call]
     table = even.draw(draws, dtype=torch.float64)
     columns = []
@@ -123,12 +124,10 @@ def _drawn(
     return list(zip(*columns, strict=True))
 
 
-def _path(
-    problem: Problem, rows: int, strengths: int | Sequence[float], point: Mapping[str, float]
-) -> list[float]:
-    if isinstance(strengths, int):
+def _path(problem: Problem, rows: int, strengths: Any, point: Mapping[str, float]) -> list[float]:
+    if is_whole(strengths):
         problem = replace(problem, penalty=with_arguments(problem.penalty, point))
-        strengths = automatic_strengths(problem, rows, strengths).tolist()
+        strengths = automatic_strengths(problem, rows, int(strengths)).tolist()
     elif point and isinstance(strengths, Sequence) and list(strengths) == [0]:
         return [0.0]
     return make_strengths(strengths).tolist()

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from shrinkage._whole import as_whole
 from shrinkage.engine.assemble import assemble
 from shrinkage.engine.augmented import make_augmented
 from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.datasets import batch_size_of, in_memory
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
-from shrinkage.engine.facts import about, dependencies
+from shrinkage.engine.facts import about
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.frames import check_columns, column_names
 from shrinkage.engine.halving import halved
 from shrinkage.engine.identity import named
-from shrinkage.engine.kept import Kept, find_kept
+from shrinkage.engine.kept import keeping
 from shrinkage.engine.loop import train_one_by_one
 from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Outcome, Progress
 from shrinkage.engine.plan import Plan, make_seeds
 from shrinkage.engine.preprocess import Transformer, preprocess_rows
 from shrinkage.engine.problem import ModelSource, Problem, make_problem
-from shrinkage.engine.refine import refined
+from shrinkage.engine.refine import REFINED, refined
 from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
-from shrinkage.engine.stopping import stopping_gently
-from shrinkage.engine.store import open_store
 from shrinkage.engine.together import Together, at_start, train_together
 from shrinkage.engine.update import MakeOptimizer, update_for
 from shrinkage.errors import ShrinkageError
@@ -168,11 +166,15 @@ def fit_path(
         torch.Size([4])
     """
     tell = progress or (lambda _: None)
-    for name, number in {"epochs": epochs, "batch_size": batch_size, "chunk": chunk}.items():
-        if number is not None and number < 1:
-            raise ShrinkageError(f"{name}={number} must be at least 1.")
-    if refine < 0:
-        raise ShrinkageError(f"refine={refine}: give how many strengths to add, or True.")
+    epochs, halving = as_whole("epochs", epochs), as_whole("halving", halving, least=0)
+    refine = REFINED if refine is True else as_whole("refine", refine, least=0)
+    chunk = None if chunk is None else as_whole("chunk", chunk)
+    max_memory = None if max_memory is None else as_whole("max_memory", max_memory)
+    batch_size = None if batch_size is None else as_whole("batch_size", batch_size)
+    if not isinstance(grid, Mapping | None):
+        raise ShrinkageError(
+            f"grid={grid!r}: give values by name, such as {{'dropout': [0, 0.5]}}."
+        )
     exact = solver == "exact"
     if exact:
         unused = {
@@ -253,7 +255,7 @@ def fit_path(
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
         return train_one_by_one(problem, plan, tell, kept)
 
-    with _keeping(problem, plan, checkpoint, halving) as kept_of:
+    with keeping(problem, plan, checkpoint, halving) as kept_of:
         outcome = halved(problem, plan, halving, train) if halving else train(plan)
         if refine:
             plan, outcome = refined(plan, outcome, refine, train)
@@ -261,23 +263,6 @@ def fit_path(
     if columns := column_names(X):
         facts["columns"] = columns
     return assemble(problem, plan, outcome, facts)
-
-
-@contextmanager
-def _keeping(
-    problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
-) -> Iterator[Callable[[Plan], Kept]]:
-    lrs = problem.lrs.tolist()
-    if halving and checkpoint is None:
-        with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
-            yield lambda plan: find_kept(plan, lrs, store, lambda: False)
-        return
-    if checkpoint is None:
-        yield lambda plan: Kept(plan, lrs)
-        return
-    facts = dependencies(problem, plan)
-    with open_store(Path(checkpoint), facts) as store, stopping_gently() as stop_asked:
-        yield lambda plan: find_kept(plan, lrs, store, stop_asked)
 
 
 def _check_last_batches(problem: Problem, plan: Plan) -> None:

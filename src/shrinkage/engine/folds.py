@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shrinkage._whole import is_whole
 from shrinkage.errors import ShrinkageError
 
 
@@ -66,8 +67,8 @@ def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any =
     """
     classes = not y.is_floating_point()
     labels = None if groups is None else _labels(groups, len(y))
-    if isinstance(folds, int):
-        made = _split(_splitter(folds, y, seed, labels), X, y, labels)
+    if is_whole(folds):
+        made = _split(_splitter(int(folds), y, seed, labels), X, y, labels)
     elif hasattr(folds, "split") and not isinstance(folds, str | Tensor):
         made = _split(folds, X, y, labels)
     else:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from shrinkage.engine.chunk import Chunk
+from shrinkage.engine.facts import dependencies
 from shrinkage.engine.outcome import Outcome
 from shrinkage.engine.plan import Group, Plan
+from shrinkage.engine.problem import Problem
 from shrinkage.engine.step import Member, Tensors
-from shrinkage.engine.stopping import Stopped
-from shrinkage.engine.store import Entry, Store
+from shrinkage.engine.stopping import Stopped, stopping_gently
+from shrinkage.engine.store import Entry, Store, open_store
 from shrinkage.errors import ShrinkageError
 
 SECONDS_BETWEEN_WRITES = 10.0
@@ -138,6 +143,32 @@ class Kept:
         epochs = -(-more["steps"] // self.plan.steps(group))
         name = hashlib.sha256(json.dumps(who).encode()).hexdigest()[:32]
         self.store.put(name, {**who, **more, "lrs": self.lrs[:epochs]}, tensors)
+
+
+@contextmanager
+def keeping(
+    problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
+) -> Iterator[Callable[[Plan], Kept]]:
+    """Yield what finds the members of a plan that are kept, while they are being written.
+
+    Args:
+        problem: What to train.
+        plan: The grid, or the first one of several rounds.
+        checkpoint: The directory, or None where nothing is kept.
+        halving: Rounds go on from one another where it is above 0, if need be in a directory of
+            their own.
+    """
+    lrs = problem.lrs.tolist()
+    if halving and checkpoint is None:
+        with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
+            yield lambda plan: find_kept(plan, lrs, store, lambda: False)
+        return
+    if checkpoint is None:
+        yield lambda plan: Kept(plan, lrs)
+        return
+    facts = dependencies(problem, plan)
+    with open_store(Path(checkpoint), facts) as store, stopping_gently() as stop_asked:
+        yield lambda plan: find_kept(plan, lrs, store, stop_asked)
 
 
 def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[], bool]) -> Kept:

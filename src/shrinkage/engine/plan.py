@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from shrinkage._whole import is_whole
 from shrinkage.engine.folds import Folds
 from shrinkage.errors import ShrinkageError
 
@@ -133,9 +134,13 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
         tensor([0.0000, 0.0010, 0.0100], dtype=torch.float64)
     """
     try:
+        if isinstance(strengths, str):
+            raise TypeError("a text")
         values = [float(s) for s in strengths]
     except (TypeError, ValueError) as error:
-        raise ShrinkageError(f"strengths={strengths!r} are not numbers >= 0.") from error
+        raise ShrinkageError(
+            f"strengths={strengths!r} are not numbers >= 0; give these, or how many automatic ones."
+        ) from error
     bad = [s for s in values if not (math.isfinite(s) and s >= 0)]
     if bad:
         raise ShrinkageError(f"strengths must be finite and >= 0; got {', '.join(map(str, bad))}.")
@@ -147,12 +152,10 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
     return torch.tensor(sorted({0.0, *values}), dtype=torch.float64)
 
 
-def make_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+def make_seeds(seeds: Any) -> tuple[int, ...]:
     """Return the seeds; a number S stands for 0..S-1."""
     try:
-        chosen = (
-            tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
-        )
+        chosen = tuple(range(seeds) if is_whole(seeds) else map(operator.index, seeds))
     except TypeError as error:
         raise ShrinkageError(f"seeds={seeds!r}: give a number or distinct integers.") from error
     if not chosen or len(set(chosen)) < len(chosen):

@@ -31,13 +31,12 @@ def refined(
     Args:
         plan: The first round.
         outcome: What it left.
-        refine: How many strengths the second round has; True stands for 8.
+        refine: How many strengths the second round has.
         train: Trains a plan.
     """
-    count = REFINED if refine is True else refine
     losses = cross_validated(plan, outcome)
     path = alike(plan.knobs, int(losses.argmin()), len(losses))
-    new = around_minimum(plan.strengths[path], losses[path], count)
+    new = around_minimum(plan.strengths[path], losses[path], refine)
     if not len(new):
         return plan, outcome
     knobs = {name: values[path][0].expand(len(new)) for name, values in plan.knobs.items()}

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from shrinkage._provenance import hash_of
 from shrinkage._rules import Acting, Rules
 from shrinkage._summary import Summary
+from shrinkage._whole import as_whole, is_whole
 from shrinkage.engine.identity import named
 from shrinkage.engine.loss import Loss, check_fit, row_loss
 from shrinkage.errors import ShrinkageError
@@ -113,7 +114,10 @@ def train(
         ['epoch', 'lr', 'train_loss', 'valid_accuracy', 'valid_loss']
     """
     _check_model(model, optimizer, scheduler)
-    _check_numbers(epochs, batch_size, patience, seed)
+    epochs, batch_size = as_whole("epochs", epochs), as_whole("batch_size", batch_size)
+    patience = None if patience is None else as_whole("patience", patience)
+    if not is_whole(seed):
+        raise ShrinkageError(f"seed={seed!r} is no integer.")
     if patience is not None and valid is None:
         raise ShrinkageError("patience watches the validation loss; give valid=, such as 0.2.")
     rows, targets, held = split_rows(X, y, valid, seed)
@@ -177,19 +181,6 @@ def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
                 f"{name} is a {type(given).__name__}, which makes none; give its class, or a "
                 "functools.partial of it with settings: it is made here, for this model."
             )
-
-
-def _check_numbers(epochs: int, batch_size: int, patience: int | None, seed: int) -> None:
-    numbers = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "patience": 1 if patience is None else patience,
-    }
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ShrinkageError(f"{name}={value!r} is no number of them; give 1 or more.")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ShrinkageError(f"seed={seed!r} is no integer.")
 
 
 def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
