@@ -1,9 +1,11 @@
-"""Folds that train on a part of the other rows, as in time order, against scikit-learn."""
+"""Folds that train on a part of the other rows or hold rows out again, against scikit-learn."""
 
 from __future__ import annotations
 
 import functools
 import math
+import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,19 @@ import pytest
 import torch
 from scipy.stats import t as student
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import PredefinedSplit, TimeSeriesSplit
+from sklearn.model_selection import PredefinedSplit, RepeatedKFold, ShuffleSplit, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from shrinkage.choose import Choice, curve, minimum, one_standard_error, verdict
+from shrinkage.choose import (
+    Choice,
+    curve,
+    minimum,
+    one_standard_error,
+    paired_one_standard_error,
+    verdict,
+)
 from shrinkage.engine import fit_path
 from shrinkage.penalties import L2
 from shrinkage.plots import plot_path
@@ -31,6 +40,8 @@ SPLITTERS = [
     TimeSeriesSplit(4),
     TimeSeriesSplit(3, gap=3, max_train_size=17),
     PredefinedSplit([-1, 0, 2, -1, 1, 1] * 10),
+    RepeatedKFold(n_splits=3, n_repeats=2, random_state=0),
+    ShuffleSplit(4, test_size=0.3, random_state=0),
 ]
 
 
@@ -49,7 +60,7 @@ def solved(folds: Any, **changes: Any) -> PathResult:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("folds", SPLITTERS, ids=["time", "gap", "given"])
+@pytest.mark.parametrize("folds", SPLITTERS, ids=["time", "gap", "given", "again", "random"])
 def test_every_fold_is_a_ridge_of_its_own_rows(folds: Any, weighted: bool) -> None:
     weights = WEIGHTS if weighted else torch.ones(N, dtype=torch.float64)
     result = solved(folds, sample_weight=weights if weighted else None)
@@ -57,13 +68,14 @@ def test_every_fold_is_a_ridge_of_its_own_rows(folds: Any, weighted: bool) -> No
     assert result.trained_on is not None
     held_rows: list[int] = []
     for fold, (trained, held) in enumerate(folds.split(X.numpy())):
+        held.sort()
         held_rows += held.tolist()
         w = weights[trained].numpy()
         ridge = make_pipeline(StandardScaler(), Ridge(STRENGTH * w.sum(), tol=1e-12))
         ridge.fit(X[trained].numpy(), Y[trained].numpy(), ridge__sample_weight=w)
         expected = torch.from_numpy(ridge.predict(X[held].numpy()))
         own = result.folds == fold
-        assert result.rows_held[own].tolist() == sorted(held)
+        assert result.rows_held[own].tolist() == held.tolist()
         found = result.predictions[1, 0, own, 0].double()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         losses = (expected - Y[held]).square() * weights[held] / weights[held].sum()
@@ -91,6 +103,49 @@ def test_the_verdict_knows_how_many_rows_were_trained_on() -> None:
     low, high = given.interval
     assert high - low == pytest.approx(2 * student.ppf(0.975, 3) * error)
     assert ratio > 0.5  # 12 rows held out, 12, 24, 36 and 48 trained on
+
+
+def test_a_second_look_at_a_row_is_no_second_row() -> None:
+    """By hand: three repeats of 4 folds have the error of 4 folds, and the verdict knows all 12."""
+    result = solved(RepeatedKFold(n_splits=4, n_repeats=3, random_state=0), strengths=3, epochs=3)
+    per_fold = result.valid_loss[..., -1].double().mean(2)
+    expected = (per_fold.var(1, correction=1) / 4).sqrt()
+    torch.testing.assert_close(curve(result).standard_error, expected)
+    best = minimum(result).index
+    paired = (per_fold - per_fold[best]).var(1, correction=1).div(4).sqrt()
+    within = (per_fold - per_fold[best]).mean(1) <= paired
+    assert paired_one_standard_error(result).index == int(within.nonzero().max())
+    differences = []
+    for fold in range(12):
+        own = [f for f in range(12) if f // 4 == fold // 4 and f != fold]
+        index = int(per_fold[:, own].mean(1).argmin())
+        differences.append(float(per_fold[index, fold] - per_fold[0, fold]))
+    assert len(set(differences)) > 3
+    judged = verdict(result, replace(minimum(result), index=1, strength=float(result.strengths[1])))
+    assert judged.difference == pytest.approx(sum(differences) / 12)
+    error = math.sqrt(statistics.variance(differences) * (1 / 12 + 15 / 45))
+    assert judged.standard_error == pytest.approx(error)
+
+
+def test_where_no_fold_is_apart_from_another_no_verdict_can_choose() -> None:
+    result = solved(ShuffleSplit(3, test_size=0.6, random_state=0), epochs=3)
+    chosen = Choice("minimum", 1, STRENGTH, False)
+    judged = verdict(result, chosen)
+    assert judged.answer == "cannot tell"
+    assert "give folds that do not overlap" in judged.sentence
+    fixed = verdict(result, replace(chosen, rule="by hand"))
+    assert math.isfinite(fixed.difference)
+
+
+def test_repeated_folds_are_kept_and_reported(tmp_path: Path) -> None:
+    result = solved(RepeatedKFold(n_splits=3, n_repeats=2, random_state=0), epochs=2)
+    assert len(result.targets) == len(result.rows_held) == 2 * N
+    result.save(tmp_path / "run")
+    again = PathResult.load(tmp_path / "run")
+    assert torch.equal(again.rows_held, result.rows_held)
+    assert verdict(again) == verdict(result)
+    again.report(tmp_path / "report.html")
+    plot_path(again)
 
 
 def test_such_a_path_is_kept_sliced_drawn_and_reported(tmp_path: Path) -> None:

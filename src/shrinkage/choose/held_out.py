@@ -37,7 +37,7 @@ class Curve:
 def curve(result: PathResult, metric: Metric = "loss") -> Curve:
     """Return mean and standard error over the folds of a held-out metric, for every strength."""
     per_fold = whole_members(result, metric).mean(-1)
-    return Curve(*mean_and_error(per_fold, fold_rows(result)), per_fold)
+    return Curve(*mean_and_error(per_fold, fold_rows(result), looks(result)), per_fold)
 
 
 def measure(metric: Metric) -> str:
@@ -71,12 +71,38 @@ def trained_rows(result: PathResult) -> Tensor:
     return rows.sum() - rows if result.trained_on is None else result.trained_on
 
 
-def mean_and_error(per_fold: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weighted mean and standard error over the last axis: glmnet's cvm and cvsd."""
+def looks(result: PathResult, folds: Tensor | None = None) -> float:
+    """Return how often these folds hold a row out, on average: 1, but for repeated splits.
+
+    Args:
+        result: The path.
+        folds: Which folds, (F,); None stands for all.
+    """
+    if result.rows_held is None:
+        return 1.0
+    rows = result.rows_held if folds is None else result.rows_held[folds[result.folds]]
+    return len(rows) / len(set(rows.tolist()))
+
+
+def apart(result: PathResult) -> Tensor:
+    """Return whether two folds hold out no row in common, (F, F)."""
+    if result.rows_held is None:
+        return ~torch.eye(result.n_folds, dtype=torch.bool)
+    holds = torch.zeros(result.n_folds, int(result.rows_held.max()) + 1)
+    holds[result.folds, result.rows_held] = 1
+    return holds @ holds.T == 0
+
+
+def mean_and_error(per_fold: Tensor, rows: Tensor, looks: float = 1) -> tuple[Tensor, Tensor]:
+    """Return weighted mean and standard error over the last axis: glmnet's cvm and cvsd.
+
+    A second look at a row is no second row: with so many looks at each, the error is that of as
+    many times fewer folds.
+    """
     share = rows / rows.sum()
     mean = (share * per_fold).sum(-1)
     spread = (share * (per_fold - mean.unsqueeze(-1)).square()).sum(-1)
-    return mean, (spread / (len(rows) - 1)).sqrt()
+    return mean, (spread * looks / (len(rows) - 1)).sqrt()
 
 
 def need_folds(result: PathResult, what: str) -> None:

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose.held_out import (
+    apart,
     curve,
     fold_rows,
+    looks,
     lower_is_better,
     mean_and_error,
     measure,
@@ -123,10 +125,13 @@ def _differences(result: PathResult, losses: Tensor, rows: Tensor, choice: Choic
         return torch.full_like(rows, torch.nan)
     losses = losses.masked_fill(lost.unsqueeze(1), torch.nan)
     found = torch.zeros_like(rows)
-    for fold in range(len(rows)):
-        index, others = choice.index, torch.arange(len(rows)) != fold
+    for fold, others in enumerate(apart(result)):
+        index = choice.index
         if choice.rule in RULES:
-            index = kept(choice.rule, losses[:, others], rows[others], result)
+            if not others.any():
+                return torch.full_like(rows, torch.nan)
+            seen = looks(result, others)
+            index = kept(choice.rule, losses[:, others], rows[others], seen, result)
         found[fold] = losses[index, fold] - losses[unpenalized(result, index), fold]
     return found
 
@@ -147,6 +152,11 @@ def _sentence(
 ) -> str:
     n_seeds = len(result.seeds)
     counts = f"{result.n_folds} folds x {n_seeds} seed{'s' * (n_seeds > 1)}"
+    if math.isnan(difference) and choice.rule in RULES and not apart(result).any(1).all():
+        return (
+            "Cannot tell: a fold holds out rows of every other fold, so none is left to choose a "
+            f"strength without them; give folds that do not overlap ({counts})."
+        )
     if math.isnan(difference):
         where = sorted({unpenalized(result, choice.index), choice.index})
         lost = int((result.diverged[where] >= 0).sum())

@@ -18,6 +18,7 @@ from shrinkage.choose.held_out import (
     Curve,
     curve,
     fold_rows,
+    looks,
     lower_is_better,
     mean_and_error,
     need_folds,
@@ -101,32 +102,32 @@ def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
         return result.slice(**{name: values[0].item() for name, values in result.knobs.items()})
 
 
-def _at_minimum(losses: Tensor, rows: Tensor, best: int) -> Tensor:
-    mean, _ = mean_and_error(losses, rows)
+def _at_minimum(losses: Tensor, rows: Tensor, looks: float, best: int) -> Tensor:
+    mean, _ = mean_and_error(losses, rows, looks)
     return mean <= mean[best]
 
 
-def _within_error(losses: Tensor, rows: Tensor, best: int) -> Tensor:
-    mean, error = mean_and_error(losses, rows)
+def _within_error(losses: Tensor, rows: Tensor, looks: float, best: int) -> Tensor:
+    mean, error = mean_and_error(losses, rows, looks)
     return mean <= mean[best] + error[best].nan_to_num()
 
 
-def _within_paired_error(losses: Tensor, rows: Tensor, best: int) -> Tensor:
-    mean, error = mean_and_error(losses - losses[best], rows)
+def _within_paired_error(losses: Tensor, rows: Tensor, looks: float, best: int) -> Tensor:
+    mean, error = mean_and_error(losses - losses[best], rows, looks)
     return mean <= error.nan_to_num()
 
 
-RULES: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = MappingProxyType(
+RULES: Mapping[str, Callable[[Tensor, Tensor, float, int], Tensor]] = MappingProxyType(
     {
         "minimum": _at_minimum,
         "one_standard_error": _within_error,
         "paired_one_standard_error": _within_paired_error,
     }
 )
-"""Which strengths a rule allows, from the losses, (K, F), the rows of each fold, and the best."""
+"""Which strengths a rule allows, by losses, (K, F), rows of each fold, looks at a row, the best."""
 
 
-def kept(rule: str, losses: Tensor, rows: Tensor, result: PathResult) -> int:
+def kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResult) -> int:
     """Return the point that a rule keeps: the largest strength that it allows.
 
     One fold has no standard error, and every rule is the minimum there.
@@ -135,6 +136,7 @@ def kept(rule: str, losses: Tensor, rows: Tensor, result: PathResult) -> int:
         rule: A name in `RULES`.
         losses: Less is better; NaN never wins.
         rows: Rows of each fold.
+        looks: How often a row is held out.
         result: Strengths and knobs of the points.
 
     Shape:
@@ -142,7 +144,7 @@ def kept(rule: str, losses: Tensor, rows: Tensor, result: PathResult) -> int:
     """
     mean, _ = mean_and_error(losses, rows)
     best = int(mean.nan_to_num(nan=math.inf).argmin())
-    allowed = RULES[rule](losses, rows, best)
+    allowed = RULES[rule](losses, rows, looks, best)
     if rule != "minimum":
         allowed &= alike(result.knobs, best, len(mean))
     return int(result.strengths.masked_fill(~allowed, -1).argmax())
@@ -158,7 +160,7 @@ def choice_by(rule: str, result: PathResult, metric: Metric = "loss") -> Choice:
             "some member diverged. Lower the learning rate, or standardize the inputs, and run "
             "again."
         )
-    index = kept(rule, losses, fold_rows(result), result)
+    index = kept(rule, losses, fold_rows(result), looks(result), result)
     path = alike(result.knobs, index, len(losses)).nonzero().flatten().tolist()
     knobs = {name: values[index].item() for name, values in result.knobs.items()}
     at_edge = _at_edge(result, values, path, index)

@@ -29,6 +29,7 @@ from torch import Tensor
 from shrinkage.choose.held_out import (
     curve,
     fold_rows,
+    looks,
     mean_and_error,
     need_folds,
     whole_members,
@@ -97,11 +98,12 @@ def noise(result: PathResult, metric: Metric = "loss") -> Noise:
     per_fold, rows = curve(result, metric).per_fold, fold_rows(result)
     index = choice_by("minimum", result, metric).index
     best, base = per_fold[index], per_fold[unpenalized(result, index)]
-    apart = torch.stack([mean_and_error(losses, rows)[1] for losses in (best, base)])
+    seen = looks(result)
+    each = torch.stack([mean_and_error(losses, rows, seen)[1] for losses in (best, base)])
     return Noise(
         **components(values),
-        paired_error=mean_and_error(best - base, rows)[1].item(),
-        unpaired_error=apart.norm().item(),
+        paired_error=mean_and_error(best - base, rows, seen)[1].item(),
+        unpaired_error=each.norm().item(),
     )
 
 

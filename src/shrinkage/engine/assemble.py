@@ -30,7 +30,9 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
             "lower the learning rate or scale the data."
         )
     columns = {group: column for column, group in enumerate(plan.groups())}
-    judged = (plan.folds.of_rows >= 0).nonzero().flatten()
+    rows, sizes = torch.cat(plan.folds.held), torch.tensor([len(h) for h in plan.folds.held])
+    order = rows.argsort(stable=True)
+    judged = rows[order]
     trained = [problem.weights_of(rows).sum() for rows in plan.folds.trained]
 
     def by_fold(values: Tensor) -> Tensor:
@@ -40,11 +42,11 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
     return PathResult(
         penalty=problem.penalty,
         strengths=plan.strengths,
-        folds=plan.folds.of_rows[judged],
+        folds=torch.arange(plan.n_folds).repeat_interleave(sizes)[order],
         seeds=plan.seeds,
         tensor_names=problem.selected,
         targets=flat(problem.y[judged]),
-        predictions=_out_of_fold(plan, outcome)[:, :, judged],
+        predictions=_out_of_fold(plan, outcome)[:, :, order],
         train_loss=by_fold(outcome.train_loss),
         valid_loss=by_fold(outcome.held_loss),
         fit_loss=by_fold(outcome.fit_loss),
@@ -75,15 +77,14 @@ def _mark_late(plan: Plan, outcome: Outcome) -> None:
 
 
 def _out_of_fold(plan: Plan, outcome: Outcome) -> Tensor:
-    c = outcome.outputs[plan.groups()[0]].shape[2:].numel()
-    k, s, n = len(plan.strengths), len(plan.seeds), plan.n_rows
-    predictions = torch.full((k, s, n, c), torch.nan)
-    for place, seed in enumerate(plan.seeds):
-        for fold in range(plan.n_folds):
-            group = Group(fold, seed)
-            outputs = outcome.outputs[group].float().view(k, -1, c)
-            predictions[:, place, plan.held_rows(group)] = outputs
-    return predictions
+    """Return the outputs of held-out rows, fold after fold: (K, S, N, C)."""
+
+    def of_seed(seed: int) -> Tensor:
+        groups = [Group(fold, seed) for fold in range(plan.n_folds)]
+        return torch.cat([outcome.outputs[group].float() for group in groups], 1)
+
+    outputs = torch.stack([of_seed(seed) for seed in plan.seeds], 1)
+    return outputs.view(*outputs.shape[:3], -1)
 
 
 def _refit(problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, int]) -> Refit:

@@ -116,8 +116,8 @@ def fit_path(
         halving: 2 lets all strengths train for a third of the epochs, the best half of them for two
             thirds, and the best half of these for all; the others are marked as ``dropped``. 0
             trains all. What is best early is often not best in the end: ``docs/statistics.md``.
-        folds: A number of folds (stratified for classes), a scikit-learn splitter that holds a
-            row out at most once, such as ``TimeSeriesSplit(5)``, or one fold id per row.
+        folds: A number of folds (stratified for classes), any scikit-learn splitter,
+            such as ``TimeSeriesSplit(5)``, or one fold id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
         seeds: How many seeds (0, 1, ...), or the seeds.
         epochs: Passes over the training rows.

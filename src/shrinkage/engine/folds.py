@@ -19,24 +19,28 @@ class Folds:
     """Which rows each fold holds out, and which it trains on.
 
     Attributes:
-        of_rows: (N,) int64, the fold that holds out each row, or -1 if none does.
+        rows: The number of rows, N.
+        held: The rows each fold holds out, rising.
         trained: The rows each fold trains on, rising.
     """
 
-    of_rows: Tensor
+    rows: int
+    held: tuple[Tensor, ...]
     trained: tuple[Tensor, ...]
 
     @property
     def ordinary(self) -> bool:
         """Whether every row is held out once, by a fold that trains on all others."""
-        trained = sum(map(len, self.trained))
-        return bool((self.of_rows >= 0).all()) and trained == len(self.of_rows) * (
-            len(self.trained) - 1
-        )
+        once = torch.equal(torch.cat(self.held).sort().values, torch.arange(self.rows))
+        return once and sum(map(len, self.trained)) == self.rows * (len(self.trained) - 1)
 
-    def held(self, fold: int) -> Tensor:
-        """Return the rows that a fold holds out, rising."""
-        return (self.of_rows == fold).nonzero().flatten()
+    @property
+    def of_rows(self) -> Tensor:
+        """The fold that holds out each row, (N,); -1 where none does, the last of several."""
+        ids = torch.full((self.rows,), -1)
+        for fold, held in enumerate(self.held):
+            ids[held] = fold
+        return ids
 
 
 def by_ids(of_rows: Tensor) -> Folds:
@@ -45,8 +49,9 @@ def by_ids(of_rows: Tensor) -> Folds:
     Args:
         of_rows: (N,) the fold of each row, 0 ... F-1.
     """
-    folds = range(int(of_rows.max()) + 1)
-    return Folds(of_rows, tuple((of_rows != fold).nonzero().flatten() for fold in folds))
+    folds = [of_rows == fold for fold in range(int(of_rows.max()) + 1)]
+    held = tuple(own.nonzero().flatten() for own in folds)
+    return Folds(len(of_rows), held, tuple((~own).nonzero().flatten() for own in folds))
 
 
 def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any = None) -> Folds:
@@ -62,8 +67,7 @@ def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any =
 
     Raises:
         ShrinkageError: Fewer than two folds, more folds than rows of a class or than groups, a
-            row held out twice, a group on both sides of a fold, or a training part that misses a
-            class.
+            group on both sides of a fold, or a training part that misses a class.
     """
     classes = not y.is_floating_point()
     labels = None if groups is None else _labels(groups, len(y))
@@ -126,19 +130,13 @@ def _split(splitter: Any, X: Tensor, y: Tensor, groups: Tensor | None) -> Folds:
         ) from error
     if not parts:
         raise ShrinkageError(f"{splitter!r} makes no folds.")
-    of_rows = torch.full((len(y),), -1)
     for fold, (trained, held) in enumerate(parts):
         _check_part(repr(splitter), fold, trained, held)
-        if (of_rows[torch.as_tensor(held)] >= 0).any():
-            raise ShrinkageError(
-                f"{splitter!r} holds a row out twice. A row judged twice is no second row, and "
-                "standard errors and verdict would take it for one; give a number of folds or a "
-                "splitter that holds each row out at most once, and seeds= to repeat the training."
-            )
-        of_rows[torch.as_tensor(held)] = fold
-    return Folds(
-        of_rows, tuple(torch.as_tensor(trained).long().sort().values for trained, _ in parts)
+    trained, held = (
+        tuple(torch.as_tensor(rows).long().sort().values for rows in own)
+        for own in zip(*parts, strict=True)
     )
+    return Folds(len(y), held, trained)
 
 
 def _check_part(splitter: str, fold: int, trained: Any, held: Any) -> None:
@@ -172,7 +170,7 @@ def _given(folds: Any, n: int) -> Tensor:
 
 def _check_groups(folds: Folds, groups: Tensor) -> None:
     for fold, trained in enumerate(folds.trained):
-        if torch.isin(groups[folds.held(fold)], groups[trained]).any():
+        if torch.isin(groups[folds.held[fold]], groups[trained]).any():
             raise ShrinkageError(
                 f"a group of rows lies on both sides of fold {fold}, so its own rows would judge "
                 "what it trained; give folds as a number, or a splitter that keeps groups "

@@ -63,7 +63,7 @@ class Plan:
     @property
     def n_rows(self) -> int:
         """Return the number of training rows, N."""
-        return len(self.folds.of_rows)
+        return self.folds.rows
 
     def point(self, k: int) -> dict[str, float]:
         """Return strength and knobs of a member by name."""
@@ -84,7 +84,7 @@ class Plan:
         """Return the rows the group never trains on: its fold, or the test rows for a refit."""
         if group.fold == ALL_ROWS:
             return torch.arange(self.n_rows, self.n_rows + self.tests)
-        return self.folds.held(group.fold)
+        return self.folds.held[group.fold]
 
     def steps(self, group: Group) -> int:
         """Return the number of steps an epoch."""

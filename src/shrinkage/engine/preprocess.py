@@ -64,8 +64,7 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
             f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
             "sklearn.preprocessing.StandardScaler()."
         )
-    n = len(folds.of_rows)
-    whole, fitted = _transformed(transformer, X, y, torch.arange(n))
+    whole, fitted = _transformed(transformer, X, y, torch.arange(folds.rows))
     views = []
     for fold, trained in enumerate(folds.trained):
         view, _ = _transformed(transformer, X, y, trained)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from shrinkage.choose.held_out import fold_rows, mean_and_error
+from shrinkage.choose.held_out import fold_rows, looks, mean_and_error
 from shrinkage.choose.rules import best_path
 from shrinkage.labels import number
 from shrinkage.metrics import Metric
@@ -63,7 +63,7 @@ class LearningCurvesDisplay(Display):
         grid = result.strengths.tolist()
         where = [grid.index(strength) for strength in rules]
         per_fold = result.valid_loss[where].double().mean(2).movedim(1, -1)
-        valid, error = mean_and_error(per_fold, fold_rows(result))
+        valid, error = mean_and_error(per_fold, fold_rows(result), looks(result))
         return cls(
             strengths=result.strengths[where],
             rules=tuple(" = ".join(names) for names in rules.values()),
