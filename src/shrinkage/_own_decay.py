@@ -25,12 +25,14 @@ class OwnDecay:
     """Splits the parameter groups of one optimizer for a step, and puts them together again.
 
     Attributes:
-        able: Whether the optimizer may be asked to.
+        able: Whether the optimizer can do so, and holds enough weights for it to pay.
         hooks: On its state, beside those on its steps.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.able = type(optimizer) in FUSED and bool(optimizer.defaults.get("fused"))
+        weights = sum(w.numel() for group in optimizer.param_groups for w in group["params"])
+        fused = type(optimizer) in FUSED and bool(optimizer.defaults.get("fused"))
+        self.able = fused and weights >= MANY
         self._lent: list[tuple[dict[str, Any], list[Tensor], dict[str, Any]]] = []
         self.hooks: tuple[RemovableHandle, ...] = ()
         if self.able:
@@ -76,5 +78,4 @@ def _can(batch: Batch, how: str) -> bool:
     number = not isinstance(penalty.strength, Tensor)
     own = "decoupled" if group.get("decoupled_weight_decay") else "coupled"
     free = "decoupled_weight_decay" in group and not group["weight_decay"]
-    many = sum(w.numel() for w in batch.tensors) >= MANY
-    return bool(group["fused"]) and number and (how == own or free) and many
+    return bool(group["fused"]) and number and (how == own or free)
