@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -136,6 +140,88 @@ def test_random_state_draws_the_seeds() -> None:
     one, again, other = (fit.predict_proba(X) for fit in fits)
     assert (one == again).all()
     assert not np.allclose(one, other, atol=1e-6)
+
+
+def labels_of_two_kinds() -> np.ndarray:
+    return np.stack([X[:, 0] > 0, X[:, 1] + X[:, 2] > 0, X[:, 3] < 0.5], 1).astype(int)
+
+
+def test_several_labels_a_row() -> None:
+    Y = labels_of_two_kinds()
+    classifier = PathClassifier("mlp:5", **{**QUICK, "seeds": 2, "epochs": 5}).fit(X, Y)
+    rows = torch.as_tensor(X, dtype=torch.float32)
+    with torch.no_grad():
+        each = [model(rows).sigmoid() for model in classifier.models_]
+    expected = torch.stack(each).mean(0).numpy()
+    np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
+    sigmoid = 1 / (1 + np.exp(-classifier.decision_function(X)))
+    np.testing.assert_allclose(sigmoid, expected, atol=1e-5)
+    assert (classifier.predict(X) == (expected > 0.5)).all()
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert classifier.score(X, Y) == (classifier.predict(X) == Y).all(1).mean() > 0.5
+    assert classifier.path_.about["plan"]["loss"] == "BCEWithLogitsLoss"
+    same = PathClassifier("mlp:5", **{**QUICK, "seeds": 2, "epochs": 5}).fit(
+        X, scipy.sparse.csr_array(Y)
+    )
+    assert (same.predict_proba(X) == classifier.predict_proba(X)).all()
+
+
+def test_several_labels_are_as_many_logistic_regressions() -> None:
+    Y = labels_of_two_kinds() ^ (np.random.default_rng(0).random((150, 3)) < 0.3)
+    classifier = PathClassifier("linear", strengths=[0.01], solver="exact", folds=5).fit(X, Y)
+    assert classifier.strength_ == 0.01
+    for column, y in enumerate(Y.T):
+        alone = LogisticRegression(C=1 / (2 * 3 * 0.01 * len(y)), tol=1e-8, max_iter=1000).fit(X, y)
+        expected = alone.predict_proba(X)[:, 1]
+        np.testing.assert_allclose(classifier.predict_proba(X)[:, column], expected, atol=1e-4)
+
+
+def net_of_images(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), outputs))
+
+
+@pytest.mark.parametrize("model", [net_of_images, net_of_images((2, 2), 3), "linear"])
+def test_rows_of_several_axes(model: Any) -> None:
+    images = X.reshape(-1, 2, 2)
+    classifier = PathClassifier(model, **QUICK).fit(images, LABELS)
+    flat = PathClassifier("linear", **QUICK).fit(X, LABELS)
+    np.testing.assert_allclose(classifier.predict_proba(images), flat.predict_proba(X), atol=0.02)
+    with pytest.raises(ShrinkageError, match=r"rows of shape \(2, 1\).*fitted on rows of \(2, 2\)"):
+        classifier.predict(images[:, :, :1])
+
+
+def test_images_and_a_scaler() -> None:
+    images = np.random.default_rng(0).normal(size=(40, 8, 8))
+    y = images[:, :4].mean((1, 2)) > 0
+    settings = {**QUICK, "preprocess": StandardScaler(), "epochs": 2}
+    classifier = PathClassifier("cnn:2", **settings).fit(images, y)
+    assert isinstance(classifier.model_[0], nn.Unflatten)
+    assert classifier.predict_proba(images).shape == (40, 2)
+
+
+def test_arguments_reach_the_path(tmp_path: Path) -> None:
+    grid = {"dropout": [0.0, 0.5], "lr": [0.1, 1e-6]}
+    settings = {**QUICK, "grid": grid, "refine": 2, "halving": 2, "how": "decoupled"}
+    classifier = PathClassifier(
+        "mlp:4,dropout=0.1", select="0.weight", checkpoint=tmp_path / "kept", **settings
+    ).fit(X, LABELS)
+    path = classifier.path_
+    assert path.tensor_names == ("0.weight",)
+    assert path.about["plan"]["how"] == "decoupled"
+    assert set(path.knobs) == {"dropout", "lr"}
+    assert (path.dropped >= 0).any()
+    assert len(path.strengths) == 3 * 4 + 2
+    assert classifier.choice_.knobs["lr"] == pytest.approx(0.1)
+    assert any((tmp_path / "kept").iterdir())
+    drawn = PathRegressor("linear", draws=3, **{**QUICK, "grid": {"lr": (1e-3, 1e-1)}})
+    assert len(set(drawn.fit(X, X[:, 0]).path_.knobs["lr"].tolist())) == 3
+    robust = PathRegressor("linear", loss=nn.HuberLoss(), **QUICK).fit(X, X[:, 0])
+    assert robust.path_.about["plan"]["loss"] == "HuberLoss"
+
+
+def test_arguments_are_named_as_those_of_the_path() -> None:
+    path, own = (inspect.signature(f).parameters for f in (shrinkage.fit_path, PathClassifier))
+    assert own.keys() - path.keys() == {"rule", "metric", "random_state"}
 
 
 def test_in_a_search_and_a_pipeline() -> None:
