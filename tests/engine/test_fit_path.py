@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from _problems import SGD, assert_same_result, classes, fit, linear, numbers, perceptron
-from sklearn.model_selection import KFold, RepeatedKFold
+from sklearn.model_selection import KFold
 from torch import Tensor, nn
 
 from shrinkage.engine import Progress
@@ -190,10 +190,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one row": ({"X": X[:1], "y": Y[:1]}, "folds=3 with 1 rows"),
     "fewer rows than folds": ({"folds": 33}, "give 2 to 32 folds"),
     "a rare class": ({"folds": 12}, "fewer than folds=12"),
-    "not a partition": (
-        {"folds": RepeatedKFold(n_splits=3, n_repeats=2, random_state=0)},
-        "holds a row out twice",
-    ),
     "a missing class": ({"folds": KFold(3), "y": Y.sort().values}, "no row of class"),
     "few outputs": ({"model": linear(4, 2)}, r"one output per class \(3\)"),
     "negative classes": ({"y": Y - 1}, "classes -1 to 1"),
