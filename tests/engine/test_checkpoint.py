@@ -138,6 +138,29 @@ def test_another_run_is_refused_with_the_difference(
     assert said in str(caught.value)
 
 
+SMOOTHED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]), label_smoothing=0.1)
+
+
+def shifted(output: torch.Tensor, target: torch.Tensor, by: float) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(output, target, reduction="none") + by
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (nn.CrossEntropyLoss(label_smoothing=0.1), nn.CrossEntropyLoss(label_smoothing=0.2)),
+        (SMOOTHED, nn.CrossEntropyLoss(weight=SMOOTHED.weight, label_smoothing=0.2)),
+        (nn.MultiMarginLoss(margin=1.0), nn.MultiMarginLoss(margin=2.0)),
+        (partial(shifted, by=1.0), partial(shifted, by=2.0)),
+    ],
+    ids=["smoothing", "weighted", "margin", "partial"],
+)
+def test_a_loss_with_other_settings_is_another_run(tmp_path: Path, first: Any, second: Any) -> None:
+    fit(tmp_path, epochs=1, loss=first)
+    with pytest.raises(ShrinkageError, match=r"(?s)of another run.*loss"):
+        fit(tmp_path, epochs=1, loss=second)
+
+
 def test_a_schedule_that_depends_on_the_epochs_cannot_be_prolonged(tmp_path: Path) -> None:
     def cosine(epochs: int) -> Any:
         return partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=3)

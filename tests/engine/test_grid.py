@@ -171,3 +171,50 @@ def test_rows_of_zeros_have_no_grid() -> None:
 def test_a_grid_of_one_is_refused(count: int) -> None:
     with pytest.raises(ShrinkageError, match="at least 2"):
         automatic_strengths(problem_of(nn.Linear(4, 3).double(), X, Y, L1(1.0)), 60, count)
+
+
+class SelfNormalizing(nn.Module):
+    """Random numbers that only training draws, by another function than dropout's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise, self.layer = nn.AlphaDropout(0.3), nn.Linear(4, 3).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.noise(x))
+
+
+DROPPING: dict[str, tuple[Any, Any]] = {
+    "input": (lambda p: nn.Sequential(nn.Dropout(p), nn.Linear(4, 3)).double(), L1(1.0)),
+    "hidden": (
+        lambda p: nn.Sequential(
+            nn.Linear(4, 8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, 3)
+        ).double(),
+        L2(1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DROPPING)
+def test_dropout_draws_nothing_into_the_largest_strength(case: str) -> None:
+    build, penalty = DROPPING[case]
+    one, none = (
+        largest_strength(problem_of(functools.partial(build, p), X, Y, penalty), 60)
+        for p in (0.5, 0)
+    )
+    assert one == none
+
+
+def test_no_other_noise_of_training_enters_the_largest_strength() -> None:
+    noisy = largest_strength(problem_of(SelfNormalizing, X, Y, L1(1.0)), 60)
+    assert noisy == pytest.approx(top_l1(null_gradient_of_classes()), rel=1e-7)
+
+
+def test_batch_normalization_is_by_the_rows_as_in_training() -> None:
+    """In a new model the running mean and variance are those of nothing: 0 and 1."""
+    far = 5 + 3 * X
+    build = lambda: nn.Sequential(nn.BatchNorm1d(4, affine=False), nn.Linear(4, 3)).double()  # noqa: E731
+    scaled = (far - far.mean(0)) / (far.var(0, correction=0) + 1e-5).sqrt()
+    one_hot = F.one_hot(Y, 3).double()
+    expected = top_l1((one_hot.mean(0) - one_hot).T @ scaled / len(X))
+    assert largest_strength(problem_of(build, far, Y, L1(1.0)), 60) == pytest.approx(expected)

@@ -254,8 +254,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "decay below 0": ({"grid": {"weight_decay": [-1.0]}}, "at least 0"),
     "l1_ratio of 2": ({"grid": {"l1_ratio": [2.0]}, "penalty": ElasticNet(1.0)}, r"\[0, 1\]"),
     "smoothing of another loss": (
-        {"grid": {"label_smoothing": [0.1]}, "loss": nn.CrossEntropyLoss()},
-        "the loss is CrossEntropyLoss, not 'cross_entropy'",
+        {"grid": {"label_smoothing": [0.1]}, "loss": nn.MultiMarginLoss()},
+        "the loss is MultiMarginLoss, not 'cross_entropy' or nn.CrossEntropyLoss",
+    ),
+    "smoothing twice": (
+        {
+            "grid": {"label_smoothing": [0.1]},
+            "loss": nn.CrossEntropyLoss(label_smoothing=0.2),
+        },
+        "has a label_smoothing of its own",
     ),
     "optimizer in a function": (
         {"grid": {"lr": [0.1]}, "optimizer": lambda parameters: SGD(parameters, lr=0.1)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_torch_loss_by_row_has_the_modules_mean(
         nn.MSELoss(reduction="sum"),
         nn.MSELoss(reduction="none"),
         nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 1.0])),
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 1.0]), label_smoothing=0.1),
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 1.0]), label_smoothing=0.1),
         nn.MultiMarginLoss(weight=torch.tensor([1.0, 2.0, 1.0])),
         nn.CrossEntropyLoss(ignore_index=1),
         nn.Linear(3, 1),
@@ -87,8 +88,11 @@ def test_a_loss_whose_mean_is_not_a_plain_mean_is_refused(module: nn.Module) -> 
         row_loss(module, CLASSES)
 
 
-@pytest.mark.parametrize("kind", [nn.CrossEntropyLoss, nn.NLLLoss])
-def test_class_weights_weigh_the_rows(kind: type[nn.Module]) -> None:
+SMOOTHED = functools.partial(nn.CrossEntropyLoss, label_smoothing=0.3)
+
+
+@pytest.mark.parametrize("kind", [nn.CrossEntropyLoss, nn.NLLLoss, SMOOTHED])
+def test_class_weights_weigh_the_rows(kind: Any) -> None:
     module, output = kind(weight=WEIGHTS), LOGITS.log_softmax(1)
     _, each, weights = row_loss(module, CLASSES)
     assert weights is not None
@@ -96,6 +100,17 @@ def test_class_weights_weigh_the_rows(kind: type[nn.Module]) -> None:
     torch.testing.assert_close(mean, module(output, CLASSES).double())
     with pytest.raises(ShrinkageError, match="weighs 3 classes"):
         row_loss(module, CLASSES + 1)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_smoothed_weighted_classes_have_the_gradient_of_torch(smoothing: float) -> None:
+    module = nn.CrossEntropyLoss(weight=WEIGHTS, label_smoothing=smoothing)
+    _, each, weights = row_loss(module, CLASSES)
+    assert weights is not None
+    one, other = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    ((weights * each(one, CLASSES)).sum() / weights.sum()).backward()
+    module(other, CLASSES).backward()
+    torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -91,9 +91,10 @@ def test_equal_weights_are_no_weights() -> None:
     assert_same_result(plain, equal, rtol=2e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_class_weights_are_those_of_torch(engine: str) -> None:
-    module = nn.CrossEntropyLoss(weight=CLASS_WEIGHTS)
+def test_class_weights_are_those_of_torch(engine: str, smoothing: float) -> None:
+    module = nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, label_smoothing=smoothing)
     result = fit(perceptron(), X, Y, loss=module, seeds=1, optimizer=ENGINES[engine], test=TEST)
     hand = by_hand(
         perceptron(), X, Y, result.folds, Group(ALL_ROWS, 0),
@@ -107,8 +108,27 @@ def test_class_weights_are_those_of_torch(engine: str) -> None:
     torch.testing.assert_close(result.refit.fit_loss[0, 0], whole)
     assert result.refit.test_loss is not None
     torch.testing.assert_close(result.refit.test_loss[0, 0].float(), tested)
-    one = fit(perceptron(), X, Y, seeds=1, sample_weight=CLASS_WEIGHTS[Y])
-    assert_same_result(one, fit(perceptron(), X, Y, seeds=1, loss=module), rtol=1e-6, atol=1e-6)
+    if not smoothing:
+        one = fit(perceptron(), X, Y, seeds=1, sample_weight=CLASS_WEIGHTS[Y])
+        assert_same_result(one, fit(perceptron(), X, Y, seeds=1, loss=module), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_knob_smooths_weighted_classes_as_torch_does(engine: str) -> None:
+    module = nn.CrossEntropyLoss(weight=CLASS_WEIGHTS)
+    grid = {"label_smoothing": [0.0, 0.3]}
+    result = fit(perceptron(), X, Y, loss=module, grid=grid, seeds=1, optimizer=ENGINES[engine])
+    for smoothing in (0.0, 0.3):
+        part = result.slice(label_smoothing=smoothing)
+        hand = by_hand(
+            perceptron(), X, Y, result.folds, Group(ALL_ROWS, 0), lambda net: SGD(net.parameters()),
+            loss=nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, label_smoothing=smoothing),
+        )  # fmt: skip
+        assert part.refit is not None
+        for name, tensor in hand.weights().items():
+            kept = part.refit.weights[name][0, 0]
+            torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(part.refit.fit_loss[0, 0], module(hand.model(X), Y).float())
 
 
 def test_sample_and_class_weights_multiply() -> None:

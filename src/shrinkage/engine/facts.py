@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shrinkage._provenance import hash_of
 from shrinkage.engine.identity import named
@@ -61,7 +62,7 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "model": " ".join(str(model).split()),
         "code of the model": _code_digest({type(module) for module in model.modules()}),
         "initial weights": hash_of(*model_tensors(model).values())[:16],
-        "loss": f"{problem.loss_name} {_code_digest({problem.loss})}",
+        "loss": f"{problem.loss_name} {_code_digest({problem.loss})} {_settings(problem.loss)}",
         "penalty": penalty,
         "on": ", ".join(problem.selected),
         "how": problem.how,
@@ -85,3 +86,13 @@ def _code_digest(things: set[Any]) -> str:
         except (OSError, TypeError):
             sources.append(name)
     return hashlib.sha256("\n".join(sorted(sources)).encode()).hexdigest()[:16]
+
+
+def _settings(loss: Any) -> str:
+    """Return the numbers and texts among the attributes of a loss, or of the module it wraps."""
+    thing = getattr(loss, "module", loss)
+    if isinstance(thing, functools.partial):
+        return named(thing)
+    held = {**getattr(thing, "__dict__", {}), **getattr(thing, "_buffers", {})}
+    plain = {n: v.tolist() if isinstance(v, Tensor) else v for n, v in held.items() if n[0] != "_"}
+    return str({n: v for n, v in plain.items() if isinstance(v, (bool, int, float, str, list))})

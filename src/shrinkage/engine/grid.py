@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shrinkage.engine.precision import forward
+from shrinkage.engine.layers import replaced, without_memory
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import is_adaptive
 from shrinkage.errors import ShrinkageError
@@ -33,6 +33,7 @@ def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
     return top * torch.logspace(-DECADES, 0, count, dtype=torch.float64)
 
 
+@replaced(without_memory())
 def largest_strength(problem: Problem, rows: int) -> float:
     r"""Return the strength where the path starts.
 
@@ -45,8 +46,11 @@ def largest_strength(problem: Problem, rows: int) -> float:
 
     A penalty that is decoupled from an adaptive optimizer, or applied by its prox after it, is
     weighed against normalized gradients instead: there each entry counts as its sign.
+
+    The loss is what training lowers on average: nothing is dropped, and batch normalization goes by
+    the rows, as in training, since a new model's running statistics are those of no rows at all.
     """
-    x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0)
+    x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0).eval()
     penalty = problem.penalty.at(1.0)
     penalized = [(penalty.for_tensor(n, w), w) for n, w in _penalized(problem, model).items()]
     pulls = [own.gradient(w.detach()) for own, w in penalized]
@@ -79,9 +83,7 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = problem.mean(
-            problem.loss(forward(null, x, problem.autocast), y), torch.arange(len(x))
-        )
+        loss = problem.mean(problem.loss(null(x), y), torch.arange(len(x)))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -89,7 +91,7 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
 
 def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    loss = problem.mean(problem.loss(forward(model, x, problem.autocast), y), torch.arange(len(x)))
+    loss = problem.mean(problem.loss(model(x), y), torch.arange(len(x)))
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     if problem.how != "coupled" and is_adaptive(problem.optimizer):

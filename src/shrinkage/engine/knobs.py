@@ -10,13 +10,13 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TypeAlias
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from shrinkage.engine.layers import drawn, dropout, replaced
-from shrinkage.engine.loss import RowLoss
+from shrinkage.engine.loss import CrossEntropy, RowLoss
 from shrinkage.engine.plan import Group
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import MakeOptimizer, Update, unmoving, with_decay
@@ -43,14 +43,8 @@ def loss_at(problem: Problem, point: Point) -> RowLoss:
     """Return the loss to train on, with the point's label smoothing."""
     if "label_smoothing" not in point:
         return problem.loss
-    smoothing = point["label_smoothing"]
-
-    def smoothed(output: Tensor, target: Tensor) -> Tensor:
-        each = -F.log_softmax(output, -1)
-        own = each.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-        return (1 - smoothing) * own + smoothing * each.mean(-1)
-
-    return smoothed
+    assert isinstance(problem.loss, CrossEntropy)
+    return replace(problem.loss, smoothing=point["label_smoothing"])
 
 
 def rate_at(problem: Problem, lr: Tensor, epoch: int) -> Tensor:
@@ -124,8 +118,9 @@ def _lacking(problem: Problem, name: str) -> str | None:
     if name == "dropout":
         return None if problem.draws else "the model calls no dropout; put nn.Dropout() into it"
     if name == "label_smoothing":
-        named = problem.loss_name
-        return None if named == "cross_entropy" else f"the loss is {named}, not 'cross_entropy'"
+        if not isinstance(problem.loss, CrossEntropy):
+            return f"the loss is {problem.loss_name}, not 'cross_entropy' or nn.CrossEntropyLoss"
+        return "the loss has a label_smoothing of its own" if problem.loss.smoothing else None
     kind = problem.optimizer
     kind = kind.func if isinstance(kind, functools.partial) else kind
     if not isinstance(kind, type):

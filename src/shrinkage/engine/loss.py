@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch.nn.functional as F
@@ -16,9 +17,42 @@ RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Loss: TypeAlias = str | nn.Module | RowLoss
 
 
-def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy of each row's logits."""
-    return F.cross_entropy(output, target, reduction="none")
+@dataclass(frozen=True, eq=False)
+class CrossEntropy:
+    """The cross-entropy of each row's logits.
+
+    Where classes have weights, a row weighs in the mean as its class does, and its loss is what is
+    left of torch's formula then: the weighted mean is torch's to the letter.
+
+    Attributes:
+        smoothing: Share of the target that is spread over all classes.
+        by_class: (C,) weight of each class, or None where all weigh the same.
+    """
+
+    smoothing: float | Tensor = 0.0
+    by_class: Tensor | None = None
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        if isinstance(self.smoothing, float) and self.smoothing == 0:
+            return F.cross_entropy(output, target, reduction="none")
+        each = -F.log_softmax(output, -1)
+        own = each.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        if self.by_class is None:
+            spread = each.mean(-1)
+        else:
+            weights = self.by_class.to(each.dtype)
+            spread = (each * weights).mean(-1) / weights[target]
+        return (1 - self.smoothing) * own + self.smoothing * spread
+
+
+@dataclass(frozen=True, eq=False)
+class Unreduced:
+    """A torch loss without its mean over rows."""
+
+    module: nn.Module
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        return _row_means(self.module(output, target))
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:
@@ -26,7 +60,7 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
     return _row_means((output.reshape(target.shape) - target).square())
 
 
-NAMED: dict[str, RowLoss] = {"cross_entropy": cross_entropy, "mse": mse}
+NAMED: dict[str, RowLoss] = {"cross_entropy": CrossEntropy(), "mse": mse}
 
 
 def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
@@ -54,7 +88,7 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
     name = getattr(loss, "__name__", type(loss).__name__)
     if not isinstance(loss, nn.Module):
         return name, loss, None
-    each, by_class = _unreduced(loss)
+    each, by_class = _unreduced(loss, classes=not y.is_floating_point())
     if by_class is None:
         return name, each, None
     if y.is_floating_point() or int(y.max()) >= len(by_class) or int(y.min()) < 0:
@@ -64,26 +98,28 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
     return name, each, by_class.double()[y.flatten()]
 
 
-def _unreduced(module: nn.Module) -> tuple[RowLoss, Tensor | None]:
+def _unreduced(module: nn.Module, *, classes: bool) -> tuple[RowLoss, Tensor | None]:
     """The loss of each row, and the class weights by which torch weighs their mean."""
     by_class = getattr(module, "weight", None)
     classed = isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
     plain = getattr(module, "reduction", None) == "mean" and (
         by_class is None
         or isinstance(module, nn.BCELoss | nn.BCEWithLogitsLoss)
-        or (classed and not getattr(module, "label_smoothing", 0) and bool((by_class > 0).all()))
+        or (classed and bool((by_class > 0).all()))
     )
     if not (plain and getattr(module, "ignore_index", -100) < 0):
         raise ShrinkageError(
             f"{module!r}: give a torch loss with reduction='mean' and without ignore_index=; "
-            "weight= goes with CrossEntropyLoss and NLLLoss (above 0, without label_smoothing=) "
-            "and the binary losses. Or give a function (output, target) -> one value per row."
+            "weight= goes with CrossEntropyLoss and NLLLoss (above 0) and the binary losses. "
+            "Or give a function (output, target) -> one value per row."
         )
+    if type(module) is nn.CrossEntropyLoss and classes:
+        return CrossEntropy(module.label_smoothing, by_class), by_class
     each = copy.deepcopy(module)
     each.reduction = "none"  # type: ignore[assignment]
     if classed:
         each.weight = None  # type: ignore[assignment]
-    return lambda output, target: _row_means(each(output, target)), by_class if classed else None
+    return Unreduced(each), by_class if classed else None
 
 
 def _row_means(values: Tensor) -> Tensor:
