@@ -72,7 +72,7 @@ def test_typed_options_win_over_the_file(asked: list[PathOptions]) -> None:
     [
         ("\nfold = 3", "line 2: unknown key 'fold'; did you mean 'folds'?"),
         ("n_strengths = 3", "did you mean 'n-strengths'?"),
-        ("zzz = 3", "Choose from data, target"),
+        ("zzz = 3", "choose from data, target"),
         ("[path]\nfolds = 3", "line 1: unknown key 'path'"),
         ("folds = 3\nfolds = 4\nlr = 1", "a key is given twice (at line 2"),
         ("folds = 3.0", "folds = 3.0: Input should be a valid integer"),
@@ -126,7 +126,7 @@ def test_bad_place_is_one_error(asked: list[PathOptions], name: str, said: str) 
 def test_config_of_a_command_without_options_is_refused() -> None:
     done = call("config", "config")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "Choose from path" in done.stderr
+    assert "choose from path" in done.stderr
 
 
 @given(data=st.data())

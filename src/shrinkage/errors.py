@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ShrinkageError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to do."""
+
+
+def choose_from(word: str, known: Iterable[str]) -> str:
+    """Return what an error says after a name that there is not: the nearest one, and all.
+
+    Example:
+        >>> choose_from("digit", ["digits", "wine"])
+        "did you mean 'digits'? Or choose from digits, wine."
+        >>> choose_from("?", ["digits", "wine"])
+        'choose from digits, wine.'
+    """
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    return (f"did you mean {near[0]!r}? Or " if near else "") + f"choose from {', '.join(names)}."
 
 
 class ShrinkageWarning(UserWarning):

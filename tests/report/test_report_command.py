@@ -50,5 +50,11 @@ def test_what_is_no_run_is_one_error(tmp_path: Path) -> None:
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_directory_of_runs_names_them(run: Path) -> None:
+    code, shown, said = call(run.parent)
+    assert (code, shown) == (1, "")
+    assert f"Give one of {run}." in said
+
+
 def test_quiet_prints_nothing(run: Path) -> None:
     assert call(run, "--quiet") == (0, "", "")

@@ -19,6 +19,7 @@ from shrinkage.cli.report import report
 from shrinkage.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from shrinkage.cli.train import train
 from shrinkage.cli.train_options import TrainOptions
+from shrinkage.errors import choose_from
 
 __all__ = ["app", "main"]
 
@@ -79,7 +80,7 @@ def config(
     """
     if command not in OPTIONS:
         raise typer.BadParameter(
-            f"{command!r} reads no file. Choose from {', '.join(OPTIONS)}.", param_hint="COMMAND"
+            f"{command!r} reads no file; {choose_from(command, OPTIONS)}", param_hint="COMMAND"
         )
     from shrinkage.cli.config import write_config
 

@@ -25,7 +25,7 @@ from shrinkage.comparing import NAMES, Comparison, compare
 from shrinkage.comparing.methods import METHODS, check_names
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.update import MakeOptimizer
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.plots import plot_comparison
 from shrinkage.report.comparison import write_comparison
@@ -130,7 +130,7 @@ def read_optimizers(text: str, side: Console) -> dict[str, MakeOptimizer]:
         for part in text.split(","):
             name, colon, rate = part.strip().partition(":")
             if name not in OPTIMIZERS:
-                raise ShrinkageError(f"{name!r} is unknown. Choose from {', '.join(OPTIMIZERS)}.")
+                raise ShrinkageError(f"{name!r} is unknown; {choose_from(name, OPTIMIZERS)}")
             if part.strip() in found:
                 raise ShrinkageError(f"{part.strip()} is given twice.")
             lr = _rate(part, rate) if colon else RATES.get(name, USUAL_RATE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 import tomllib
@@ -15,7 +14,7 @@ import tomli_w
 from typer.models import OptionInfo
 
 from shrinkage.cli.exits import usage
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.files import read_regular
 
 MAX_BYTES = 1 << 20
@@ -76,8 +75,7 @@ def _checked(file: Path, text: str, values: dict[str, Any], options: type[Any]) 
     for key, given in values.items():
         place = f"{file}, line {_line(text, key)}"
         if key not in known:
-            near = difflib.get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"Choose from {', '.join(known)}."
+            hint = choose_from(key.replace("_", "-"), known)
             raise ShrinkageError(f"{place}: unknown key {key!r}; {hint}")
         kind = _in_toml(kinds[known[key]])
         value = _joined(given) if kind is str else _listed(given) if kind == list[str] else given

@@ -17,7 +17,7 @@ from shrinkage.cli.train_options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
 from shrinkage.engine.plan import make_strengths
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.models import make_model, with_dropout
 from shrinkage.penalties import Penalty, catalogue
 
@@ -35,10 +35,8 @@ def make_penalty(job: PathOptions) -> tuple[Penalty, str | None]:
             name, _, strength = job.penalty.lower().partition(":")
             if name in known and strength:
                 hint = f"strengths are given apart: --penalty {name} --strengths {strength}."
-            elif name in known:
-                hint = f"did you mean {name!r}?"
             else:
-                hint = f"Choose from {', '.join(sorted(known))}."
+                hint = choose_from(job.penalty, sorted(known))
             raise ShrinkageError(f"unknown penalty {job.penalty!r}; {hint}")
     penalty = known[job.penalty](1.0)
     if job.solver == "exact":

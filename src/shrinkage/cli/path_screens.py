@@ -36,7 +36,7 @@ def training_line(job: PathOptions, grid: Grid) -> str:
     rate = "" if "lr" in grid else f", learning rate {job.lr:g}"
     schedule = f", {job.scheduler}" if job.scheduler else ""
     halving = f", the best 1 of {job.halving} kept at each third" if job.halving else ""
-    batches = f"batches of {job.batch_size}, {job.epochs} epochs"
+    batches = f"batches of {job.batch_size}, {job.epochs} epoch{'s' * (job.epochs > 1)}"
     return f"{job.optimizer}{rate}, {batches}{schedule}{halving}"
 
 

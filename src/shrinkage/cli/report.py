@@ -42,6 +42,12 @@ def report(
                     f"{run} holds a comparison, and its report is {run / 'report.html'}. For the "
                     f"report of one method give a directory in {run / 'paths'}."
                 )
+            inside = sorted(str(place.parent) for place in run.glob("*/manifest.json"))
+            if inside and not (run / "manifest.json").exists():
+                raise ShrinkageError(
+                    f"{run} is no run, but holds some. Give one of {', '.join(inside[:5])}"
+                    + (" ..." if len(inside) > 5 else ".")
+                )
             path = out or run / "report.html"
             result = PathResult.load(run)
             result.report(path, overwrite=overwrite)

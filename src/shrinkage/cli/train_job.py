@@ -24,7 +24,7 @@ from shrinkage.cli.train_screens import cautions_as_notes, epoch_progress, show_
 from shrinkage.cli.training import make_optimizer, make_scheduler
 from shrinkage.data import Dataset, split_test
 from shrinkage.engine.loss import row_loss
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.models import make_model
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.penalties import Penalty, catalogue
@@ -126,7 +126,11 @@ def read_penalties(texts: list[str]) -> dict[Any, Penalty]:
     with usage("--penalty"):
         for text in texts:
             match = RULE.fullmatch(text)
-            if match is None or match["name"] not in known:
+            if match is not None and match["name"] not in known:
+                raise ShrinkageError(
+                    f"{match['name']!r} is no penalty; {choose_from(match['name'], sorted(known))}"
+                )
+            if match is None:
                 raise ShrinkageError(
                     f"{text!r} is no penalty with a strength; write l2:1e-3, or l1:0.1@0.* for "
                     f"the parameters named 0.*. Penalties: {', '.join(sorted(known))}."

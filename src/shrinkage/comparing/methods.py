@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from shrinkage._whole import as_whole
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.penalties import L2, ElasticNet, GroupLasso, Penalty
 
 STRONGEST = MappingProxyType({"dropout": 0.7, "label_smoothing": 0.35})
@@ -97,7 +97,7 @@ def check_names(names: Sequence[str]) -> None:
     """Refuse names that are no methods, and lists that are no comparison."""
     for name in names:
         if name not in METHODS:
-            raise ShrinkageError(f"methods: {name!r} is unknown; choose from {', '.join(METHODS)}.")
+            raise ShrinkageError(f"methods: {name!r} is unknown; {choose_from(name, METHODS)}")
     if len(set(names)) < len(names):
         raise ShrinkageError(f"methods: {', '.join(names)}: one is given twice.")
     if not set(names) - {BEST_PAIR}:

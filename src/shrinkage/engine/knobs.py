@@ -6,7 +6,6 @@ never compiles again, and plain numbers for a member alone.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ from shrinkage.engine.loss import CrossEntropy, RowLoss
 from shrinkage.engine.plan import Group
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.update import MakeOptimizer, Update, unmoving, with_decay
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.penalties import Penalty
 from shrinkage.points import arguments, with_arguments
 
@@ -80,10 +79,7 @@ def check_values(penalty: Penalty, epochs: int, name: str, values: Sequence[floa
             "with the knobs in grid."
         )
     if name not in (*SETTINGS, *shape):
-        near = difflib.get_close_matches(name, [*SETTINGS, *shape], n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? Or " if near else ""
-        known = ", ".join([*SETTINGS, *shape])
-        raise ShrinkageError(f"grid: {name!r} is no knob; {hint}choose from {known}.")
+        raise ShrinkageError(f"grid: {name!r} is no knob; {choose_from(name, [*SETTINGS, *shape])}")
     if name in shape:
         for value in values:
             with_arguments(penalty, {name: value})
