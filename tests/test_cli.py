@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -166,6 +167,17 @@ def test_quiet_prints_nothing(engine: FakeEngine, tmp_path: Path) -> None:
 def test_notes_of_the_engine_reach_stderr(engine: FakeEngine) -> None:
     engine.note = "members train one by one"
     assert "members train one by one" in call("path", *SMALL).stderr
+
+
+def test_a_warning_of_ours_is_a_note_and_that_of_others_is_left_alone(engine: FakeEngine) -> None:
+    def warn(text: str, file: str, module: str) -> None:
+        warnings.warn_explicit(text, UserWarning, file, 1, module)
+
+    engine.before = lambda: warn("slow", exits.__file__, exits.__name__)
+    assert call("path", *SMALL).stderr == "Note: slow\n"
+    engine.before = lambda: warn("theirs", "/x/model.py", "model")
+    with pytest.warns(UserWarning, match="theirs"):
+        assert "theirs" not in call("path", *SMALL).output
 
 
 def test_one_seed_has_no_deviation(engine: FakeEngine) -> None:

@@ -19,6 +19,7 @@ from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import check_classes, make_factory, make_preprocessing, read_data
 from shrinkage.cli.job import COMPILE
+from shrinkage.cli.notes import warnings_as_notes
 from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.training import OPTIMIZERS, make_scheduler
 from shrinkage.comparing import NAMES, Comparison, compare
@@ -83,7 +84,7 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
         f"{job.epochs} epochs" + (f", {job.scheduler}" if job.scheduler else ""),
     }
     screens.show_facts(screen, header)
-    with screens.live_progress(side) as progress:
+    with warnings_as_notes(side), screens.live_progress(side) as progress:
         comparison = compare(
             factory,
             train.X,

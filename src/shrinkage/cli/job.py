@@ -26,6 +26,7 @@ from shrinkage.cli.inputs import (
     read_strengths,
 )
 from shrinkage.cli.knobs import combinations_of, grid_line, read_grid
+from shrinkage.cli.notes import warnings_as_notes
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.path_screens import (
     members_line,
@@ -96,7 +97,11 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         "Members": members_line(job, strengths, combinations_of(grid, job.draws)),
     }
     screens.show_facts(screen, {label: line for label, line in lines.items() if line})
-    with _telling_how_to_go_on(job), screens.live_progress(side) as progress:
+    with (
+        warnings_as_notes(side),
+        _telling_how_to_go_on(job),
+        screens.live_progress(side) as progress,
+    ):
         result = fit_path(
             factory,
             train.X,

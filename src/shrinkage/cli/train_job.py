@@ -19,8 +19,9 @@ from shrinkage.cli import screens, train_files
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import make_preprocessing, read_data
+from shrinkage.cli.notes import warnings_as_notes
 from shrinkage.cli.train_options import TrainOptions
-from shrinkage.cli.train_screens import cautions_as_notes, epoch_progress, show_epochs
+from shrinkage.cli.train_screens import epoch_progress, show_epochs
 from shrinkage.cli.training import make_optimizer, make_scheduler
 from shrinkage.data import Dataset, split_test
 from shrinkage.engine.loss import row_loss
@@ -75,7 +76,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     how = job.how or ("decoupled" if job.optimizer == "adamw" and smooth else None)
     try:
         with (
-            cautions_as_notes(side) as said,
+            warnings_as_notes(side) as said,
             epoch_progress(side) as progress,
             _logged(job, directory, progress) as report,
         ):

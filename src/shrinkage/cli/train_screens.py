@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shrinkage.cli import screens
-from shrinkage.errors import ShrinkageWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from shrinkage.training import Moment, Trained
-
-
-@contextmanager
-def cautions_as_notes(console: Console) -> Iterator[list[str]]:
-    """Show each `ShrinkageWarning` as a note at once, without its place in the code.
-
-    Yields:
-        What was shown.
-    """
-    said: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", ShrinkageWarning)
-        usual = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, ShrinkageWarning):
-                said.append(str(message).partition(" Silence:")[0])
-                console.print(f"Note: {said[-1]}", style="yellow")
-            else:
-                usual(message, category, *place, **more)
-
-        warnings.showwarning = show
-        yield said
 
 
 @contextmanager
