@@ -76,6 +76,14 @@ def test_slices_come_best_first_and_only_the_first_is_judged_among_all() -> None
     assert (alone.name, alone.path) == ("", own)
 
 
+def test_knobs_without_a_strength_are_no_verdict_on_a_penalty() -> None:
+    first, second = slices(make_crossed({0.0: 0.0, 0.5: 0.1}, K=1))
+    assert first.findings.headline == "The best of the other knobs"
+    assert second.findings.headline == "Other knobs alone"
+    assert f"is {first.path.valid_loss[0, ..., -1].mean():.4g}." in first.findings.sentence
+    assert first.findings.steps == []
+
+
 def test_very_many_combinations_are_cut_and_it_says_so() -> None:
     rates = {place / 40: place / 1000 for place in range(MOST_SLICES + 3)}
     page = render(make_crossed(rates, K=3, F=2, S=1))

@@ -61,6 +61,11 @@ def find(result: PathResult, among: PathResult | None = None) -> Findings:
         text = f"At every strength {reach} some training diverged, so there is nothing to compare."
         step = Step("Lower the learning rate, or standardize the inputs, and run again.")
         return Findings("no verdict", "No strength could be judged", text, None, {}, [step])
+    if len(result.strengths) == 1 and result.about.get("knobs"):
+        text = "No strength above 0 was tried, so nothing is said of a penalty. "
+        text += f"The validation loss at these knobs is {float(curve(result).mean[0]):.4g}."
+        headline = "Other knobs alone" if among is None else "The best of the other knobs"
+        return Findings("no verdict", headline, text, None, {}, [])
     if len(result.strengths) == 1:
         text = "Strength 0 is the only one of this path, so there is nothing to compare it with."
         step = Step("Give strengths, or let them be found:", AGAIN)
