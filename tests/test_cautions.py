@@ -109,6 +109,35 @@ def test_a_threshold_below_the_noise_of_an_adaptive_optimizer(penalty: Any) -> N
     assert labels(NuclearNorm(1e-3), make_net(), adam) == []
 
 
+OF_TORCH = (
+    *("SGD", "ASGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "RMSprop", "Rprop"),
+    *("Adafactor", "Muon"),
+)
+OTHERS = ("CAME", "Lamb", "LARS", "Lion", "QHM", "SGDP", "SOAP", "Shampoo", "SignSGD", "Tiger")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the optimizers themselves
+def test_optimizers_are_taken_for_what_they_are() -> None:
+    """One that normalizes goes as far with gradients a hundred times as large."""
+    import pytorch_optimizer
+
+    def way(make: Any, scale: float) -> Tensor:
+        w = torch.ones(8, 8, requires_grad=True)
+        optimizer, generator = make([w], lr=1e-3), torch.Generator().manual_seed(0)
+        for _ in range(12):  # the first five of RAdam are plain
+            before = w.detach().clone()
+            w.grad = scale * torch.randn(8, 8, generator=generator)
+            optimizer.step()
+        return (w.detach() - before).norm()
+
+    kinds = [getattr(torch.optim, name) for name in OF_TORCH]
+    kinds += [pytorch_optimizer.load_optimizer(name) for name in OTHERS]
+    for kind in kinds:
+        normalizes = bool(way(kind, 100.0) < 10 * way(kind, 1.0))
+        said = labels(L1(1e-3), nn.Linear(4, 4, bias=False), partial(kind, lr=1e-3))
+        assert ("small threshold" in said) == normalizes, kind
+
+
 def test_the_threshold_of_the_warning_is_where_noise_leaves_no_zero() -> None:
     """Weights that see noise only, under Adam: none is zero below, most are well above."""
 

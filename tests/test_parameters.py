@@ -174,11 +174,10 @@ def test_b9_what_is_no_floating_point_tensor_is_skipped_with_its_reason() -> Non
     assert reasons["later"] == "not initialized yet (lazy module)"
 
 
-def test_b8_complex_tensors_are_refused_only_when_selected() -> None:
+def test_b8_complex_tensors_are_selected_like_others() -> None:
     model = nn.ModuleDict({"phase": nn.Linear(2, 2, dtype=torch.cfloat), "head": nn.Linear(2, 2)})
     assert names(model, "head.*") == {"head.weight", "head.bias"}
-    with pytest.raises(ShrinkageError, match=r"phase\.weight is complex"):
-        selected_parameters(model)
+    assert selected_parameters(model).keys() == {"phase.weight", "head.weight"}
 
 
 def test_selected_tensors_are_the_parameters_themselves() -> None:

@@ -17,8 +17,8 @@ from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
 
 THRESHOLDS = (L1, GroupLasso, SparseGroupLasso, MCP, SCAD)
-ADAPTIVE = ("Ada", "RMSprop", "Rprop", "Lion")
-"""Optimizers, by a part of their names, that divide the gradient by its size."""
+NORMALIZING = ("LARS", "Lion", "Rprop", "Shampoo", "Sign", "Tiger")
+"""Optimizers, by a part of their names, that normalize gradients and have no setting ``eps``."""
 LEAST_THRESHOLD = 0.01
 """Smallest strength at which an adaptive optimizer's noise leaves any weight at zero: measured."""
 
@@ -52,7 +52,7 @@ def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
             if rule.how in ("decoupled", "proximal"):
                 yield from _of_share(acting, rule, held)
             if rule.how == "proximal":
-                yield from _small_threshold(acting, type(optimizer).__name__)
+                yield from _small_threshold(acting, optimizer)
             yield from _no_scale(acting, held, targets)
 
 
@@ -93,13 +93,20 @@ def _of_share(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]
             return
 
 
-def _small_threshold(penalty: Penalty, optimizer: str) -> Iterator[str]:
+def _normalizes(optimizer: Optimizer) -> bool:
+    name = type(optimizer).__name__
+    divides = any(setting.startswith("eps") for setting in optimizer.defaults)
+    return (divides and "SGD" not in name) or any(part in name for part in NORMALIZING)
+
+
+def _small_threshold(penalty: Penalty, optimizer: Optimizer) -> Iterator[str]:
     strength = _total(penalty, THRESHOLDS)
-    if 0 < strength < LEAST_THRESHOLD and any(part in optimizer for part in ADAPTIVE):
+    if 0 < strength < LEAST_THRESHOLD and _normalizes(optimizer):
         yield (
-            f"small threshold: {optimizer} divides the gradient by its size, so its noise moves a "
-            f"weight by about lr in a step, and the prox takes lr * {strength:g} off: expect no "
-            f"exact zeros below a strength of about {LEAST_THRESHOLD:g} (0.1 to 1 is usual there)."
+            f"small threshold: {type(optimizer).__name__} divides the gradient by its size, so its "
+            "noise moves a weight by about lr in a step, and the prox takes "
+            f"lr * {strength:g} off: expect no exact zeros below a strength of about "
+            f"{LEAST_THRESHOLD:g} (0.1 to 1 is usual there)."
         )
 
 

@@ -12,7 +12,7 @@ from shrinkage._sharded import reshard
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Row, Selection, decide, label, weights
+from shrinkage.parameters import Row, Selection, explain_selection, label, weights
 from shrinkage.penalties import Penalty
 
 Acting: TypeAlias = Penalty | Constraint
@@ -120,7 +120,7 @@ def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
         ShrinkageError: A rule matches nothing, or nothing that earlier rules left.
     """
     reshard(model)
-    tables = [decide(model, rule.select) for rule in rules]
+    tables = [explain_selection(model, rule.select) for rule in rules]
     assigned = [_first_match(rows, rules) for rows in zip(*tables, strict=True)]
     for rule in rules:
         if all(pair.rule is not rule for pair in assigned):

@@ -91,28 +91,14 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
             expression (searched in the name), a module type, or ``(name, tensor) -> bool``.
 
     Raises:
-        ShrinkageError: ``select`` selects nothing (the nearest names are given), selects a
-            complex tensor, or is of no known kind; or the model is kept in flat pieces.
+        ShrinkageError: ``select`` selects nothing (the nearest names are given), or is of no known
+            kind; or the model is kept in flat pieces.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
         >>> [row.name for row in explain_selection(net) if row.selected]
         ['0.weight', '2.weight']
     """
-    rows = decide(model, select)
-    for row in rows:
-        if row.selected:
-            check_real(row)
-    return rows
-
-
-def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[str, Tensor]:
-    """Return the penalized tensors by name, each tensor once; see :func:`explain_selection`."""
-    return {row.name: row.tensor for row in explain_selection(model, select) if row.selected}
-
-
-def decide(model: nn.Module, select: Selection) -> list[Row]:
-    """Do as :func:`explain_selection`, but let complex tensors pass."""
     if not isinstance(model, nn.Module):
         raise ShrinkageError(
             f"{type(model).__name__} is no module; give a model, or take penalty.value(w) of one "
@@ -127,12 +113,9 @@ def decide(model: nn.Module, select: Selection) -> list[Row]:
     return rows
 
 
-def check_real(row: Row) -> None:
-    """Refuse a complex tensor."""
-    if row.tensor.is_complex():
-        raise ShrinkageError(
-            f"{row.name} is complex; penalties act on real tensors. Leave it out with select=."
-        )
+def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[str, Tensor]:
+    """Return the penalized tensors by name, each tensor once; see :func:`explain_selection`."""
+    return {row.name: row.tensor for row in explain_selection(model, select) if row.selected}
 
 
 def _check_whole(place: _Place) -> None:

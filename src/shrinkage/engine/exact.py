@@ -65,6 +65,8 @@ def check_convex(problem: Problem, penalty: Penalty, loss: Loss, grid: Iterable[
     elif not isinstance(loss, (str, *CONVEX_LOSSES)):
         names = ", ".join(kind.__name__ for kind in CONVEX_LOSSES)
         reason = f"the loss {problem.loss_name} is not known to be convex; these are: {names}"
+    elif any(w.is_complex() for w in problem.build(0).parameters()):
+        reason = "the model has complex parameters"
     elif problem.draws or problem.normalizes:
         reason = "the model has dropout or batch normalization"
     elif not _linear_in_parameters(problem):

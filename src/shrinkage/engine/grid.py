@@ -95,7 +95,7 @@ def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     if problem.how != "coupled" and is_adaptive(problem.optimizer):
-        return [g.sign() for g in gradients]
+        return [g.sgn() for g in gradients]
     return list(gradients)
 
 
@@ -105,4 +105,4 @@ def _penalized(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    return float(torch.stack([t.detach().double().norm() for t in tensors]).norm())
+    return float(torch.stack([t.detach().abs().double().norm() for t in tensors]).norm())

@@ -81,6 +81,8 @@ def train_together(
     Raises:
         ShrinkageError: Memory ran out with one member at a time.
     """
+    if any(w.is_complex() for w in problem.build(0).parameters()):
+        return Together(None, "complex parameters")
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     workers = worker_count() if work >= WORTH_FORKING else 1
     state, needed = member_bytes(problem, update, plan.batch_size)

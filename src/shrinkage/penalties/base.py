@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shrinkage._sharded import whole
 from shrinkage._tensors import is_number, read
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Selection, decide, weights
+from shrinkage.parameters import Selection, explain_selection, weights
 from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
 
 P = TypeVar("P", bound="Penalty")
@@ -144,7 +144,7 @@ class Penalty(ABC):
             >>> net = nn.Linear(2, 1)
             >>> loss = net(torch.ones(1, 2)).mean() + L2(1e-3)(net)
         """
-        rows = (row for row in decide(model, select) if row.selected)
+        rows = (row for row in explain_selection(model, select) if row.selected)
         tensors = ((row.name, row.tensor) for row in rows if row.tensor.requires_grad)
         values = [self.for_tensor(name, w).value(whole(w)) for name, w in tensors]
         return torch.stack(values).sum() if values else torch.zeros(())
