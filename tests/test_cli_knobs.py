@@ -139,6 +139,13 @@ def test_dropped_strengths_say_when(engine: FakeEngine) -> None:
     assert "the best 1 of 3 kept at each third" in " ".join(done.stdout.split())
 
 
+def test_forward_passes_in_bfloat16(engine: FakeEngine) -> None:
+    for options, wanted in (["--bfloat16"], torch.bfloat16), ([], None):
+        done = call("path", *SMALL, *options)
+        assert engine.calls[-1]["autocast"] == wanted
+        assert ("epochs, bfloat16" in " ".join(done.stdout.split())) == bool(options)
+
+
 def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
     done = call("path", *SMALL[:4], "--model", "linear", "--penalty", "l1", "--solver", "exact")
     assert done.exit_code == 0, done.output
@@ -178,6 +185,7 @@ def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
         ("--solver exact --model linear --penalty mcp", "mcp is none"),
         ("--solver exact --model linear --lr 0.1", "leave --lr out"),
         ("--solver exact --model linear --batch-size 9", "leave --batch-size out"),
+        ("--solver exact --model linear --bfloat16", "leave --bfloat16 out"),
         ("--solver exact --model linear --checkpoint kept", "leave --checkpoint out"),
     ],
 )

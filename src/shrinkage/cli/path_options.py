@@ -106,7 +106,7 @@ class KnobOptions:
 
 
 @dataclass(frozen=True)
-class SolverOption:
+class SolverOptions:
     """How a member is fit."""
 
     solver: Annotated[
@@ -116,6 +116,10 @@ class SolverOption:
             help="exact finds the minimum itself, for --model linear and a convex penalty.",
         ),
     ] = "steps"
+    bfloat16: Annotated[
+        bool,
+        Training("--bfloat16", help="Compute forward passes in bfloat16, as torch.autocast does."),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class PathOptions(
     ScreenOptions,
     CheckpointOption,
     OutputOptions,
-    SolverOption,
+    SolverOptions,
     CompileOption,
     TrainingOptions,
     SeedOption,

@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 BY_STEPS = {
-    *("batch_size", "checkpoint", "compile", "epochs", "halving"),
+    *("batch_size", "bfloat16", "checkpoint", "compile", "epochs", "halving"),
     *("how", "lr", "optimizer", "scheduler", "seeds"),
 }
 """What has no meaning for the exact solver."""
@@ -66,6 +66,7 @@ def training_of(job: PathOptions, how: str | None) -> dict[str, Any]:
         "batch_size": job.batch_size,
         "optimizer": make_optimizer(job),
         "scheduler": make_scheduler(job),
+        "autocast": torch.bfloat16 if job.bfloat16 else None,
     }
 
 
