@@ -66,7 +66,13 @@ def test_one_fold_and_lost_strengths_have_no_one_standard_error() -> None:
 
 
 def test_slices_come_best_first_and_only_the_first_is_judged_among_all() -> None:
-    result = make_crossed({0.0: 0.02, 0.3: 0.0, 0.6: 0.05})
+    result = make_crossed({0.0: 0.0, 0.3: 0.0, 0.6: 0.05})
+    losses = result.valid_loss.clone()
+    losses[:6] = losses[:1]  # at dropout 0 no strength matters
+    losses[6:12, 0] += 0.06  # without another fold, dropout 0.3 is no longer the best
+    losses[6:12] += losses[0].mean() - losses[6:12].mean((1, 2, 3)).min() - 0.002
+    result = replace(result, valid_loss=losses)
+    assert verdict(result) != verdict(result.slice(dropout=0.3))
     found = slices(result)
     assert [one.name for one in found] == ["dropout 0.3", "dropout 0", "dropout 0.6"]
     assert found[0].findings.verdict == verdict(result)
