@@ -16,7 +16,7 @@ from _checkpoints import ADAGRAD, Counter, assert_same, fit
 from torch import nn
 
 from shrinkage import ElasticNet, ShrinkageError
-from shrinkage.engine import kept, train, workers
+from shrinkage.engine import kept, train
 
 
 def test_a_checkpoint_changes_no_number(tmp_path: Path) -> None:
@@ -260,11 +260,6 @@ def test_memory_that_runs_out_for_one_member_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(train, "step_inputs", none_left)
     with pytest.raises(ShrinkageError, match="one member at a time"):
         fit()
-
-
-def test_other_errors_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RuntimeError, match="shapes"), workers._memory_faults_named():
-        raise RuntimeError("shapes do not fit")
 
 
 def test_a_long_chunk_is_written_on_the_way(

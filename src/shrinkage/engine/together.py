@@ -25,7 +25,12 @@ from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import member_bytes, stacked_members
 from shrinkage.engine.train import step_inputs, train_chunks
 from shrinkage.engine.update import Update
-from shrinkage.engine.workers import MemoryRanOutError, one_thread, worker_count
+from shrinkage.engine.workers import (
+    MemoryRanOutError,
+    memory_faults_named,
+    one_thread,
+    worker_count,
+)
 from shrinkage.errors import ShrinkageError
 
 Report = Callable[[Progress], None]
@@ -101,19 +106,19 @@ def train_together(
         return None if finished else kept.steps_done(group, k)
 
     while True:
-        attempt = _Attempt(problem, plan, update, chunks)
-        stepper = attempt.refused_in_float32() or _choose_step(attempt, compile, report)
-        if isinstance(stepper, str):
-            return Together(None, stepper)
-        left = split_by_progress(chunks, steps_done)
         try:
+            with memory_faults_named():
+                attempt = _Attempt(problem, plan, update, chunks)
+                stepper = attempt.refused_in_float32() or _choose_step(attempt, compile, report)
+            if isinstance(stepper, str):
+                return Together(None, stepper)
+            left = split_by_progress(chunks, steps_done)
             train_chunks(problem, plan, update, left, stepper, report, workers, kept, outcome)
         except MemoryRanOutError as error:
             members = len(chunks[0].strengths) // 2
             if members == 0:
                 raise ShrinkageError(
-                    f"memory ran out with one member at a time, {workers} at once ({error}); use "
-                    "a smaller model or batch_size."
+                    f"one member at a time, {workers} side by side, is too much: {error}"
                 ) from error
             report(at_start("train", plan, f"memory ran out: {members} members at a time now"))
             chunks = cut(members=members)
@@ -192,7 +197,7 @@ class _Attempt:
             self.path.unlink(missing_ok=True)
 
     def _difference(self, stepper: Stepper) -> str | None:
-        with one_thread():
+        with one_thread(), memory_faults_named():
             return difference_together(self.problem, self.plan, self.update, self.chunk, stepper)
 
 

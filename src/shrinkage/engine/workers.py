@@ -23,8 +23,12 @@ from shrinkage.errors import ShrinkageError
 SECONDS_BETWEEN_LOOKS = 0.05
 
 
-class MemoryRanOutError(Exception):
-    """Memory ran out while members trained; the message is the allocator's."""
+OUT_OF_MEMORY = ("allocate memory", "not enough memory")
+"""What torch's allocator says of it, on one system or another."""
+
+
+class MemoryRanOutError(ShrinkageError):
+    """Memory ran out while members trained."""
 
 
 def worker_count() -> int:
@@ -68,7 +72,7 @@ def run_in_workers(
     """
     if workers == 1:
         for job in range(jobs):
-            with _memory_faults_named():
+            with memory_faults_named():
                 work(job)
         return
     context = multiprocessing.get_context("fork")
@@ -79,7 +83,7 @@ def run_in_workers(
         _keep_freed_memory()
         try:
             while (job := _take(following)) < jobs:
-                with _memory_faults_named():
+                with memory_faults_named():
                     work(job)
         except Stopped:
             pass
@@ -116,14 +120,18 @@ def run_in_workers(
 
 
 @contextmanager
-def _memory_faults_named() -> Iterator[None]:
+def memory_faults_named() -> Iterator[None]:
+    """Raise MemoryRanOutError for whatever torch and Python raise where memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if named or "can't allocate memory" in str(error):
-            raise MemoryRanOutError(str(error).splitlines()[0] if str(error) else "") from error
-        raise
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(said in str(error) for said in OUT_OF_MEMORY):
+            raise
+        (said, *_) = str(error).splitlines() or [type(error).__name__]
+        raise MemoryRanOutError(
+            f"memory ran out ({said}); use a smaller model or batch_size, or fewer threads."
+        ) from error
 
 
 def _keep_freed_memory() -> None:
