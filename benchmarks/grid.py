@@ -5,7 +5,12 @@ neither the smallest nor the largest strength above 0. Strength 0 counts apart: 
 best, and no grid would change it. So does the smallest strength where it is no better than 0, by a
 tenth of a standard error.
 
-    python benchmarks/grid.py [--training adam]
+    python benchmarks/grid.py [--training adam] [--rule doubling]
+
+Three rules for where the grid starts: "balance" is the package's; "doubling" takes the first of a
+ladder of strengths, each twice the one before, at which the training loss is within 1% of that of
+the best constant; "timescale" lets 1 / (learning rate x decay), the steps that a weight is
+remembered, run from one epoch to the whole training, and knows decoupled decay and SGD alone.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import numpy as np
 import torch
 from sklearn import datasets
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 from shrinkage import L2, PathResult, fit_path, minimum
 
@@ -74,15 +80,48 @@ def nets(columns: int, outputs: int) -> dict[str, Callable[[], nn.Module]]:
     return made
 
 
-def paths(training: str, data: tuple[str, ...] = DATA) -> Iterator[tuple[str, str, PathResult]]:
-    """Yield architecture, data set and the path on its automatic grid."""
+def paths(
+    training: str, data: tuple[str, ...] = DATA, rule: str = "balance"
+) -> Iterator[tuple[str, str, PathResult | None]]:
+    """Yield architecture, data set and the path on its grid, None where the rule finds none."""
     for name in data:
         X, y = rows_of(name)
         outputs = 1 if y.is_floating_point() else int(y.max()) + 1
         for architecture, make in nets(X.shape[1], outputs).items():
-            settings = {"strengths": 13, "folds": 3, "seeds": 1, "refit": False, "compile": False}
-            made = fit_path(make, X, y, L2(1.0), **settings, **TRAININGS[training])
-            yield architecture, name, made
+            fit = functools.partial(
+                fit_path, make, X, y, L2(1.0), folds=3, seeds=1, refit=False, compile=False,
+                **TRAININGS[training],
+            )  # fmt: skip
+            strengths = RULES[rule](fit, y, training)
+            yield architecture, name, strengths and fit(strengths=strengths)
+
+
+def doubling(fit: Callable[..., PathResult], y: Tensor, training: str) -> list[float] | None:
+    counts = torch.bincount(y).float() if not y.is_floating_point() else None
+    constant = y.var(correction=0) if counts is None else Categorical(counts).entropy()
+    middle = fit(strengths=2).strengths[-1].item()
+    tried = fit(strengths=[middle * 2.0**k for k in range(-6, 9)])
+    there = tried.fit_loss.mean((1, 2)) >= 0.99 * constant
+    there &= (tried.diverged < 0).all((1, 2))
+    if not there[1:].any():
+        return None
+    return spaced(tried.strengths[1:][there[1:]][0].item(), 4.0)
+
+
+def timescale(fit: Callable[..., PathResult], y: Tensor, training: str) -> list[float]:
+    if training not in ("sgd", "decoupled"):
+        raise SystemExit(f"--rule timescale has no meaning for {training}")
+    settings = TRAININGS[training]
+    given = settings["optimizer"].keywords
+    rate, steps = given["lr"] / (1 - given.get("momentum", 0)), len(y) * 2 / 3 / 32
+    return spaced(1 / (2 * rate * steps), math.log10(settings["epochs"]))
+
+
+def spaced(top: float, decades: float) -> list[float]:
+    return (top * torch.logspace(-decades, 0, 13, dtype=torch.float64)).tolist()
+
+
+RULES = {"balance": lambda *_: 13, "doubling": doubling, "timescale": timescale}
 
 
 def place(result: PathResult) -> str:
@@ -98,13 +137,18 @@ def place(result: PathResult) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--training", choices=TRAININGS, help="only this one")
-    only = parser.parse_args().training
+    parser.add_argument("--rule", choices=RULES, default="balance")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     counts: Counter[str] = Counter()
     print("| training | architecture | data | largest strength | decades below it | minimum |")
     print("|---|---|---|---|---|---|")
-    for training in [only] if only else TRAININGS:
-        for architecture, name, result in paths(training):
+    for training in [options.training] if options.training else TRAININGS:
+        for architecture, name, result in paths(training, rule=options.rule):
+            if result is None:
+                counts["no grid found"] += 1
+                print(f"| {training} | {architecture} | {name} | - | - | no grid found |")
+                continue
             top, best = result.strengths[-1].item(), minimum(result).strength
             below = f"{math.log10(top / best):.1f}" if best else "-"
             where = place(result)
