@@ -7,12 +7,11 @@ import multiprocessing
 import multiprocessing.sharedctypes
 import os
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -107,8 +106,8 @@ def run_in_workers(
                 process.start()
             sender.close()
             started.append((process, receiver))
-        while any(process.is_alive() for process, _ in started):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        while alive := [process.sentinel for process, _ in started if process.is_alive()]:
+            wait(alive, SECONDS_BETWEEN_LOOKS)
             look()
             _check(started)
         _check(started)
