@@ -1,6 +1,8 @@
 """scikit-learn's own network under ``GridSearchCV``, one fit per core.
 
-Its penalty is alpha / (2 * batch size) * sum of squares, so alpha = 2 * 32 * strength.
+Its penalty is alpha / (2 * batch size) * sum of squares, so alpha = 2 * 32 * strength. Its own
+initial weights are 1.4 to 2.4 times as large as torch's, and its losses then lie 8% off; here it
+starts as torch does.
 """
 
 from __future__ import annotations
@@ -12,11 +14,24 @@ from benchmarks import rivals
 # isort: split
 import os
 import warnings
+from typing import Any
 
+import numpy as np
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.neural_network import MLPClassifier
 
 IMPORTED = time.perf_counter()
+
+
+class Network(MLPClassifier):
+    """scikit-learn's, starting from torch's initial weights."""
+
+    def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        bound = fan_in**-0.5
+        weights = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
+        return weights.astype(dtype), self._random_state.uniform(-bound, bound, fan_out).astype(
+            dtype
+        )
 
 
 def main() -> None:
@@ -24,7 +39,7 @@ def main() -> None:
     problem = rivals.load(options.problem, options.epochs)
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONWARNINGS="ignore")
     warnings.simplefilter("ignore")  # the iterations end before convergence: that is the task
-    network = MLPClassifier(
+    network = Network(
         (rivals.HIDDEN,),
         batch_size=rivals.BATCH,
         learning_rate_init=rivals.LEARNING_RATE,
