@@ -26,8 +26,13 @@ from shrinkage.engine.update import Update
 
 Run: TypeAlias = Callable[[list[Tensor]], object]
 
-OPTIONS: dict[str, Any] = {"cpp.threads": 1, "cpp.vec_isa_ok": True}
-"""One thread, since chunks run side by side; and no trial of the instruction set (4 s)."""
+OPTIONS: dict[str, Any] = {
+    "cpp.threads": 1,
+    "cpp.vec_isa_ok": True,
+    "cpp.enable_floating_point_contract_flag": "fast",
+}
+"""One thread, since chunks run side by side; no trial of the instruction set (4 s); and products
+and sums in one instruction (3% of a step)."""
 
 AHEAD_OPTIONS: dict[str, Any] = {
     "aot_inductor.precompile_headers": False,
