@@ -59,9 +59,10 @@ def one(members: int, width: int, epochs: int) -> dict[str, float]:
 
 def draw(found: dict[str, list[dict[str, float]]], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(10, 3.4), layout="constrained")
-    for axes, (name, sizes) in zip(figure.subplots(1, 3), SIZES.items(), strict=True):
+    for axes, (name, sizes) in zip(figure.subplots(1, 3, sharey=True), SIZES.items(), strict=True):
         seconds = [point["seconds"] for point in found[name]]
         axes.loglog(sizes, seconds, "o-", label="measured")
         axes.loglog(
@@ -71,9 +72,11 @@ def draw(found: dict[str, list[dict[str, float]]], path: Path) -> None:
             color="gray",
             label="proportional",
         )
-        axes.set(xlabel=name, ylabel="seconds")
+        axes.set_xlabel(name)
         axes.set_xticks(sizes, map(str, sizes))
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g} s")
         axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
 
