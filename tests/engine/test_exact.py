@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from shrinkage.choose import curve
 from shrinkage.engine import fit_path
+from shrinkage.engine.minimize import Objective, minimize
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP, ElasticNet, GroupLasso, Penalty
 from shrinkage.result import PathResult
@@ -227,3 +228,23 @@ def test_refusals(changes: dict[str, Any], words: str) -> None:
     model, penalty = settings.pop("model"), settings.pop("penalty")
     with pytest.raises(ShrinkageError, match=words):
         fit_path(model, X, y, penalty, strengths=[0.1], **settings)
+
+
+def test_a_step_grows_again_where_the_rows_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With steps that only shrink, the gradients here were 2551: the curvature falls on the way."""
+    X, y = load_breast_cancer(return_X_y=True)
+    rows, labels = torch.as_tensor(StandardScaler().fit_transform(X)), torch.as_tensor(y)
+
+    def loss(tensors: dict[str, Tensor]) -> Tensor:
+        outputs = rows @ tensors["weight"].T + tensors["bias"]
+        return nn.functional.cross_entropy(outputs, labels)
+
+    counted, slope = [], Objective.slope
+    monkeypatch.setattr(
+        Objective, "slope", lambda self, at: (counted.append(1), slope(self, at))[1]
+    )
+    objective = Objective(loss, {"weight": L1(3e-3)}, smooth=False)
+    start = {"weight": torch.zeros(2, 30).double(), "bias": torch.zeros(2).double()}
+    _, residual = minimize(objective, start, 1.0)
+    assert residual < 1e-9
+    assert len(counted) < 1000
