@@ -83,6 +83,13 @@ def test_options_reach_the_engine(engine: FakeEngine) -> None:
     assert "sorted" in done.stderr
 
 
+def test_a_whole_number_is_one_strength_and_that_is_said(engine: FakeEngine) -> None:
+    done = call("path", "--strengths", "8")
+    assert done.exit_code == 0
+    assert "one strength, 8; --n-strengths 8" in done.stderr
+    assert "one strength" not in call("path", "--strengths", "0.5", "--overwrite").stderr
+
+
 def test_a_seed_changes_test_rows_folds_and_starts(engine: FakeEngine) -> None:
     for seed in ("0", "1"):
         call("path", "--data", "digits", "--seeds", "3", "--seed", seed)

@@ -61,6 +61,11 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
         kept = make_strengths(given).tolist()
     if given != sorted(given):
         side.print("Note: the strengths were sorted.", style="yellow")
+    if job.strengths.isdecimal() and given[0] >= 2:
+        says = (
+            f"Note: one strength, {job.strengths}; --n-strengths {job.strengths} tries that many."
+        )
+        side.print(says, style="yellow")
     return kept
 
 
