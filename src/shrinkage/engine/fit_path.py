@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,13 +44,14 @@ ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
 
 
 @contextmanager
-def _own_random_numbers() -> Iterator[None]:
-    with torch.random.fork_rng():
+def _on_the_cpu_with_own_random_numbers() -> Iterator[None]:
+    elsewhere = torch.get_default_device().type != "cpu"
+    with torch.random.fork_rng(), torch.device("cpu") if elsewhere else nullcontext():
         torch.manual_seed(0)
         yield
 
 
-@_own_random_numbers()
+@_on_the_cpu_with_own_random_numbers()
 def fit_path(
     model: ModelSource,
     X: Any,
@@ -92,7 +93,7 @@ def fit_path(
 
     Args:
         model: A module whose layers have ``reset_parameters`` (copied, never changed), or a
-            factory without arguments.
+            factory without arguments; on the CPU, where all members train.
         X: Training rows, (N, ...): tensor, array, nested lists, a frame of pandas or polars,
             or a map-style Dataset of ``(x, y)`` items, or its DataLoader (then y is None).
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
@@ -190,7 +191,7 @@ def fit_path(
     finite = preprocess is None
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
     X, y = in_memory(X, y)
-    rows, targets = as_rows(X, y, finite=finite)
+    rows, targets = (given.cpu() for given in as_rows(X, y, finite=finite))
     made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = len(rows) if exact else min(batch_size, len(rows))
     if test is not None:

@@ -86,7 +86,7 @@ def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any =
 
 def _labels(groups: Any, n: int) -> Tensor:
     """Return the groups numbered from 0."""
-    labels = np.asarray(groups)
+    labels = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
     if labels.shape != (n,):
         raise ShrinkageError(f"groups has shape {labels.shape}; give {n} labels, one per row.")
     _, numbers = np.unique(labels, return_inverse=True)
@@ -152,7 +152,7 @@ def _check_part(splitter: str, fold: int, trained: Any, held: Any) -> None:
 
 def _given(folds: Any, n: int) -> Tensor:
     try:
-        given = torch.as_tensor(folds)
+        given = torch.as_tensor(folds).cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShrinkageError(
             f"folds are not fold ids: {error}; give a number, a splitter, or {n} integers."

@@ -123,6 +123,7 @@ def make_problem(
         raise ShrinkageError(f"penalty={penalty!r} is not a penalty; give L2(1.0) or the like.")
     build = make_builder(model)
     fresh = build(0)
+    _check_device(fresh)
     check_autocast(autocast, fresh)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
     by_fold = tuple(_typed("X", X, dtype) for X in views.by_fold)
@@ -152,6 +153,16 @@ def make_problem(
         row_weights=_product(sample_weight, class_weights),
         autocast=autocast,
     )
+
+
+def _check_device(model: nn.Module) -> None:
+    tensors = [*model.parameters(), *model.buffers()]
+    stray = sorted({str(tensor.device) for tensor in tensors if tensor.device.type != "cpu"})
+    if stray:
+        raise ShrinkageError(
+            f"the model is on {', '.join(stray)}, and paths train on the CPU; give model.cpu() "
+            "or a factory that makes it there. One model trains anywhere, with regularize()."
+        )
 
 
 def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:

@@ -48,7 +48,7 @@ def with_test_rows(
 def rows_like(
     X: Tensor, y: Tensor, others: tuple[Any, Any], name: str, *, finite: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return other rows ``(X, y)`` with the types of the training rows.
+    """Return other rows ``(X, y)`` with the types and the device of the training rows.
 
     Args:
         X: Training rows.
@@ -68,7 +68,7 @@ def rows_like(
             f"{tuple(targets.shape[1:])}; those to train on have {tuple(X.shape[1:])} and "
             f"{y.dtype} {tuple(y.shape[1:])}; give the same kind."
         )
-    return rows.to(X.dtype), targets.to(y.dtype)
+    return rows.to(X), targets.to(y)
 
 
 def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:
@@ -112,7 +112,7 @@ def as_weights(weights: Any, rows: int, tests: int) -> Tensor | None:
     """
     if weights is None:
         return None
-    given = _numbers(weights, "sample_weight").double()
+    given = _numbers(weights, "sample_weight").double().cpu()
     if given.shape != (rows,) or not (given > 0).all():
         raise ShrinkageError(
             f"sample_weight has shape {tuple(given.shape)} and smallest value {given.min():g}; "
