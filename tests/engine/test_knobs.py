@@ -352,3 +352,23 @@ def test_shapes_of_two_penalties_do_not_mix() -> None:
     for penalty in (L1(1.0), SCAD(1.0), SparseGroupLasso(1.0)):
         with pytest.raises(ShrinkageError, match="'ratio' is no knob"):
             path(penalty=penalty, grid={"ratio": [0.1]})
+
+
+REFERENCE = {"weight": torch.full((3, 4), 0.1).double()}
+TOWARD: dict[str, tuple[Penalty, dict[str, list[float]]]] = {
+    "elastic net": (ElasticNet(1.0, toward=REFERENCE), {"l1_ratio": [0.2, 0.7]}),
+    "MCP": (MCP(1.0, toward=REFERENCE), {"gamma": [2.5, 4.0]}),
+    "sum": (L1(1.0, toward=REFERENCE) + L2(1.0, toward=REFERENCE), {"l2_strength": [0.2, 0.5]}),
+}
+
+
+@pytest.mark.parametrize("case", TOWARD)
+def test_arguments_of_a_penalty_with_a_reference_are_knobs_too(case: str) -> None:
+    penalty, grid = TOWARD[case]
+    model, own = nn.Linear(4, 3).double(), {"seeds": 1, "epochs": 2}
+    make = functools.partial(SGD, lr=0.1)
+    together = fit(model, X, Y, penalty, grid=grid, optimizer=make, **own)
+    alone = fit(model, X, Y, penalty, grid=grid, optimizer=lambda p: make(p), **own)
+    assert together.about["engine"] == "vectorized, eager"
+    assert alone.about["engine"].startswith("one by one")
+    assert_same_result(together, alone, rtol=1e-6, atol=1e-7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from abc import ABC, abstractmethod
@@ -108,7 +109,7 @@ class Penalty(ABC):
         if self.toward is None:
             return self
         assert isinstance(self.toward, Snapshot)
-        return replace(self, toward=bound(self.toward, name, w, type(self).__name__))
+        return self._around(bound(self.toward, name, w, type(self).__name__))
 
     def center(self, w: Tensor) -> Tensor:
         """Return what ``w`` is pulled to: the reference, or zeros."""
@@ -128,7 +129,13 @@ class Penalty(ABC):
 
     def around_zero(self: P) -> P:
         """Return a copy without the reference."""
-        return replace(self, toward=None)
+        return self._around(None)
+
+    def _around(self: P, toward: Snapshot | None) -> P:
+        """Return a copy with another reference; the rest was checked, and may be mapped since."""
+        moved = copy.copy(self)
+        object.__setattr__(moved, "toward", toward)
+        return moved
 
     def twins(self) -> dict[str, str]:
         """Return the same penalty in the conventions of other libraries; none with ``toward``."""
