@@ -132,6 +132,17 @@ def test_weights_and_outputs_are_those_of_a_loop_in_autocast(name: str) -> None:
     assert any(not torch.equal(w, w.bfloat16().float()) for w in own.values())
 
 
+@pytest.mark.parametrize("optimizer", [SGD, NAMELESS], ids=["together", "alone"])
+def test_a_step_computes_in_bfloat16(optimizer: Any) -> None:
+    """One batch of all rows: the loss of the first epoch is that of the initial weights."""
+    build = lambda: nn.Linear(4, 3, bias=False)  # noqa: E731
+    result = fit(build, X, Y, epochs=1, batch_size=32, optimizer=optimizer, **BF16)
+    weight = make_builder(build)(key("initial weights", Group(ALL_ROWS, 0))).weight.detach()
+    narrow = F.cross_entropy((X.bfloat16() @ weight.bfloat16().mT).float(), Y)
+    assert (narrow - F.cross_entropy(X @ weight.mT, Y)).abs() > 2e-5
+    torch.testing.assert_close(result.refit.train_loss[0, 0, 0], narrow, rtol=0, atol=2e-6)
+
+
 def test_held_out_rows_are_judged_as_training_computes() -> None:
     result = fit(MODELS["perceptron"], X, Y, **BF16)
     for values in (result.predictions, result.refit.train_loss):
