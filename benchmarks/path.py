@@ -189,13 +189,14 @@ def main() -> None:
     parser.add_argument("--problem", choices=list(rivals.EPOCHS), default="digits")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--contenders", default=",".join(MODULES), help="separated by commas")
+    parser.add_argument("--epochs", type=int, help="instead of the problem's own")
     parser.add_argument("--quick", action="store_true", help="one repeat with few epochs")
     options = parser.parse_args()
     names = options.contenders.split(",")
     unknown = [name for name in names if name not in MODULES]
     if unknown:
         parser.error(f"unknown contenders {unknown}; there are {list(MODULES)}")
-    epochs = {"digits": 4, "mnist": 1}[options.problem] if options.quick else None
+    epochs = {"digits": 4, "mnist": 1}[options.problem] if options.quick else options.epochs
     problem = rivals.load(options.problem, epochs)
     print(machine())
     print(
