@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from shrinkage._adaptive import is_adaptive
 from shrinkage._normalized import scale_invariant
 from shrinkage._rules import Acting, Rule
 from shrinkage._targets import Target, Targets
@@ -17,8 +18,6 @@ from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
 
 THRESHOLDS = (L1, GroupLasso, SparseGroupLasso, MCP, SCAD)
-NORMALIZING = ("LARS", "Lion", "Rprop", "Shampoo", "Sign", "Tiger")
-"""Optimizers, by a part of their names, that normalize gradients and have no setting ``eps``."""
 LEAST_THRESHOLD = 0.01
 """Smallest strength at which an adaptive optimizer's noise leaves any weight at zero: measured."""
 
@@ -93,15 +92,9 @@ def _of_share(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]
             return
 
 
-def _normalizes(optimizer: Optimizer) -> bool:
-    name = type(optimizer).__name__
-    divides = any(setting.startswith("eps") for setting in optimizer.defaults)
-    return (divides and "SGD" not in name) or any(part in name for part in NORMALIZING)
-
-
 def _small_threshold(penalty: Penalty, optimizer: Optimizer) -> Iterator[str]:
     strength = _total(penalty, THRESHOLDS)
-    if 0 < strength < LEAST_THRESHOLD and _normalizes(optimizer):
+    if 0 < strength < LEAST_THRESHOLD and is_adaptive(optimizer):
         yield (
             f"small threshold: {type(optimizer).__name__} divides the gradient by its size, so its "
             "noise moves a weight by about lr in a step, and the prox takes "

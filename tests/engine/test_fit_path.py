@@ -234,6 +234,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown loss": ({"loss": "hinge"}, "unknown loss"),
     "unknown settings": ({"optimizer": functools.partial(torch.optim.SGD, rate=1)}, "rate"),
     "too little memory": ({"max_memory": 10}, "max_memory"),
+    "compile in a text": ({"compile": "no"}, "compile='no': choose True, False or 'auto'"),
 }
 
 

@@ -176,6 +176,8 @@ def fit_path(
         raise ShrinkageError(
             f"grid={grid!r}: give values by name, such as {{'dropout': [0, 0.5]}}."
         )
+    if compile not in (True, False, "auto"):
+        raise ShrinkageError(f"compile={compile!r}: choose True, False or 'auto'.")
     exact = solver == "exact"
     if exact:
         unused = {

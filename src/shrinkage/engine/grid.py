@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from shrinkage._adaptive import is_adaptive
 from shrinkage.engine.layers import replaced, without_memory
 from shrinkage.engine.problem import Problem
-from shrinkage.engine.update import is_adaptive
+from shrinkage.engine.update import unmoving
 from shrinkage.errors import ShrinkageError
 
 DECADES = 4.0
@@ -94,7 +95,7 @@ def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list
     loss = problem.mean(problem.loss(model(x), y), torch.arange(len(x)))
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
-    if problem.how != "coupled" and is_adaptive(problem.optimizer):
+    if problem.how != "coupled" and is_adaptive(unmoving(problem.optimizer)):
         return [g.sgn() for g in gradients]
     return list(gradients)
 

@@ -89,11 +89,6 @@ def unmoving(optimizer: MakeOptimizer) -> Optimizer:
     return real
 
 
-def is_adaptive(optimizer: MakeOptimizer) -> bool:
-    """Return whether the optimizer normalizes gradients, so that their size is lost."""
-    return not isinstance(unmoving(optimizer), SGD | torch.optim.ASGD | torch.optim.LBFGS)
-
-
 class _Unmoving(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         self.param_groups.append({**self.defaults, **param_group})
