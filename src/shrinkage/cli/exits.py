@@ -6,12 +6,9 @@ import codecs
 import io
 import re
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, NoReturn
 
 import typer
@@ -89,34 +86,6 @@ def one_line_errors(debug: bool) -> Iterator[None]:
             f"{type(error).__name__}: {error}. This should not happen; run again with --debug to "
             "see where, and report it."
         ) from error
-
-
-@contextmanager
-def lasting_interrupt() -> Iterator[Callable[[], None]]:
-    """Yield what raises an interrupt once more, should somebody have swallowed it.
-
-    Python drops one that meets a finalizer, and some of what the compiler imports catches all.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: None
-        return
-    came = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        signal.default_int_handler(number, frame)
-
-    def again() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield again
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

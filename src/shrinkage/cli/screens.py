@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shrinkage.cli.exits import lasting_interrupt
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -71,22 +69,18 @@ def live_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
     """
     from rich import progress as rich
 
-    with (
-        lasting_interrupt() as interrupt_again,
-        rich.Progress(
-            rich.TextColumn("{task.description}"),
-            rich.BarColumn(bar_width=max(6, min(40, console.width - 50))),
-            rich.TextColumn("{task.fields[where]}"),
-            rich.TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal or console.quiet,
-        ) as bars,
-    ):
+    with rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(bar_width=max(6, min(40, console.width - 50))),
+        rich.TextColumn("{task.fields[where]}"),
+        rich.TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or console.quiet,
+    ) as bars:
         task = bars.add_task("Looking for strengths", total=None, where="")
 
         def show(now: Progress) -> None:
-            interrupt_again()
             if now.note:
                 console.print(f"Note: {now.note}", style="yellow")
             training = now.stage == "train"
