@@ -145,6 +145,18 @@ def test_a_step_that_fails_loses_nothing(lent: list[Batches]) -> None:
     assert second["params"] == [extra]
 
 
+def test_a_penalty_removed_after_a_step_that_failed_leaves_the_groups_whole(
+    lent: list[Batches],
+) -> None:
+    model, optimizer = make(partial(Adam, lr=0.01, fused=True))
+    handle = regularize(model, optimizer, L2(0.1))
+    train(model, optimizer)
+    optimizer.state[model[2].weight].pop("exp_avg")
+    with pytest.raises(KeyError), handle:
+        optimizer.step()
+    assert same_groups(optimizer, model)
+
+
 def test_a_removed_penalty_leaves_no_hook() -> None:
     model, optimizer = make(partial(Adam, lr=0.01, fused=True))
     regularize(model, optimizer, L2(0.1)).remove()

@@ -39,7 +39,6 @@ def watch(optimizer: Optimizer) -> None:
     optimizer.defaults = WatchedDefaults(optimizer.defaults)
 
 
-def unwatch(optimizer: Optimizer | None) -> None:
+def unwatch(optimizer: Optimizer) -> None:
     """Let ``optimizer`` be copied in silence again."""
-    if optimizer is not None:
-        optimizer.defaults = dict(optimizer.defaults)
+    optimizer.defaults = dict(optimizer.defaults)

@@ -2,7 +2,7 @@
 
 The two do the same, but ``weight_decay`` is said of a whole parameter group. So for the moment of a
 step a group lends the tensors of the penalty to a second group. A step that fails leaves it so,
-until the next one or until the optimizer's state is asked for or loaded.
+until the next one, until the optimizer's state is asked for or loaded, or until the penalty goes.
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ class StepHooks:
         if not self.targets:
             for hook in self._hooks:
                 hook.remove()
-            unwatch(self.optimizer())
+            if (optimizer := self.optimizer()) is not None:
+                self._own_decay.restore(optimizer)
+                unwatch(optimizer)
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
