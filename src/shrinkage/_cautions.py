@@ -16,6 +16,7 @@ from shrinkage._rules import Acting, Rule
 from shrinkage._targets import Target, Targets
 from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
+from shrinkage.penalties.base import without_twins
 
 THRESHOLDS = (L1, GroupLasso, SparseGroupLasso, MCP, SCAD)
 LEAST_THRESHOLD = 0.01
@@ -55,18 +56,13 @@ def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
             yield from _no_scale(acting, held, targets)
 
 
-def _bare(penalty: Penalty) -> str:
-    """Return a penalty without its twins."""
-    return repr(penalty).partition("  #")[0]
-
-
 def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
     decays = {float(target.group.get("weight_decay", 0)) for target in held} - {0.0}
     if decays and _total(penalty, L2):
         own = ", ".join(f"{decay:g}" for decay in sorted(decays))
         yield (
-            f"double decay: the optimizer already has weight_decay={own}, and {_bare(penalty)} "
-            "comes on top; set weight_decay=0 to have only the penalty."
+            f"double decay: the optimizer already has weight_decay={own}, and "
+            f"{without_twins(penalty)} comes on top; set weight_decay=0 to have only the penalty."
         )
 
 
@@ -78,16 +74,18 @@ def _of_share(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]
         least = torch.finfo(row.tensor.dtype).eps / 4
         if rule.how == "decoupled" and share > 1:
             yield (
-                f"overshoot: {_bare(penalty)} takes 2 * lr * strength = {share:.3g} of a weight in "
-                "a step, which turns its sign" + (" and lets it grow" if share > 2 else "") + "; "
+                f"overshoot: {without_twins(penalty)} takes 2 * lr * strength = {share:.3g} of a "
+                "weight in a step, which turns its sign"
+                + (" and lets it grow" if share > 2 else "")
+                + "; "
                 "lower the strength or the rate, or use how='proximal', which turns no sign."
             )
             return
         if alone and 0 < share < least:
             yield (
-                f"rounded away: {_bare(penalty)} takes {share:.2g} of a weight in a step, and "
-                f"{row.tensor.dtype} rounds changes below {least:.2g} away: it has no effect. Keep "
-                "the weights in a wider type, as autocast does."
+                f"rounded away: {without_twins(penalty)} takes {share:.2g} of a weight in a step, "
+                f"and {row.tensor.dtype} rounds changes below {least:.2g} away: it has no effect. "
+                "Keep the weights in a wider type, as autocast does."
             )
             return
 

@@ -188,8 +188,8 @@ class Regularization:
                 f"{here['penalties']}; call regularize with the same penalties first."
             )
         pairs = zip(self._penalties(), state["strengths"], strict=True)
-        loaded = [(rule, p.at(float(strength))) for (rule, p), strength in pairs]
-        for (rule, penalty), (_, new) in zip(self._penalties(), loaded, strict=True):
+        loaded = [(rule, penalty, penalty.at(float(s))) for (rule, penalty), s in pairs]
+        for rule, penalty, new in loaded:
             if isinstance(penalty.strength, Tensor):
                 penalty.strength.fill_(new.strength)
             else:

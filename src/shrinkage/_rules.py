@@ -14,6 +14,7 @@ from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Row, Selection, explain_selection, label, weights
 from shrinkage.penalties import Penalty
+from shrinkage.penalties.base import without_twins
 
 Acting: TypeAlias = Penalty | Constraint
 Rules: TypeAlias = Mapping[Selection, Acting | None]
@@ -63,7 +64,7 @@ class Rule:
 
     def __str__(self) -> str:
         """Return the penalty and its coupling."""
-        penalty, _, _ = repr(self.penalty).partition("  #")
+        penalty = without_twins(self.penalty)
         return f"{penalty}, {self.how}" if self.how else penalty
 
     def __repr__(self) -> str:

@@ -124,11 +124,7 @@ class StepHooks:
         found = [one.of_step(optimizer) for one in self.targets]
         self._batches = found[0] if len(found) == 1 else _merged(found)
         if any(self.targets.values()):
-            for (one, stats), batches in zip(self.targets.items(), found, strict=True):
-                if stats is not None:
-                    stats.see(loss)
-                    loss_scale = getattr(optimizer, "grad_scale", None)
-                    stats.measure(one.step, chain.from_iterable(batches), loss_scale)
+            self._measure(optimizer, found, loss)
         if plain and self._own_decay.able:
             self._batches = self._own_decay.split(optimizer, self._batches)
         if self._batches.coupled or self._batches.decoupled:
@@ -137,6 +133,13 @@ class StepHooks:
                 if self._shrunk is None:
                     changed += self._shrink(optimizer, plain)
                 self._holding = [(tensor, version(tensor)) for tensor in changed]
+
+    def _measure(self, optimizer: Optimizer, found: list[Batches], loss: object) -> None:
+        loss_scale = getattr(optimizer, "grad_scale", None)
+        for (one, stats), batches in zip(self.targets.items(), found, strict=True):
+            if stats is not None:
+                stats.see(loss)
+                stats.measure(one.step, chain.from_iterable(batches), loss_scale)
 
     def _add(self, optimizer: Optimizer) -> list[Tensor]:
         """Add the coupled penalties to the gradients, which are returned."""

@@ -15,6 +15,7 @@ from shrinkage._sharded import whole
 from shrinkage.constraints import Constraint
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty, Sum
+from shrinkage.penalties.base import without_twins
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -129,7 +130,7 @@ def summarize(
     for rule in rules:
         now_acting, about = acting[rule], []
         if now_acting is not rule.penalty:
-            about.append(f"now {_call(now_acting)}")
+            about.append(f"now {without_twins(now_acting)}")
         if twins := _twins(now_acting, rule.how):
             about.append(f"elsewhere: {twins}")
         if numbers:
@@ -169,10 +170,6 @@ def _row(
         "zeros": _number((tensor == 0).sum()),
         "shared": list(row.shared),
     }
-
-
-def _call(acting: Acting | None) -> str:
-    return repr(acting).partition("  #")[0]
 
 
 def _kind(acting: Acting) -> str:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
+from shrinkage.penalties.base import without_twins
 
 Modules: TypeAlias = str | type[nn.Module] | Callable[[str, nn.Module], bool]
 
@@ -104,8 +105,8 @@ class Activity:
 
     def __repr__(self) -> str:
         """Return the penalty and the modules."""
-        penalty, _, _ = repr(self.penalty).partition("  #")
-        return f"{penalty} on the outputs of {', '.join(n or 'the model' for n in self.names)}"
+        names = ", ".join(n or "the model" for n in self.names)
+        return f"{without_twins(self.penalty)} on the outputs of {names}"
 
     def value(self) -> Tensor:
         """Return the penalty of the last call of the model, ready to be added to the loss.

@@ -15,6 +15,16 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty, Sum, catalogue
 
 
+def knobs_at(knobs: Mapping[str, Tensor], index: int) -> dict[str, float]:
+    """Return the knobs of one point by name.
+
+    Args:
+        knobs: Name and values, each (K,).
+        index: The point.
+    """
+    return {name: values[index].item() for name, values in knobs.items()}
+
+
 def alike(knobs: Mapping[str, Tensor], index: int, points: int) -> Tensor:
     """Return which points have the same knobs as one of them: the path it lies on.
 

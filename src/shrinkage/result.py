@@ -19,7 +19,7 @@ from shrinkage._table import table
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric, score
 from shrinkage.penalties import Penalty
-from shrinkage.points import matching, with_arguments
+from shrinkage.points import knobs_at, matching, with_arguments
 
 
 class Chosen(Protocol):
@@ -292,7 +292,7 @@ def _keep(result: PathResult, choice: Chosen) -> tuple[dict[str, Any], dict[str,
     k = choice.index
     kept = {"rule": choice.rule, "index": k, "strength": choice.strength}
     if result.knobs:
-        kept["knobs"] = {name: values[k].item() for name, values in result.knobs.items()}
+        kept["knobs"] = knobs_at(result.knobs, k)
     refit = result.refit
     if refit is None or not (whole := (refit.diverged[k] < 0).nonzero().flatten().tolist()):
         return {**kept, "weights_seed": None}, None

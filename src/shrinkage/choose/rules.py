@@ -25,7 +25,7 @@ from shrinkage.choose.held_out import (
 )
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.metrics import Metric
-from shrinkage.points import alike
+from shrinkage.points import alike, knobs_at
 from shrinkage.result import PathResult
 
 SAME = 0.1
@@ -99,7 +99,7 @@ def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
     try:
         return result.slice(**choice_by("minimum", result, metric).knobs)
     except ShrinkageError:
-        return result.slice(**{name: values[0].item() for name, values in result.knobs.items()})
+        return result.slice(**knobs_at(result.knobs, 0))
 
 
 def _at_minimum(losses: Tensor, rows: Tensor, looks: float, best: int) -> Tensor:
@@ -162,8 +162,7 @@ def choice_by(rule: str, result: PathResult, metric: Metric = "loss") -> Choice:
         )
     index = kept(rule, losses, fold_rows(result), looks(result), result)
     path = alike(result.knobs, index, len(losses)).nonzero().flatten().tolist()
-    knobs = {name: values[index].item() for name, values in result.knobs.items()}
-    at_edge = _at_edge(result, values, path, index)
+    at_edge, knobs = _at_edge(result, values, path, index), knobs_at(result.knobs, index)
     return Choice(rule, index, result.strengths[index].item(), at_edge, knobs)
 
 

@@ -19,6 +19,7 @@ Output: Any = partial(typer.Option, rich_help_panel="Output")
 
 
 How = Literal["coupled", "decoupled", "proximal"]
+HOW_UNLESS_GIVEN = "proximal for l1 and its kin, decoupled with adamw, else coupled"
 Seeds = Annotated[
     int,
     Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),

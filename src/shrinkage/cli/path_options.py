@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from shrinkage.cli.options import (
+    HOW_UNLESS_GIVEN,
     CompileOption,
     DataOptions,
     FoldOptions,
@@ -42,7 +43,7 @@ class PenaltyOptions:
         How | None,
         What(
             metavar="HOW",
-            show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
+            show_default=HOW_UNLESS_GIVEN,
             help="How the penalty enters a step: coupled adds its gradient to the loss's, "
             "decoupled shrinks before the step, proximal thresholds after it, to exact zeros.",
         ),

@@ -9,6 +9,7 @@ from typing import Any
 from shrinkage.choose import curve, verdict
 from shrinkage.choose.rules import best_path, choice_by
 from shrinkage.per_strength import best_points, explained, total_norm, zero_share
+from shrinkage.points import knobs_at
 from shrinkage.result import PathResult
 
 
@@ -39,7 +40,7 @@ def _knob_rows(result: PathResult) -> list[dict[str, Any]]:
     loss = curve(result)
     return [
         {
-            "knobs": {name: values[k].item() for name, values in result.knobs.items()},
+            "knobs": knobs_at(result.knobs, k),
             "strength": result.strengths[k].item(),
             "loss": loss.mean[k].item(),
             "standard_error": loss.standard_error[k].item(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from shrinkage.cli.options import (
+    HOW_UNLESS_GIVEN,
     DataOptions,
     How,
     ModelOptions,
@@ -36,7 +37,7 @@ class TrainPenaltyOptions:
         How | None,
         What(
             metavar="HOW",
-            show_default="proximal for l1 and its kin, decoupled with adamw, else coupled",
+            show_default=HOW_UNLESS_GIVEN,
             help="How the penalties enter a step, see shrinkage path --help.",
         ),
     ] = None

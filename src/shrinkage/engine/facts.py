@@ -16,6 +16,7 @@ from shrinkage.engine.plan import Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
 from shrinkage.parameters import Selection, explain_selection
+from shrinkage.penalties.base import without_twins
 
 
 def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:
@@ -54,7 +55,6 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
     model = problem.build(0)
     rows = [problem.X, problem.y]
     weights = [] if problem.row_weights is None else [problem.row_weights]
-    penalty, _, _ = repr(problem.penalty.at(1.0)).partition("  #")
     augmented = {"augmented": problem.augmented.fact} if problem.augmented else {}
     return augmented | {
         "data": f"{len(problem.X)} rows, {hash_of(*rows, *weights)[:16]}",
@@ -63,7 +63,7 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "code of the model": _code_digest({type(module) for module in model.modules()}),
         "initial weights": hash_of(*model_tensors(model).values())[:16],
         "loss": f"{problem.loss_name} {_code_digest({problem.loss})} {_settings(problem.loss)}",
-        "penalty": penalty,
+        "penalty": without_twins(problem.penalty.at(1.0)),
         "on": ", ".join(problem.selected),
         "how": problem.how,
         "optimizer": named(problem.optimizer),

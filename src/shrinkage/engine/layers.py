@@ -8,6 +8,7 @@ members of a group share, at a rate that may be a tensor; batch normalization le
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -206,33 +207,21 @@ def normalization(real: Tensor) -> Functions:
 
 def without_memory() -> Functions:
     """Return torch's normalization functions, by the rows at hand even in evaluation."""
-    usual, of_instances = F.batch_norm, F.instance_norm
 
-    def over_rows(
-        input: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        return usual(input, None, None, weight, bias, True, momentum, eps)
+    def by_rows(usual: Callable[..., Tensor], mode: str) -> Callable[..., Tensor]:
+        signature = inspect.signature(usual)
 
-    def by_instance(
-        input: Tensor,
-        running_mean: Tensor | None = None,
-        running_var: Tensor | None = None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        use_input_stats: bool = True,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        return of_instances(input, None, None, weight, bias, True, momentum, eps)
+        def normalized(*given: Any, **named: Any) -> Tensor:
+            call = signature.bind(*given, **named)
+            call.arguments |= {"running_mean": None, "running_var": None, mode: True}
+            return usual(*call.args, **call.kwargs)
 
-    return {"batch_norm": over_rows, "instance_norm": by_instance}
+        return normalized
+
+    return {
+        "batch_norm": by_rows(F.batch_norm, "training"),
+        "instance_norm": by_rows(F.instance_norm, "use_input_stats"),
+    }
 
 
 def seen(forward: Callable[[], Tensor], *, any_rate: bool) -> tuple[tuple[int, ...], bool]:

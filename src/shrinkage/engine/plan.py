@@ -15,6 +15,7 @@ from torch import Tensor
 from shrinkage._whole import is_whole
 from shrinkage.engine.folds import Folds
 from shrinkage.errors import ShrinkageError
+from shrinkage.points import knobs_at
 
 ALL_ROWS: Literal[-1] = -1
 
@@ -67,8 +68,7 @@ class Plan:
 
     def point(self, k: int) -> dict[str, float]:
         """Return strength and knobs of a member by name."""
-        own = {"strength": self.strengths, **self.knobs}
-        return {name: values[k].item() for name, values in own.items()}
+        return knobs_at({"strength": self.strengths, **self.knobs}, k)
 
     def groups(self) -> list[Group]:
         """Return every (fold, seed), the refits last."""

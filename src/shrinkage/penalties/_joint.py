@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shrinkage._tensors import group_axes
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties.base import Penalty
+from shrinkage.penalties.base import Penalty, without_twins
 from shrinkage.penalties.group_lasso import GroupLasso
 from shrinkage.penalties.l1 import L1
 from shrinkage.penalties.l2 import L2
@@ -91,7 +91,7 @@ def joint_strength_max(parts: Sequence[Part], gradient: Tensor) -> Tensor:
 
 def shown(parts: Sequence[Part]) -> str:
     """Return the sum as text."""
-    return " + ".join(repr(penalty).partition("  #")[0] for _, penalty in parts)
+    return " + ".join(without_twins(penalty) for _, penalty in parts)
 
 
 def _in_order(parts: Sequence[Part], w: Tensor) -> list[Part]:

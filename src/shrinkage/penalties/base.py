@@ -182,6 +182,11 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
         raise ShrinkageError(f"{owner}: strength={strength!r} must be finite and >= 0.")
 
 
+def without_twins(penalty: object) -> str:
+    """Return the call that makes a penalty, without its twins; of anything else the ``repr``."""
+    return repr(penalty).partition("  #")[0]
+
+
 def catalogue() -> dict[str, type[Penalty]]:
     """Return the penalties of this package, sums aside, by their command-line name.
 

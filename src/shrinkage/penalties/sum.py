@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties._joint import Part, joint_prox, joint_strength_max
-from shrinkage.penalties.base import Penalty
+from shrinkage.penalties.base import Penalty, without_twins
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,7 +94,7 @@ class Sum(Penalty):
 
     def __repr__(self) -> str:
         """Return the sum that makes this penalty."""
-        terms = " + ".join(repr(term).partition("  #")[0] for term in self.terms)
+        terms = " + ".join(without_twins(term) for term in self.terms)
         return terms if _is_one(self.strength) else f"({terms}).at({float(self.strength):g})"
 
 

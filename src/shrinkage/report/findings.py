@@ -9,6 +9,7 @@ from shrinkage.choose import Choice, Verdict, curve, verdict
 from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import kind_of, number
+from shrinkage.penalties.base import without_twins
 from shrinkage.report.scatter import seeds_matter
 from shrinkage.result import PathResult
 
@@ -188,7 +189,7 @@ def _gap(result: PathResult) -> str:
 
 
 def _use(result: PathResult, choice: Choice) -> str:
-    penalty = repr(result.penalty.at(float(f"{choice.strength:.2e}"))).partition("  #")[0]
+    penalty = without_twins(result.penalty.at(float(f"{choice.strength:.2e}")))
     return f"regularize(model, optimizer, {penalty})"
 
 

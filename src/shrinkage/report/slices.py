@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from shrinkage import labels
 from shrinkage.choose import curve
 from shrinkage.per_strength import best_points
+from shrinkage.points import knobs_at
 from shrinkage.report.findings import Findings, find
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
 from shrinkage.result import PathResult
@@ -38,7 +39,7 @@ def slices(result: PathResult, most: int = MOST_SLICES) -> list[Slice]:
         return [Slice("", result, find(result))]
     found = []
     for place, point in enumerate(best_points(result)[:most]):
-        path = result.slice(**_knobs(result, point))
+        path = result.slice(**knobs_at(result.knobs, point))
         found.append(Slice(_named(result, point), path, find(path, None if place else result)))
     return found
 
@@ -60,10 +61,6 @@ def knobs_table(result: PathResult) -> Table | None:
     return Table(["knobs", "best strength", "validation loss"], rows, note + more)
 
 
-def _knobs(result: PathResult, point: int) -> dict[str, float]:
-    return {name: values[point].item() for name, values in result.knobs.items()}
-
-
 def _named(result: PathResult, point: int) -> str:
-    knobs = _knobs(result, point).items()
+    knobs = knobs_at(result.knobs, point).items()
     return ", ".join(f"{labels.printable(name)} {value:.4g}" for name, value in knobs)
