@@ -1,15 +1,14 @@
-"""What the tests of pitfalls compare with, and by what they attach a penalty."""
+"""A check of what we do that has to fail on what falls into a pit, and ways to attach a penalty."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
-from _training import (
-    STRENGTH,
-    assert_same,
-)
+import pytest
+from _training import STRENGTH, assert_same
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +18,42 @@ from shrinkage.regularize import regularize
 
 COUPLINGS = ["coupled", "decoupled", "proximal"]
 Attach = Callable[[nn.Module, Optimizer], Any]
+Check = Callable[..., None]
+
+
+def pitfall(
+    ours: Any, naive: Any, fails: type[Exception] = AssertionError
+) -> Callable[[Check], Check]:
+    """Run a check on what we do, and on naive implementations, where it has to fail.
+
+    Args:
+        ours: What the check takes as its first argument; a dict of several.
+        naive: The same from who does not know of the pit; a dict of several.
+        fails: How the check ends there; a word or an error that is missed is a failure too.
+    """
+
+    def decorate(check: Check) -> Check:
+        name = next(iter(inspect.signature(check).parameters))
+        ways = {f"ours-{key}": (way, False) for key, way in _several(ours).items()}
+        ways |= {f"naive-{key}": (way, True) for key, way in _several(naive).items()}
+
+        @wraps(check)
+        def test(**arguments: Any) -> None:
+            arguments[name], falls = arguments[name]
+            if falls:
+                with pytest.raises((fails, pytest.fail.Exception)):
+                    check(**arguments)
+            else:
+                check(**arguments)
+
+        test.naive = _several(naive)  # type: ignore[attr-defined]
+        return pytest.mark.parametrize(name, ways.values(), ids=ways)(test)
+
+    return decorate
+
+
+def _several(ways: Any) -> dict[str, Any]:
+    return ways if isinstance(ways, dict) else {getattr(ways, "__name__", "way"): ways}
 
 
 def weights_of(model: nn.Module) -> list[Tensor]:

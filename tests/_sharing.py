@@ -23,6 +23,7 @@ from shrinkage.penalties import (
     GroupLasso,
     NuclearNorm,
     Orthogonal,
+    Penalty,
     SparseGroupLasso,
     SpectralNorm,
 )
@@ -40,7 +41,8 @@ class Case:
     Attributes:
         place: How the processes share the model; a key of ``PLACES``.
         acting: The penalty or constraint.
-        how: The coupling; ``"loss"`` to add the penalty to the loss instead.
+        how: The coupling; ``"loss"`` to add the penalty to the loss instead, ``"shards"`` for a
+            prox of one line on what this process holds.
         toward: What the penalty pulls to: the initial weights, as ``"whole"`` tensors or as
             the ``"shards"`` that the shared model's ``state_dict`` holds.
         scaled: Whether a gradient scaler is used, with one step that it skips.
@@ -184,6 +186,9 @@ CASES |= {
         ("mixed", "schedule"),
     )
 }
+NAIVE = ("sum-l1-loss", "fsdp-columns-of-shards")
+"""Trainings that end elsewhere in two processes than in one."""
+CASES["fsdp-columns-of-shards"] = Case("fsdp", GroupLasso(0.3, dim=1), "shards")
 
 
 def train(name: str, rank: int | None = None, factor: float = 1) -> dict[str, Any]:
@@ -205,7 +210,9 @@ def train(name: str, rank: int | None = None, factor: float = 1) -> dict[str, An
             acting, toward=(make_net() if case.toward == "whole" else net).state_dict()
         )
     handle = None
-    if case.how != "loss":
+    if case.how == "shards":
+        optimizer.register_step_post_hook(partial(shrink_shards, net, acting))
+    elif case.how != "loss":
         handle = regularize(net, optimizer, acting, how=case.how, schedule=case.schedule)
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0, enabled=case.scaled)
     own = slice(rank, None, 2) if shared and case.place not in SAME_ROWS else slice(None)
@@ -241,6 +248,13 @@ def train(name: str, rank: int | None = None, factor: float = 1) -> dict[str, An
         "value": handle.value() if handle else torch.zeros(()),
         "weights": {name: whole(w) for name, w in net.state_dict().items()},
     }
+
+
+def shrink_shards(net: nn.Module, penalty: Penalty, *_: object) -> None:
+    for w in net.parameters():
+        own = w.to_local() if hasattr(w, "to_local") else w
+        if w.dim() == 2:
+            own.data.copy_(penalty.prox(own.data, 0.05))
 
 
 def make_optimizer(case: Case, net: nn.Module, shared: bool) -> Optimizer:

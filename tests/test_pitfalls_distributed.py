@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from _pitfalls import COUPLINGS, Attach, nothing, ours, pitfall
 from _ranks import in_two_processes
-from _sharing import CASES, train
+from _sharing import CASES, NAIVE, train
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 from torch.testing import assert_close
 
 from shrinkage._sharded import version
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
-from shrinkage.penalties import L1, L2, GroupLasso
+from shrinkage.penalties import L2
 from shrinkage.regularize import regularize
 from shrinkage.shrinking import shrink
 
@@ -47,8 +48,11 @@ def one_process() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "sum-l1-loss"])
+@pitfall(
+    ours={name: name for name in CASES if name not in NAIVE}, naive={name: name for name in NAIVE}
+)
 def test_d1_d3_two_processes_are_one(name: str, seen: dict[str, list[Any]]) -> None:
+    """A penalty in a loss that is summed counts twice, a norm of a shard is none of the whole."""
     expected = train(name)
     for outcome in seen[name]:
         assert not isinstance(outcome, str), outcome
@@ -69,23 +73,34 @@ def test_d1_in_a_loss_that_is_summed_a_penalty_counts_once_for_every_process(
     seen: dict[str, list[Any]],
 ) -> None:
     naive, _ = seen["sum-l1-loss"]
-    with pytest.raises(AssertionError):
-        assert_close(naive["weights"], train("sum-l1-loss")["weights"])
     assert_close(naive["weights"], train("sum-l1-loss", factor=2)["weights"])
 
 
-def test_d3_a_norm_of_a_shard_is_no_norm_of_the_tensor() -> None:
-    penalty, w = GroupLasso(0.5, dim=1), torch.randn(5, 4)
-    whole = penalty.prox(w, 1.0)
-    naive = torch.cat([penalty.prox(shard, 1.0) for shard in w.chunk(2)])
-    assert (naive - whole).abs().max() > 0.1
-    entries = torch.cat([L1(0.5).prox(shard, 1.0) for shard in w.chunk(2)])
-    assert torch.equal(entries, L1(0.5).prox(w, 1.0))
+def decay_matrices(model: nn.Module, optimizer: Optimizer) -> None:
+    """Decoupled L2 on what has two axes, as a step post-hook of one line."""
+
+    def hook(*_: object) -> None:
+        for w in model.parameters():
+            if w.dim() >= 2:
+                w.data.mul_(1 - 0.1 * 2 * 0.1)
+
+    optimizer.register_step_post_hook(hook)
+
+
+def penalize_in_loss(model: nn.Module, optimizer: Optimizer) -> Tensor:
+    return L2(0.1)(model)
+
+
+def penalize_all_in_loss(model: nn.Module, optimizer: Optimizer) -> Tensor:
+    return sum(w.square().sum() for w in model.parameters())
 
 
 @pytest.mark.filterwarnings("ignore:FSDP is switching:UserWarning")
+@pitfall(ours={"steps": ours(L2(0.1)), "loss": penalize_in_loss}, naive=decay_matrices)
 @pytest.mark.parametrize("use_orig_params", [False, True])
-def test_d2_flat_parameters_are_refused(use_orig_params: bool, one_process: None) -> None:
+def test_d2_flat_parameters_are_refused(
+    attach: Attach, use_orig_params: bool, one_process: None
+) -> None:
     """They mix biases and weights, and have one axis: a group is one number, ndim < 2 is true."""
     from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -96,23 +111,24 @@ def test_d2_flat_parameters_are_refused(use_orig_params: bool, one_process: None
     if not use_orig_params:
         assert [tuple(w.shape) for w in model.parameters()] == [(8,)]
     optimizer = SGD(model.parameters(), lr=0.1)
-    for act in (lambda: regularize(model, optimizer, L2(0.1)), lambda: L2(0.1)(model)):
-        with pytest.raises(ShrinkageError, match=r"FSDP1.*use_orig_params.*fully_shard.*DDP"):
-            act()
+    with pytest.raises(ShrinkageError, match=r"FSDP1.*use_orig_params.*fully_shard.*DDP"):
+        attach(model, optimizer)
 
 
-def test_d4_parameters_that_are_elsewhere_are_refused() -> None:
+@pitfall(
+    ours={"steps": ours(L2(0.1)), "loss": penalize_in_loss},
+    naive={"steps": decay_matrices, "loss": penalize_all_in_loss},
+)
+def test_d4_parameters_that_are_elsewhere_are_refused(attach: Attach) -> None:
     """ZeRO-3 leaves tensors of size 0 between uses: a penalty of theirs is zero."""
     model = nn.Linear(3, 2)
     for number, w in enumerate(model.parameters()):
         w.ds_id, w.ds_shape = number, w.shape
         w.data = torch.empty(0)
-    naive = sum(w.square().sum() for w in model.parameters())
-    assert naive == 0
     optimizer = SGD(model.parameters(), lr=0.1)
-    for act in (lambda: regularize(model, optimizer, L2(0.1)), lambda: L2(0.1)(model)):
-        with pytest.raises(ShrinkageError, match=r"weight is sharded by DeepSpeed's ZeRO-3.*DDP"):
-            act()
+    assert penalize_all_in_loss(model, optimizer) == 0
+    with pytest.raises(ShrinkageError, match=r"weight is sharded by DeepSpeed's ZeRO-3.*DDP"):
+        attach(model, optimizer)
 
 
 class Unused(nn.Module):
@@ -126,46 +142,58 @@ class Unused(nn.Module):
         return self.used(X)
 
 
-def test_d5_a_tensor_that_only_the_penalty_uses(one_process: None) -> None:
+def no_penalty_in_loss(model: nn.Module) -> Tensor:
+    return torch.zeros(())
+
+
+@pitfall(ours=(ours(L2(0.5)), no_penalty_in_loss), naive=(nothing, L2(0.5)), fails=RuntimeError)
+def test_d5_a_tensor_that_only_the_penalty_uses(
+    penalize: tuple[Attach, Callable[[nn.Module], Tensor]], one_process: None
+) -> None:
     """In the loss, the penalty is a second use that the wrapper has not been told of."""
-
-    def step(penalty_in_loss: bool) -> Unused:
-        torch.manual_seed(0)
-        model = Unused()
-        shared = DistributedDataParallel(model, find_unused_parameters=True)
-        optimizer = SGD(model.parameters(), lr=0.1)
-        if not penalty_in_loss:
-            regularize(model, optimizer, L2(0.5))
-        loss = shared(torch.ones(1, 3)).sum()
-        (loss + L2(0.5)(model) if penalty_in_loss else loss).backward()
-        optimizer.step()
-        return model
-
-    with pytest.raises(RuntimeError, match="ready twice"):
-        step(penalty_in_loss=True)
-    torch.manual_seed(0)
-    before, after = Unused(), step(penalty_in_loss=False)
-    assert torch.equal(after.unused.weight, before.unused.weight)
-    shrunk = before.used.weight - 0.1 * (1 + 2 * 0.5 * before.used.weight)
-    assert_close(after.used.weight, shrunk)
+    attach, in_loss = penalize
+    model = Unused()
+    before = copy.deepcopy(model)
+    shared = DistributedDataParallel(model, find_unused_parameters=True)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    attach(model, optimizer)
+    (shared(torch.ones(1, 3)).sum() + in_loss(model)).backward()
+    optimizer.step()
+    assert torch.equal(model.unused.weight, before.unused.weight)
+    assert_close(model.used.weight, before.used.weight - 0.1 * (1 + before.used.weight))
 
 
-@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
-def test_d6_sparse_gradients_are_refused_before_anything_moves(how: str) -> None:
-    """torch adds no dense decay to a sparse gradient; which rows a penalty takes is not settled."""
+def decay_by_torch(model: nn.Module, optimizer: Optimizer) -> None:
+    """Fail in the middle: torch adds no dense decay to a sparse gradient."""
+    optimizer.param_groups[0]["weight_decay"] = 0.2
+
+
+def decay_rows_with_gradients(model: nn.Module, optimizer: Optimizer) -> None:
+    def hook(*_: object) -> None:
+        for w in model.parameters():
+            rows = w.grad.coalesce().indices()[0] if w.grad.is_sparse else slice(None)
+            w.data[rows] *= 1 - 0.1 * 2 * 0.1
+
+    optimizer.register_step_post_hook(hook)
+
+
+@pitfall(
+    ours={how: ours({"*weight": L2(0.1)}, how) for how in COUPLINGS},
+    naive={f.__name__: f for f in (decay_by_torch, decay_rows_with_gradients)},
+    fails=RuntimeError,
+)
+def test_d6_sparse_gradients_are_refused_before_anything_moves(attach: Attach) -> None:
+    """Which rows a penalty takes is not settled."""
     model = nn.ModuleDict({"head": nn.Linear(2, 2), "embed": nn.Embedding(4, 2, sparse=True)})
     before = copy.deepcopy(model)
-    naive = SGD(model.parameters(), lr=0.1, weight_decay=0.1)
     optimizer = SGD(model.parameters(), lr=0.1)
-    regularize(model, optimizer, L2(0.1), select="*weight", how=how)
+    attach(model, optimizer)
     model["head"](model["embed"](torch.tensor([0]))).sum().backward()
     gradient = model["head"].weight.grad.clone()
     with pytest.raises(ShrinkageError, match=r"embed\.weight has a sparse gradient.*sparse=False"):
         optimizer.step()
     assert torch.equal(model["head"].weight.grad, gradient)
     assert_close(model.state_dict(), before.state_dict(), rtol=0, atol=0)
-    with pytest.raises(RuntimeError, match="sparse"):
-        naive.step()
 
 
 def test_gradients_that_are_split_otherwise_are_refused(one_process: None) -> None:
