@@ -14,6 +14,8 @@ from shrinkage.cli import app, job
 from shrinkage.engine import Progress
 from shrinkage.result import PathResult
 
+SMALL = ["--data", "iris", "--n-strengths", "7", "--seeds", "2"]
+
 
 class FakeEngine:
     """Stands in for `fit_path`: remembers what it was asked and answers at once."""

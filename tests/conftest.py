@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from _command import FakeEngine
 
 settings.register_profile("shrinkage", deadline=None, derandomize=True)
 settings.load_profile("shrinkage")
@@ -34,3 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
+    """What stands in for `fit_path` under ``shrinkage path``."""
+    from _command import stand_in
+
+    return stand_in(monkeypatch, tmp_path)

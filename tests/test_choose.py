@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from _results import make_result, with_losses
+from _results import make_crossed, make_result, with_losses
 from scipy import stats
 
 from shrinkage.choose import (
@@ -194,6 +194,22 @@ def test_verdict_helped_says_so_with_the_numbers() -> None:
         "Helped: at strength 1.0e-06 (chosen anew without each fold) the cross-validated loss is "
         "0.0050 lower than without a penalty (95% interval 0.0045 to 0.0056; 4 folds x 1 seed)."
     )
+
+
+def test_the_sentence_names_the_knobs_and_a_path_of_strength_0_has_no_verdict() -> None:
+    crossed = make_crossed({0.0: 0.05, 0.5: 0.0})
+    choice = minimum(crossed)
+    said = verdict(crossed).sentence
+    assert said.startswith(f"Helped: at strength {choice.strength:.1e}, dropout 0.5 (chosen anew")
+    none = replace(choice, index=6, strength=0.0)
+    assert (
+        "keeps dropout 0.5 and strength 0, no penalty at all (5 folds"
+        in verdict(crossed, none).sentence
+    )
+    alone = make_crossed({0.0: 0.05, 0.5: 0.0}, K=1)
+    answer = verdict(alone)
+    assert answer.sentence == "Cannot tell: no strength above 0 was tried (5 folds x 2 seeds)."
+    assert math.isnan(answer.difference)
 
 
 def test_the_strength_is_chosen_anew_without_each_fold() -> None:

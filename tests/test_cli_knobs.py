@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from _command import FakeEngine, call, stand_in
+from _command import FakeEngine, call
 from torch import nn
 
 import shrinkage
@@ -21,11 +21,6 @@ from shrinkage.result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "3", "--seeds", "2"]
 RATES = torch.tensor([0.0] * 4 + [0.5] * 4, dtype=torch.float64)
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
-    return stand_in(monkeypatch, tmp_path)
 
 
 def crossed(better: float) -> dict[str, Any]:
@@ -125,6 +120,20 @@ def test_many_combinations_are_cut_and_counted(engine: FakeEngine) -> None:
     assert "and 4 more: results.csv has them all." in told
 
 
+def test_strength_0_alone_compares_the_knobs(engine: FakeEngine) -> None:
+    engine.changes = {
+        "K": 2, "strengths": torch.zeros(2, dtype=torch.float64),
+        "knobs": {"dropout": torch.tensor([0, 0.5], dtype=torch.float64)},
+    }  # fmt: skip
+    done = call("path", *SMALL[:2], "--strengths", "0", "--grid", "dropout=0,0.5")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert engine.calls[0]["strengths"] == [0.0]
+    told = " ".join(done.stdout.split())
+    assert "2 combinations x 1 strength x 5 folds" in told
+    assert "Cannot tell: no strength above 0 was tried (5 folds x 2 seeds)." in told
+    assert "Note" not in told
+
+
 def test_dropped_strengths_say_when(engine: FakeEngine) -> None:
     dropped = torch.tensor([-1, -1, 2, -1, -1, -1, -1, 1])
     losses = torch.rand(8, 5, 2, 4)
@@ -172,11 +181,11 @@ def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
         ("--grid lr=1 --grid lr=2", "'lr' is given twice"),
         ("--grid epochs=3,50", "epochs=50 must be whole numbers from 1 to"),
         ("--grid strength=1", "an option of its own, --strengths"),
-        ("--grid lr=1e-4..1e-2", "say how many combinations to draw"),
+        ("--grid lr=1e-4..1e-2", "is a range to draw from; give draws"),
         ("--grid lr=1e-2..1e-4 --draws 3", "no range (low, high)"),
         ("--grid weight_decay=0..1 --draws 3", "start above 0"),
-        ("--grid lr=1,2 --draws 3", "--draws: there is no range"),
-        ("--draws 3", "--draws: there is no range"),
+        ("--grid lr=1,2 --draws 3", "draws=3 has no range"),
+        ("--draws 3", "draws=3 has no range to draw from; give one in grid"),
         ("--draws 0 --grid lr=1..2", "--draws"),
         ("--halving 1", "--halving: halving=1"),
         ("--halving 2 --epochs 2", "at least 3 epochs"),

@@ -78,6 +78,8 @@ def test_what_is_seldom_meant_is_a_note_and_not_a_warning_of_python() -> None:
 def test_a_caution_is_said_once() -> None:
     done = call(*SMALL, "--penalty", "l1:1e-4", columns=300)
     assert (done.stdout + done.stderr).count("divides the gradient by its size") == 1
+    (caution,) = json.loads(Path("runs/iris-train/train.json").read_text())["cautions"]
+    assert f"Note: {caution}\n" in done.stderr
     assert "elsewhere: Keras L1(0.0001)" in done.stdout
 
 

@@ -101,6 +101,16 @@ def test_many_whole_numbers_are_no_classes(place: Path) -> None:
     assert read(place, text.replace(",20\n", ",19\n"), "y").task == "classification"
 
 
+def test_too_many_classes_are_a_regression_unless_they_are_texts(place: Path) -> None:
+    for values, advice in ("abcd", "give more rows of each or"), ("1234", "task to 'regression'"):
+        text = "a,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values))
+        with pytest.raises(
+            ShrinkageError, match=f"4 different values in 4 rows, .*{advice}"
+        ) as said:
+            read(place, text, "y")
+        assert ("regression" in str(said.value)) == (values == "1234")
+
+
 def test_ignored_columns_are_not_even_looked_at(place: Path) -> None:
     data = read(place, GOOD.replace("1,", "2020-01-02,"), ignore=["size"])
     assert set(by_name(data)) == {"color=blue", "color=green", "color=red"}
@@ -163,7 +173,7 @@ BAD_TEXT: dict[str, tuple[str | bytes, str]] = {
     "13-german-date": (GOOD.replace("2.5", "31.1.2020"), "is a date"),
     "13-underscore": (GOOD.replace("2.5", "2_5"), "'2_5' is text"),
     "13-one-class": (GOOD.replace("v\n", "u\n"), "holds the single value u"),
-    "13-class-per-row": (GOOD.replace("u\n2", "w\n2"), "3 different values in 4 rows"),
+    "13-class-per-row": (GOOD.replace("u\n2", "w\n2"), "4 rows, .* give more rows of each or"),
     "15-float32": (GOOD.replace("2.5", "1e39"), r"'size' holds 1e\+39 in row 2"),
     "15-offset": (
         "size,color,kind\n" + "".join(f"1700000000{i},red,{'uv'[i % 2]}\n" for i in range(4)),

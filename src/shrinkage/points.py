@@ -25,6 +25,16 @@ def knobs_at(knobs: Mapping[str, Tensor], index: int) -> dict[str, float]:
     return {name: values[index].item() for name, values in knobs.items()}
 
 
+def knobs_text(knobs: Mapping[str, float]) -> str:
+    """Return the knobs of one point in words.
+
+    Example:
+        >>> knobs_text({"dropout": 0.5, "lr": 1e-4})
+        'dropout 0.5, lr 0.0001'
+    """
+    return ", ".join(f"{name} {value:.4g}" for name, value in knobs.items())
+
+
 def alike(knobs: Mapping[str, Tensor], index: int, points: int) -> Tensor:
     """Return which points have the same knobs as one of them: the path it lies on.
 

@@ -33,7 +33,7 @@ from shrinkage.choose.held_out import (
 from shrinkage.choose.rules import RULES, Choice, choice_by, kept
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
-from shrinkage.points import alike
+from shrinkage.points import alike, knobs_at, knobs_text
 from shrinkage.result import PathResult, check_choice
 
 CONFIDENCE = 0.95
@@ -94,7 +94,9 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     rows, n_folds = fold_rows(result), result.n_folds
     sign = lower_is_better(metric)
     losses = sign * curve(result, metric).per_fold
-    if choice.strength == 0:
+    if not result.strengths.any():
+        differences = torch.full_like(rows, torch.nan)
+    elif choice.strength == 0:
         differences = torch.zeros_like(rows)
     else:
         differences = sign * _differences(result, losses, rows, choice)
@@ -151,7 +153,10 @@ def _sentence(
     interval: tuple[float, float],
 ) -> str:
     n_seeds = len(result.seeds)
+    knobs = knobs_text(knobs_at(result.knobs, choice.index))
     counts = f"{result.n_folds} folds x {n_seeds} seed{'s' * (n_seeds > 1)}"
+    if not result.strengths.any():
+        return f"Cannot tell: no strength above 0 was tried ({counts})."
     if math.isnan(difference) and choice.rule in RULES and not apart(result).any(1).all():
         return (
             "Cannot tell: a fold holds out rows of every other fold, so none is left to choose a "
@@ -166,14 +171,16 @@ def _sentence(
         )
     if choice.strength == 0:
         points = "points" if result.knobs else "strengths"
+        beside = f"{knobs} and " * bool(knobs)
         return (
             f"Did not help: of {len(result.strengths)} {points} the rule {choice.rule} keeps "
-            f"strength 0, no penalty at all ({counts})."
+            f"{beside}strength 0, no penalty at all ({counts})."
         )
     width = interval[1] - interval[0]
     digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 6
     anew = " (chosen anew without each fold)" if choice.rule in RULES else ""
-    says = f"at strength {choice.strength:.1e}{anew} the {measure(metric)} is"
+    at = ", ".join(filter(None, [f"strength {choice.strength:.1e}", knobs]))
+    says = f"at {at}{anew} the {measure(metric)} is"
     if width == difference == 0:
         return f"Did not help: {says} the same as without a penalty ({counts})."
     level = f"{CONFIDENCE:.0%} interval"

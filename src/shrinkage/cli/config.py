@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import tomli_w
 from typer.models import OptionInfo
 
-from shrinkage.cli.exits import usage
+from shrinkage.cli.exits import in_words, usage
 from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.files import read_regular
 
@@ -82,8 +82,7 @@ def _checked(file: Path, text: str, values: dict[str, Any], options: type[Any]) 
         try:
             checked[known[key]] = TypeAdapter(kind).validate_python(value, strict=True)
         except ValidationError as error:
-            said = error.errors()[0]["msg"]
-            raise ShrinkageError(f"{place}: {key} = {value!r}: {said}.") from error
+            raise ShrinkageError(f"{place}: {key}: {in_words(error)}.") from error
     return checked
 
 

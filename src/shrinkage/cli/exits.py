@@ -18,6 +18,14 @@ from shrinkage.errors import ShrinkageError
 
 PLAIN = {"±": "+/-", "×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "’": "'", "→": "->"}
 
+SHORTER = {
+    "greater than or equal to": "at least",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "a text",
+    "a valid boolean": "true or false",
+}
+"""For pydantic's words."""
 
 NARROWEST_BOX = 60
 
@@ -52,9 +60,8 @@ class Commands(TyperGroup):
         try:
             code = super().main(*arguments, **{**extra, "standalone_mode": False})
         except typer.TyperException as error:
-            message = error.format_message().replace("Value error, ", "")
             context = getattr(error, "ctx", None)
-            typer.echo(f"Error: {message}{_hint(message, context)}", err=True)
+            typer.echo(f"Error: {_sentence(error)}{_hint(error.message, context)}", err=True)
             if error.exit_code == 2 and context is not None:
                 typer.echo(f"Try '{context.command_path} --help'.", err=True)
             sys.exit(error.exit_code)
@@ -95,6 +102,28 @@ def usage(option: str) -> Iterator[None]:
         yield
     except ShrinkageError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def in_words(error: Any) -> str:
+    """Return what was given and what it should be: '1' should be at least 4.
+
+    Args:
+        error: A ``pydantic.ValidationError``.
+    """
+    first = error.errors()[0]
+    said = str(first["msg"]).removeprefix("Input ").partition(", unable")[0]
+    for theirs, ours in SHORTER.items():
+        said = said.replace(theirs, ours)
+    return f"{first['input']!r:.80} {said}"
+
+
+def _sentence(error: typer.TyperException) -> str:
+    """Return what is wrong; of a value that an option refuses also what the option means."""
+    message = error.format_message().replace("Value error, ", "")
+    if "Input should" in message:
+        meaning = getattr(getattr(error, "param", None), "help", "").partition(":")[0].rstrip(".")
+        message = message.partition("Input should")[0] + f"{in_words(error.__cause__)} ({meaning})."
+    return re.sub("for '(--[^']+)':", r"for \1:", message)
 
 
 def _hint(message: str, context: Any) -> str:

@@ -46,7 +46,10 @@ def make_penalty(job: PathOptions) -> tuple[Penalty, str | None]:
 
 
 def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
-    """Return how many strengths to find, or the given ones, sorted, with 0 in front."""
+    """Return how many strengths to find, or the given ones, sorted, with 0 in front.
+
+    0 alone is for knobs: they are compared without a penalty.
+    """
     if job.strengths is None:
         return job.n_strengths or N_STRENGTHS
     with usage("--strengths"):
@@ -58,7 +61,7 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
             raise ShrinkageError(
                 f"{job.strengths!r} is not a list of numbers; write 1e-5,1e-4,1e-3."
             ) from None
-        kept = make_strengths(given).tolist()
+        kept = given if job.grid and given == [0] else make_strengths(given).tolist()
     if given != sorted(given):
         side.print("Note: the strengths were sorted.", style="yellow")
     if job.strengths.isdecimal() and given[0] >= 2:

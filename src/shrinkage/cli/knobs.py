@@ -12,6 +12,7 @@ from shrinkage.cli.path_options import PathOptions
 from shrinkage.engine.cross import Grid, check_grid
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
+from shrinkage.points import knobs_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +23,6 @@ MOST_ROWS = 10
 def read_grid(job: PathOptions, penalty: Penalty) -> Grid:
     """Return lists of values and ranges (low, high) by the name of the knob."""
     grid: dict[str, Sequence[float]] = {}
-    with usage("--draws"):
-        if job.draws is not None and not any(".." in text for text in job.grid or ()):
-            raise ShrinkageError("there is no range to draw from; give one, --grid lr=1e-4..1e-2.")
     with usage("--grid"):
         for text in job.grid or ():
             name, _, values = text.partition("=")
@@ -33,11 +31,6 @@ def read_grid(job: PathOptions, penalty: Penalty) -> Grid:
             if name in grid:
                 raise ShrinkageError(f"{name!r} is given twice; put all its values into one list.")
             grid[name] = _numbers(text, values)
-            if isinstance(grid[name], tuple) and job.draws is None:
-                raise ShrinkageError(
-                    f"{text!r} is a range; say how many combinations to draw from it, such as "
-                    "--draws 8, or list its values."
-                )
         try:
             check_grid(grid, job.draws, penalty, job.epochs)
         except ShrinkageError as error:
@@ -68,11 +61,6 @@ def grid_line(grid: Grid, draws: int | None) -> str:
         parts.append(f"{name} {between.join(f'{value:g}' for value in values)}")
     drawn = f"; {draws} drawn" if draws else ""
     return "; ".join(parts) + drawn
-
-
-def knobs_text(knobs: Mapping[str, float]) -> str:
-    """Return one combination of knobs in a few words."""
-    return ", ".join(f"{name} {value:.3g}" for name, value in knobs.items())
 
 
 def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:

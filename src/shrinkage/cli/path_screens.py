@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shrinkage.cli import screens
-from shrinkage.cli.knobs import knobs_text, show_knobs
+from shrinkage.cli.knobs import show_knobs
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.engine.cross import Grid
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
+from shrinkage.points import knobs_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,8 +49,9 @@ def members_line(job: PathOptions, strengths: int | list[float], combinations: i
     more = f" ({job.refine} around the best)" if job.refine else ""
     seeds = 1 if job.solver == "exact" else job.seeds
     return (
-        f"{times}{n} strengths{more} x {job.folds} folds x {seeds} seed{'s' * (seeds > 1)} = "
-        f"{points * job.folds * seeds:,}, plus {points * seeds:,} refits on all rows"
+        f"{times}{_counted(n, 'strength')}{more} x {_counted(job.folds, 'fold')} x "
+        f"{_counted(seeds, 'seed')} = {points * job.folds * seeds:,}, plus "
+        f"{points * seeds:,} refits on all rows"
     )
 
 
@@ -79,6 +81,10 @@ def show_summary(screen: Console, summary: dict[str, Any], tests: int) -> None:
     screens.show_test(screen, summary["test"])
     screen.print()
     screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"
 
 
 def _listed(names: list[str], most: int = 4) -> str:

@@ -100,6 +100,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
         "stopped_early": trained.stopped_early,
         "epochs": trained.curves,
         "test": measured,
+        "cautions": said,
         "penalized": [] if trained.summary is None else trained.summary.rows,
     }
     manifest = without_nan({**about(), "data": facts, **result})

@@ -51,9 +51,10 @@ def read_target(
             )
         return torch.from_numpy(single), ()
     if len(found) > min(MOST_CLASSES, len(values) // 2):
+        instead = "give more rows of each" if single is None else "set task to 'regression'"
         raise ShrinkageError(
             f"{source}: the target {name!r} holds {len(found)} different values in {len(values)} "
-            "rows, too many for classes; set task to 'regression' or choose another target."
+            f"rows, too many for classes; {instead} or choose another target."
         )
     return torch.from_numpy(numbers.reshape(-1).astype(np.int64)), tuple(map(_named, found))
 

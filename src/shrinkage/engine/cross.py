@@ -80,10 +80,14 @@ def check_grid(
     ranges = [name for name in values if isinstance(grid[name], tuple)]
     if draws is None and ranges:
         raise ShrinkageError(
-            f"grid: {ranges[0]}={grid[ranges[0]]} is a range; give draws=, or a list of values."
+            f"grid: {ranges[0]}={grid[ranges[0]]} is a range to draw from; give draws, such as 8 "
+            "combinations, or list its values."
         )
     if draws is not None and as_whole("draws", draws) and not ranges:
-        raise ShrinkageError(f"draws={draws} needs a range (low, high) in grid to draw from.")
+        raise ShrinkageError(
+            f"draws={draws} has no range to draw from; give one in grid, such as lr from 1e-4 to "
+            "1e-2."
+        )
     for name in set(ranges) & set(OVER_DECADES):
         if grid[name][0] == 0:
             raise ShrinkageError(

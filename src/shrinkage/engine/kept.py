@@ -80,16 +80,17 @@ class Kept:
         places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
         if any(place is None for place in places):
             return 0
-        entries = {id(place.entry): place.entry.load() for place in places if place}
+        entries = {
+            id(place.entry): self._loaded(place.entry, chunk.group) for place in places if place
+        }
         rows = [(entries[id(place.entry)], place.row) for place in places if place]
         for name, target in _named(members).items():
             target.copy_(torch.stack([tensors[name][row] for tensors, row in rows]))
         column = outcome.columns[chunk.group]
         for k, (tensors, row) in zip(chunk.own_strengths, rows, strict=False):
             for name in ("train_loss", "held_loss"):
-                curve = tensors[name][row][: self.plan.epochs]
+                curve = tensors[name][row]
                 getattr(outcome, name)[k, column, : len(curve)] = curve
-        members.diverged[members.diverged > self._all_steps(chunk.group)] = -1
         return places[0].steps if places[0] else 0
 
     def after_step(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
@@ -123,13 +124,18 @@ class Kept:
 
     def load_alone(self, group: Group, k: int) -> Tensors | None:
         """Return what a member that trained alone left behind, or None if it has to train."""
-        place, epochs = self.places.get((group, k)), self.plan.epochs
+        place = self.places.get((group, k))
         if place is None or place.steps < self._all_steps(group):
             return None
-        tensors = place.entry.load()
+        tensors = self._loaded(place.entry, group)
+        tensors["epochs_done"].clamp_(max=self.plan.epochs)
+        return tensors
+
+    def _loaded(self, entry: Entry, group: Group) -> Tensors:
+        """Return what was kept, with curves and divergence as they were at the plan's end."""
+        tensors = entry.load()
         for name in ("train_loss", "held_loss"):
-            tensors[name] = tensors[name][:epochs]
-        tensors["epochs_done"].clamp_(max=epochs)
+            tensors[name] = tensors[name][..., : self.plan.epochs]
         tensors["diverged"][tensors["diverged"] > self._all_steps(group)] = -1
         return tensors
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shrinkage import labels
 from shrinkage.choose import curve
 from shrinkage.per_strength import best_points
-from shrinkage.points import knobs_at
+from shrinkage.points import knobs_at, knobs_text
 from shrinkage.report.findings import Findings, find
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
 from shrinkage.result import PathResult
@@ -62,5 +62,4 @@ def knobs_table(result: PathResult) -> Table | None:
 
 
 def _named(result: PathResult, point: int) -> str:
-    knobs = knobs_at(result.knobs, point).items()
-    return ", ".join(f"{labels.printable(name)} {value:.4g}" for name, value in knobs)
+    return labels.printable(knobs_text(knobs_at(result.knobs, point)))

@@ -1,0 +1,111 @@
+"""``shrinkage path``: interrupts, signals, and a reader who leaves."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from _command import SMALL, FakeEngine, call
+
+from shrinkage.result import PathResult
+
+TINY = ["--model", "linear", "--n-strengths", "2", "--folds", "2", "--seeds", "1", "--epochs", "1"]
+LONG = ["--data", "iris", "--model", "linear", "--strengths", "0.01", "--seeds", "1"]
+# A shell lets what it starts in the background ignore Ctrl-C.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import shrinkage.cli
+shrinkage.cli.main()
+"""
+
+
+def test_interrupt_is_one_line_and_exit_code_130(engine: FakeEngine, tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    engine.before = interrupt
+    done = call("path", *SMALL)
+    assert done.exit_code == 130
+    assert done.stderr == "Interrupted. A run is saved only when it is whole.\n"
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_a_stopped_run_with_a_checkpoint_says_how_to_go_on(
+    engine: FakeEngine, tmp_path: Path, stop: BaseException, code: int
+) -> None:
+    def interrupt() -> None:
+        raise stop
+
+    engine.before = interrupt
+    done = call("path", *SMALL, "--checkpoint", "kept")
+    assert (done.exit_code, done.stderr) == (code, "Stopped. The same command goes on from kept.\n")
+    assert engine.calls[0]["checkpoint"] == Path("kept")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_and_the_same_command_goes_on(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-m", "shrinkage", "path", *LONG, "--epochs", "400"]
+    kept = tmp_path / "kept"
+    whole = subprocess.run([*command, "--quiet"], cwd=tmp_path, check=False)
+    assert whole.returncode == 0
+    command += ["--checkpoint", "kept", "--out", "again"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (kept / "manifest.json").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (code, "Stopped. The same command goes on from kept.\n")
+    assert "Saved" not in out
+    assert not (tmp_path / "again").exists()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the checkpoint holds" in done.stderr
+    one, other = (tmp_path / "runs" / "iris-l2", tmp_path / "again")
+    assert (one / "path.safetensors").read_bytes() == (other / "path.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_without_a_checkpoint_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-uc", INTERRUPTIBLE, "path", *LONG, "--epochs", "2000"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "Members" not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    # An interrupt that meets the exec of a text, as imports of the compiler do, makes CPython end
+    # by the signal itself, also if it was caught. A shell says 130 to both.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert err == "Interrupted. A run is saved only when it is whole.\n"
+    assert not any(tmp_path.iterdir())
+
+
+def test_real_run_whose_reader_leaves_is_quiet_and_complete(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "shrinkage", "path", "--data", "iris", *TINY]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("Data")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+    assert PathResult.load(tmp_path / "runs" / "iris-l2").about["command"].startswith("shrinkage")
