@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from shrinkage.engine import fit_path
+from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
 from shrinkage.engine.preprocess import Views
-from shrinkage.engine.problem import Problem, make_builder, make_problem
+from shrinkage.engine.problem import Problem, make_problem
 from shrinkage.parameters import weights
 from shrinkage.penalties import L2, Penalty
 from shrinkage.result import PathResult

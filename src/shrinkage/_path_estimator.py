@@ -18,8 +18,8 @@ from torch.func import functional_call
 from shrinkage import choose
 from shrinkage.engine.cross import Grid
 from shrinkage.engine.fit_path import ADAM, fit_path
+from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.loss import Loss
-from shrinkage.engine.problem import make_builder
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
 from shrinkage.models import make_model

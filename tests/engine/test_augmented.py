@@ -15,16 +15,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from _problems import assert_same_result, classes, fit, perceptron, split_decay
+from _problems import assert_same_result, classes, fit, linear, numbers, perceptron, split_decay
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
-from shrinkage.engine import fit_path
+from shrinkage.engine.fit_path import ADAM
+from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
-from shrinkage.engine.problem import make_builder
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties import L2
 
 X, Y = classes()
 PLAIN = TensorDataset(X, Y)
@@ -73,11 +72,50 @@ def norm_net() -> nn.Module:
     return nn.Sequential(*layers).double()
 
 
+def mixed(items: list[Any]) -> tuple[Tensor, Tensor]:
+    """Mix each row and its target with another one of the batch, as mixup does."""
+    x, y = default_collate(items)
+    share, other = float(np.random.beta(0.4, 0.4)), torch.randperm(len(x))
+    y = y if y.is_floating_point() else F.one_hot(y, 3).double()
+    return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
+
+
+class Mislabeled(Jittered):
+    """Labels of which some are drawn at random."""
+
+    def __getitem__(self, i: int) -> Any:
+        x, y = super().__getitem__(i)
+        return x, random.randrange(3) if random.random() < 0.3 else y
+
+
+EXACT = {"solver": "exact", "optimizer": ADAM}
+MIXED = DataLoader(PLAIN, batch_size=8, shuffle=True, collate_fn=mixed)
+
+
+def loader(collate: Any) -> DataLoader[Any]:
+    return DataLoader(PLAIN, batch_size=8, collate_fn=collate)
+
+
+def even(items: list[Any]) -> Any:
+    assert len(items) % 2 == 0, "odd"
+    return default_collate(items)
+
+
+VIEWS = {"jittered": Jittered(), "mislabeled": Mislabeled(), "mixed": MIXED}
+
+
 def by_hand(
-    model: nn.Module, folds: Tensor, group: Group, strength: float
+    model: nn.Module,
+    view: Any,
+    folds: Tensor,
+    group: Group,
+    strength: float,
+    loss_of: Any = F.cross_entropy,
 ) -> tuple[nn.Module, float]:
     """Train one member with torch alone; return it and the mean loss of its last epoch."""
-    net, view = make_builder(model)(key("initial weights", group)).train(), Jittered()
+    net = make_builder(model)(key("initial weights", group)).train()
+    dataset = getattr(view, "dataset", view)
+    collate = getattr(view, "collate_fn", default_collate)
     rows = torch.arange(32) if group.fold == ALL_ROWS else (folds != group.fold).nonzero().flatten()
     optimizer, step = SGD(split_decay(net, 2 * strength)), 0
     for epoch in range(2):
@@ -89,9 +127,9 @@ def by_hand(
             torch.manual_seed(seed)
             np.random.seed(seed % 2**32)
             random.seed(seed)
-            x, y = default_collate([view[int(i)] for i in batch])
+            x, y = collate([dataset[int(i)] for i in batch])
             optimizer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
+            loss = loss_of(net(x), y)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(batch)
@@ -103,24 +141,62 @@ def alone(parameters: Any) -> torch.optim.Optimizer:
     return SGD(parameters)
 
 
+@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(("optimizer", "engine"), [(SGD, "vectorized"), (alone, "one by one")])
-def test_equals_a_loop_by_hand_and_judges_plain_rows(optimizer: Any, engine: str) -> None:
-    model = norm_net()
-    result = fit(model, X, Y, augmented=Jittered(), optimizer=optimizer)
+def test_equals_a_loop_by_hand_and_judges_plain_rows(
+    view: str, optimizer: Any, engine: str
+) -> None:
+    model, hand = norm_net(), partial(by_hand, view=VIEWS[view])
+    result = fit(model, X, Y, augmented=VIEWS[view], optimizer=optimizer)
     assert result.about["engine"].startswith(engine)
     for k, strength in enumerate([0.0, 0.01, 0.1]):
-        net, train_loss = by_hand(model, result.folds, Group(ALL_ROWS, 1), strength)
+        group = Group(ALL_ROWS, 1)
+        net, train_loss = hand(model, folds=result.folds, group=group, strength=strength)
         for name, tensor in net.state_dict().items():
             kept = result.refit.weights[name][k, 1]
             torch.testing.assert_close(kept, tensor, rtol=1e-9, atol=1e-10)
         assert result.refit.train_loss[k, 1, -1] == pytest.approx(train_loss, rel=1e-5)
         plain_loss = F.cross_entropy(net(X), Y).item()
         assert result.refit.fit_loss[k, 1] == pytest.approx(plain_loss, rel=1e-5)
-    net, _ = by_hand(model, result.folds, Group(2, 0), 0.1)
+    net, _ = hand(model, folds=result.folds, group=Group(2, 0), strength=0.1)
     outputs, held = net(X).detach(), result.folds == 2
     torch.testing.assert_close(result.predictions[2, 0, held], outputs[held].float())
     held_loss = F.cross_entropy(outputs[held], Y[held]).item()
     assert result.valid_loss[2, 2, 0, -1] == pytest.approx(held_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, alone], ids=["vectorized", "one by one"])
+def test_numbers_are_mixed_as_rows_are(optimizer: Any) -> None:
+    targets, y = numbers()
+    view = DataLoader(TensorDataset(targets, y), batch_size=8, collate_fn=mixed)
+    model = nn.Linear(4, 1).double()
+    result = fit(model, targets, y, augmented=view, optimizer=optimizer)
+    mse = lambda output, y: F.mse_loss(output.flatten(), y)  # noqa: E731
+    net, _ = by_hand(model, view, result.folds, Group(ALL_ROWS, 0), 0.1, mse)
+    kept = result.refit.weights["weight"][2, 0]
+    torch.testing.assert_close(kept, net.weight.detach(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, alone], ids=["vectorized", "one by one"])
+def test_mixed_targets_are_smoothed_as_torch_does(optimizer: Any) -> None:
+    grid = {"label_smoothing": [0.0, 0.2]}
+    result = fit(linear(), X, Y, augmented=MIXED, grid=grid, optimizer=optimizer)
+    for k in (2, 5):
+        strength, smoothing = result.strengths[k].item(), result.knobs["label_smoothing"][k].item()
+        loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        net, _ = by_hand(linear(), MIXED, result.folds, Group(ALL_ROWS, 1), strength, loss)
+        kept = result.refit.weights["weight"][k, 1]
+        torch.testing.assert_close(kept, net.weight.detach(), rtol=1e-9, atol=1e-10)
+
+
+def test_probabilities_in_the_type_of_the_model() -> None:
+    narrow = nn.Linear(4, 3)
+    result = fit(narrow, X, Y, augmented=MIXED, autocast=torch.bfloat16)
+    assert result.refit.weights["weight"].dtype == torch.float32
+    words = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(12, 3)).double()
+    tokens = X.abs().clamp(max=8).long()
+    taught = [(tokens[i], torch.full((3,), 1 / 3)) for i in range(32)]
+    fit(words, tokens, Y, augmented=taught)
 
 
 @pytest.mark.parametrize("model", [nn.Linear(4, 3), nn.Linear(4, 3).double()])
@@ -174,17 +250,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     for module in ("together", "loop"):
         monkeypatch.setattr(f"shrinkage.engine.{module}.worker_count", lambda: 1)
     problem = sys.modules["shrinkage.engine.problem"].Problem  # type: ignore[attr-defined]
-    inputs = problem.inputs
+    batch = problem.batch
 
-    def counted(*args: Any) -> Tensor:
+    def counted(*args: Any) -> Any:
         nonlocal steps
         steps += 1
         if steps == 40:
             os.kill(os.getpid(), signal.SIGTERM)
-        return inputs(*args)
+        return batch(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(problem, "inputs", counted)
+        patch.setattr(problem, "batch", counted)
         with pytest.raises(SystemExit):
             run(checkpoint=tmp_path)
     assert_same_result(run(checkpoint=tmp_path), whole, rtol=0, atol=0)
@@ -212,10 +288,20 @@ def test_a_loader_to_train_on_gives_rows_and_batch_size() -> None:
     ("augmented", "settings", "words"),
     [
         (Jittered(X[:30], Y[:30]), {}, "has 30 items and X has 32 rows"),
-        (TensorDataset(X[:, :3], Y), {}, r"shape \(3,\) .* rows of X \(4,\)"),
+        (TensorDataset(X[:, :3], Y), {}, r"shape \(8, 3\) .* rows of X \(8, 4\)"),
         (TensorDataset(X.long(), Y), {}, "type torch.int64"),
-        (TensorDataset(X, Y.roll(1)), {}, r"item \d+ has \d, not \d\. Give both"),
-        (TensorDataset(X, Y[:, None]), {}, r"item 0 has shape \(1,\), not \(\)"),
+        (TensorDataset(X, Y.roll(1)), {}, r"always .* item \d+ has \d, not \d\. Give both"),
+        (TensorDataset(X, Y + 0.5), {}, r"type torch.float32, those of X \(8,\) and torch.int64"),
+        (TensorDataset(X, Y + 1), {}, "targets from 1 to 3, and X has classes 0 to 2"),
+        (TensorDataset(X, X), {}, r"probabilities refuses output \(2, 3\), targets \(2, 4\)"),
+        (Mislabeled(), {"sample_weight": torch.rand(32) + 1}, "sample_weight= and .* their own"),
+        (Mislabeled(), {"loss": nn.CrossEntropyLoss(torch.ones(3))}, "weights of a loss belong"),
+        (MIXED, {"sample_weight": torch.rand(32) + 1}, "which a collate_fn mixes"),
+        (loader(lambda items: items), {}, "returned a list of tuple, tuple, .* tensors"),
+        (loader(lambda items: {}), {}, "returned a dict; it must"),
+        (loader(even), {}, "fails on a batch of 5 rows: AssertionError: odd"),
+        (loader(lambda items: mixed(items[:2])), {}, r"has shape \(2, 4\) .* rows of X \(8, 4\)"),
+        (TensorDataset(X, Y[:, None]), {}, r"shape \(8, 1\) .* those of X \(8,\)"),
         (TensorDataset(X.masked_fill(X > 1, torch.nan), Y), {}, "augmented holds NaN"),
         (TensorDataset(X), {}, r"no pairs \(x, y\)"),
         (Numbered(), {}, "random numbers of its own"),
@@ -223,11 +309,13 @@ def test_a_loader_to_train_on_gives_rows_and_batch_size() -> None:
         (X, {}, r"augmented is a Tensor without numbered items \(x, y\)"),
         (Jittered(), {"test": TensorDataset(X)}, "items of test are no pairs"),
         (Jittered(), {"preprocess": StandardScaler()}, "preprocess= and augmented="),
-        (Jittered(), {"solver": "exact"}, "augmented= has no meaning"),
+        (Jittered(), EXACT, "augmented= has no meaning"),
     ],
-    ids=["length", "shape", "type", "targets", "shape of targets", "nan", "no target",
-         "own numbers", "stream", "tensor", "test", "preprocess", "exact"],
+    ids=["length", "shape", "type", "targets", "halves", "classes", "too many", "weights",
+         "class weights", "weights mixed", "items", "dict", "odd", "fewer rows",
+         "shape of targets", "nan", "no target", "own numbers", "stream", "tensor", "test",
+         "preprocess", "exact"],
 )  # fmt: skip
 def test_refusals(augmented: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
-        fit_path(perceptron(), X, Y, L2(1.0), augmented=augmented, **settings)
+        fit(perceptron(), X, Y, augmented=augmented, **settings)

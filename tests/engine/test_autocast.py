@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from shrinkage.engine import fit_path
 from shrinkage.engine.cache import step_key
+from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import ALL_ROWS, Group, key
-from shrinkage.engine.problem import make_builder
 from shrinkage.engine.update import update_for
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2

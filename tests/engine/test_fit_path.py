@@ -17,8 +17,8 @@ from sklearn.model_selection import KFold
 from torch import Tensor, nn
 
 from shrinkage.engine import Progress
+from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import Group, key
-from shrinkage.engine.problem import make_builder
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, GroupLasso

@@ -15,10 +15,10 @@ from shrinkage.comparing.contender import Contender
 from shrinkage.comparing.contest import Contest, Relay
 from shrinkage.comparing.methods import BEST_PAIR, make_methods
 from shrinkage.engine.fit_path import fit_path
+from shrinkage.engine.fresh import ModelSource, make_builder
 from shrinkage.engine.loss import row_loss
 from shrinkage.engine.outcome import Progress
 from shrinkage.engine.preprocess import Transformer
-from shrinkage.engine.problem import ModelSource, make_builder
 from shrinkage.engine.rows import as_rows
 from shrinkage.engine.schedule import MakeScheduler
 from shrinkage.engine.update import MakeOptimizer

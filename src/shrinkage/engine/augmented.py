@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
 from shrinkage._provenance import hash_of
-from shrinkage.engine.datasets import blocks, fetch, numbered_items
+from shrinkage.engine.datasets import fetch, numbered_items
 from shrinkage.engine.plan import key
-from shrinkage.engine.preprocess import Views
 from shrinkage.engine.rows import check_finite
 from shrinkage.errors import ShrinkageError
 
@@ -29,75 +29,127 @@ class Augmented:
 
     Attributes:
         dataset: Map-style, its items are ``(x, y)``.
+        collate: Makes a batch ``(x, y)`` of items.
         X: The plain rows.
-        y: Their targets, which are those of the items too.
+        y: Their targets.
+        dtype: The type of class probabilities.
+        weighed: Whether rows have weights, so that they have to keep their targets.
         fact: What it is, in words; the hash is of one drawing of all rows.
     """
 
     dataset: Any
+    collate: Callable[[list[Any]], Any]
     X: Tensor
     y: Tensor
+    dtype: torch.dtype
+    weighed: bool
     fact: str = ""
 
-    def drawn(self, rows: Tensor, *parts: object) -> Tensor:
-        """Return these rows as drawn now; the random numbers depend on ``parts`` alone.
+    def drawn(self, rows: Tensor, *parts: object) -> tuple[Tensor, Tensor]:
+        """Return a batch of these rows as drawn now, with their targets.
+
+        Targets are of the kind of the plain ones, or for classes the probability of each.
+
+        Args:
+            rows: Numbers of the rows.
+            parts: What the random numbers depend on.
 
         Raises:
-            ShrinkageError: They do not have the shape, type and targets of the plain rows.
+            ShrinkageError: The batch is no other view of these rows.
         """
         with _seeded(key(NAME, *parts)):
-            x, y = fetch(self.dataset, rows, NAME)
+            x, y = fetch(self.dataset, rows, NAME, self.collate)
         plain = self.X[rows]
         if x.shape != plain.shape or x.is_floating_point() != plain.is_floating_point():
             raise ShrinkageError(
-                f"the items of augmented= have shape {tuple(x.shape[1:])} and type {x.dtype}, the "
-                f"rows of X {tuple(plain.shape[1:])} and {plain.dtype}; they must be alike."
-            )
-        target = self.y[rows]
-        if y.shape != target.shape or not torch.equal(y.to(target.dtype), target):
-            raise ShrinkageError(
-                "the items of augmented= have other targets than the rows of X: item "
-                f"{_first_unlike(y, target, rows)}. Give both in the same order, and leave targets "
-                "as they are."
+                f"a batch of augmented= has shape {tuple(x.shape)} and type {x.dtype}, the same "
+                f"rows of X {tuple(plain.shape)} and {plain.dtype}; they must be alike."
             )
         check_finite(x, NAME)
-        return x.to(plain.dtype)
+        return x.to(plain.dtype), self._targets(y, rows)
+
+    def _targets(self, y: Tensor, rows: Tensor) -> Tensor:
+        plain = self.y[rows]
+        check_finite(y, "the targets of augmented=")
+        if self.weighed and (y.shape != plain.shape or not torch.equal(y.to(plain.dtype), plain)):
+            raise ShrinkageError(
+                "sample_weight= and the weights of a loss belong to rows with their own targets, "
+                f"and in augmented= item {_first_unlike(y, plain, rows)}. Leave out the weights, "
+                "or the changes of the targets."
+            )
+        classes = not plain.is_floating_point()
+        if classes and y.is_floating_point() and y.dim() == 2 and len(y) == len(plain):
+            return y.to(self.dtype)
+        typed = y.to(plain.dtype)
+        if y.shape != plain.shape or (classes and not torch.equal(typed.to(y.dtype), y)):
+            raise ShrinkageError(
+                f"the targets of a batch of augmented= have shape {tuple(y.shape)} and type "
+                f"{y.dtype}, those of X {tuple(plain.shape)} and {plain.dtype}; give the same "
+                "kind, or for classes the probability of each, (rows, classes)."
+            )
+        if classes and not (typed.min() >= 0 and typed.max() <= self.y.max()):
+            raise ShrinkageError(
+                f"augmented= has targets from {typed.min()} to {typed.max()}, and X has classes 0 "
+                f"to {self.y.max()}; give only those."
+            )
+        return typed
 
 
-def make_augmented(data: Any, views: Views, y: Tensor, count: int) -> Augmented:
+def make_augmented(
+    data: Any, X: Tensor, y: Tensor, *, batch_size: int, dtype: torch.dtype, weighed: bool = False
+) -> Augmented:
     """Read all rows twice, from the same random numbers, and return them as a view for training.
 
     Args:
         data: A map-style Dataset or a DataLoader of one.
-        views: The plain rows, of which the first ``count`` are training rows.
+        X: The plain training rows.
         y: Their targets.
-        count: How many items there must be.
+        batch_size: Rows a step.
+        dtype: The model's type, for class probabilities.
+        weighed: Whether rows have weights.
 
     Raises:
         ShrinkageError: The items are not the training rows, or not the same both times.
     """
-    if views.facts is not None:
+    dataset = numbered_items(data, NAME, any_collate=True)
+    collate = data.collate_fn if isinstance(data, DataLoader) else default_collate
+    if weighed and collate is not default_collate:
         raise ShrinkageError(
-            "preprocess= and augmented= do not go together: what is learned from plain rows is not "
-            "applied to drawn ones. Give both views scaled."
+            "sample_weight= and the weights of a loss belong to rows, which a collate_fn mixes; "
+            "leave out the weights, or change each row in the dataset's __getitem__."
         )
-    dataset = numbered_items(data, NAME)
-    if len(dataset) != count:
+    if len(dataset) != len(X):
         raise ShrinkageError(
-            f"augmented= has {len(dataset)} items and X has {count} rows; give the same rows "
+            f"augmented= has {len(dataset)} items and X has {len(X)} rows; give the same rows "
             "twice, plain as X and with random changes as augmented=."
         )
-    view, digest = Augmented(dataset, views.X, y), hashlib.sha256()
-    for rows in blocks(count):
+    view, digest = Augmented(dataset, collate, X, y, dtype, weighed), hashlib.sha256()
+    batches, targets = torch.split(torch.arange(len(X)), batch_size), []
+    for rows in batches:
         first, again = view.drawn(rows, int(rows[0])), view.drawn(rows, int(rows[0]))
-        if not torch.equal(first, again):
+        if not all(map(torch.equal, first, again)):
             raise ShrinkageError(
                 "augmented= draws from random numbers of its own, which cannot be the same for all "
                 "strengths; draw from torch's, numpy's or Python's global generator, without a "
                 "generator or a seed of your own."
             )
-        digest.update(hash_of(first).encode())
+        digest.update(hash_of(*first).encode())
+        targets.append(first[1])
+    _check_order(view, batches, torch.cat(targets))
     return replace(view, fact=f"{type(dataset).__name__}, drawn {digest.hexdigest()[:16]}")
+
+
+def _check_order(view: Augmented, batches: tuple[Tensor, ...], targets: Tensor) -> None:
+    """Refuse targets that are the same at every drawing, but not those of the rows of X."""
+    if targets.shape != view.y.shape or torch.equal(targets, view.y):
+        return
+    anew = torch.cat([view.drawn(rows, "anew", int(rows[0]))[1] for rows in batches])
+    if torch.equal(anew, targets):
+        first = _first_unlike(targets, view.y, torch.arange(len(targets)))
+        raise ShrinkageError(
+            f"augmented= always has other targets than X: item {first}. Give both in the same "
+            "order: rows held out by their number in X must be those of that number here."
+        )
 
 
 @contextmanager

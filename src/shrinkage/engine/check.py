@@ -171,10 +171,10 @@ def _train_alone(
     for step in steps:
         factors = torch.tensor(update.factors(step + 1), dtype=dtype)
         batch = rows[step][real[step]]
-        x = problem.inputs(chunk.group, step + 1, batch)
+        x, y = problem.batch(chunk.group, step + 1, batch)
         with dropout_alone(problem, point, chunk.group, step + 1):
             output = forward(model, x, problem.autocast)
-        loss = problem.mean(loss_at(problem, point)(output, problem.y[batch]), batch)
+        loss = problem.mean(loss_at(problem, point)(output, y), batch)
         gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         with torch.no_grad():
             for (name, w), g in zip(trained.items(), gradients, strict=True):

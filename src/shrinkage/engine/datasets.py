@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -60,11 +60,18 @@ def blocks(count: int) -> list[Tensor]:
     return list(torch.split(torch.arange(count), READ_AT_ONCE)) if count else []
 
 
-def fetch(dataset: Any, numbers: Iterable[int | Tensor], name: str) -> tuple[Tensor, Tensor]:
-    """Return the items of these numbers as rows and targets, collated as a DataLoader does."""
+def fetch(
+    dataset: Any,
+    numbers: Iterable[int | Tensor],
+    name: str,
+    collate: Callable[[list[Any]], Any] = default_collate,
+) -> tuple[Tensor, Tensor]:
+    """Return the items of these numbers as rows and targets, as a DataLoader does."""
     wanted = [int(number) for number in numbers]
     at_once = getattr(dataset, "__getitems__", None)
     items = at_once(wanted) if at_once else [dataset[number] for number in wanted]
+    if collate is not default_collate:
+        return _collated(collate, items, name)
     try:
         x, y = default_collate(items)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -79,14 +86,49 @@ def fetch(dataset: Any, numbers: Iterable[int | Tensor], name: str) -> tuple[Ten
     return x, y
 
 
-def numbered_items(data: Any, name: str) -> Any:
+def _collated(
+    collate: Callable[[list[Any]], Any], items: list[Any], name: str
+) -> tuple[Tensor, Tensor]:
+    try:
+        batch = collate(items)
+    except Exception as error:
+        raise ShrinkageError(
+            f"the collate_fn of {name} fails on a batch of {len(items)} rows: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not (
+        isinstance(batch, tuple | list)
+        and len(batch) == 2
+        and all(isinstance(part, Tensor) for part in batch)
+    ):
+        raise ShrinkageError(
+            f"the collate_fn of {name} returned {_in_words(batch)}; it must return tensors (x, y). "
+            "Rows that are mixed have mixed targets: y = share * one_hot(a) + (1 - share) * "
+            "one_hot(b)."
+        )
+    return batch[0], batch[1]
+
+
+def _in_words(batch: Any) -> str:
+    kind = type(batch).__name__
+    if not isinstance(batch, tuple | list):
+        return f"a {kind}"
+    return f"a {kind} of {', '.join(type(part).__name__ for part in batch)}"
+
+
+def numbered_items(data: Any, name: str, *, any_collate: bool = False) -> Any:
     """Return the map-style Dataset that is given, itself or in a DataLoader.
+
+    Args:
+        data: What is given.
+        name: What it is called.
+        any_collate: Whether a loader may make batches of its rows in a way of its own.
 
     Raises:
         ShrinkageError: There is none, or its loader does more than take each row once an epoch.
     """
     if isinstance(data, DataLoader):
-        _check_plain(data, name)
+        _check_plain(data, name, any_collate)
         data = data.dataset
     if isinstance(data, IterableDataset | Tensor) or not (
         hasattr(data, "__len__") and hasattr(data, "__getitem__")
@@ -113,7 +155,7 @@ def batch_size_of(data: Any, batch_size: int | None) -> int | None:
     return data.batch_size
 
 
-def _check_plain(loader: DataLoader[Any], name: str) -> None:
+def _check_plain(loader: DataLoader[Any], name: str, any_collate: bool) -> None:
     if isinstance(loader.dataset, IterableDataset):
         return
     reason = None
@@ -124,7 +166,7 @@ def _check_plain(loader: DataLoader[Any], name: str) -> None:
             f"has a {type(loader.sampler).__name__}; every fold has its own order of its own rows. "
             "Weigh rows by sample_weight=, leave rows out by a Subset"
         )
-    elif loader.collate_fn is not default_collate:
+    elif loader.collate_fn is not default_collate and not any_collate:
         reason = (
             f"has a collate_fn, {getattr(loader.collate_fn, '__name__', loader.collate_fn)}; rows "
             "are stacked as they are. Do its work in the dataset's __getitem__"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from shrinkage._whole import as_whole
 from shrinkage.engine.assemble import assemble
-from shrinkage.engine.augmented import make_augmented
 from shrinkage.engine.cross import Grid, make_points
 from shrinkage.engine.datasets import batch_size_of, in_memory
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about
 from shrinkage.engine.folds import make_folds
 from shrinkage.engine.frames import check_columns, column_names
+from shrinkage.engine.fresh import ModelSource
 from shrinkage.engine.halving import halved
 from shrinkage.engine.identity import named
 from shrinkage.engine.kept import keeping
@@ -29,7 +28,7 @@ from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Outcome, Progress
 from shrinkage.engine.plan import Plan, make_seeds
 from shrinkage.engine.preprocess import Transformer, preprocess_rows
-from shrinkage.engine.problem import ModelSource, Problem, make_problem
+from shrinkage.engine.problem import Problem, make_problem, with_augmented
 from shrinkage.engine.refine import REFINED, refined
 from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
@@ -100,7 +99,8 @@ def fit_path(
         penalty: The penalty; the grid's strengths replace its own.
         test: Held-out ``(X, y)`` or Dataset, never used for the choice of a strength.
         augmented: The training rows once more, as a Dataset or DataLoader whose items are random:
-            every step draws its own, the same for all strengths. Training sees these rows alone;
+            every step draws its own, the same for all strengths. Their targets may be drawn too,
+            and a loader's ``collate_fn`` may mix the rows of a batch. Training sees these alone;
             X judges, and the training loss at the end is that of X too.
         strengths: How many automatic strengths, or the strengths. Strength 0 is always added;
             ``[0]`` beside a grid compares the knobs alone.
@@ -219,8 +219,7 @@ def fit_path(
         autocast=autocast,
     )
     if augmented is not None:
-        made = make_augmented(augmented, problem.views, problem.y, len(rows))
-        problem = dataclasses.replace(problem, augmented=made)
+        problem = with_augmented(problem, augmented, len(rows), batch_size)
     if exact:
         check_convex(problem, penalty, loss, grid or {})
     points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
@@ -270,6 +269,9 @@ def fit_path(
 
 def _check_last_batches(problem: Problem, plan: Plan) -> None:
     sizes = {len(plan.train_rows(group)) for group in plan.groups()}
+    if problem.augmented is not None:
+        for left in {size % plan.batch_size for size in sizes} - {0}:
+            problem.augmented.drawn(torch.arange(left), left)
     if not problem.normalizes or all(size % plan.batch_size != 1 for size in sizes):
         return
     try:

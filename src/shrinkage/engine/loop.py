@@ -113,9 +113,9 @@ def _train(
             for rows, real in zip(*plan.batches(group, epoch), strict=True):
                 count += 1
                 chosen = rows[real]
-                x = problem.inputs(group, count, chosen)
+                x, y = problem.batch(group, count, chosen)
                 with dropout_alone(problem, point, group, count):
-                    loss = _step(model, optimizer, problem, point, x, chosen)
+                    loss = _step(model, optimizer, problem, point, x, y, chosen)
                 if not loss.isfinite():
                     outcome.diverged[place] = count
                     return
@@ -136,9 +136,10 @@ def _step(
     problem: Problem,
     point: Point,
     x: Tensor,
+    y: Tensor,
     rows: Tensor,
 ) -> Tensor:
-    trained_on, y = loss_at(problem, point), problem.y[rows]
+    trained_on = loss_at(problem, point)
     losses: list[Tensor] = []
 
     def closure() -> Tensor:

@@ -19,7 +19,7 @@ Loss: TypeAlias = str | nn.Module | RowLoss
 
 @dataclass(frozen=True, eq=False)
 class CrossEntropy:
-    """The cross-entropy of each row's logits.
+    """The cross-entropy of each row's logits with its class, or the probability of each class.
 
     Where classes have weights, a row weighs in the mean as its class does, and its loss is what is
     left of torch's formula then: the weighted mean is torch's to the letter.
@@ -36,7 +36,10 @@ class CrossEntropy:
         if isinstance(self.smoothing, float) and self.smoothing == 0:
             return F.cross_entropy(output, target, reduction="none")
         each = -F.log_softmax(output, -1)
-        own = each.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        if target.is_floating_point():  # the probability of each class
+            own = (each * target).sum(-1)
+        else:
+            own = each.gather(-1, target.unsqueeze(-1)).squeeze(-1)
         if self.by_class is None:
             spread = each.mean(-1)
         else:

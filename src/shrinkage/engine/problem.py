@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
-from shrinkage.engine.augmented import Augmented
+from shrinkage.engine.augmented import Augmented, make_augmented
+from shrinkage.engine.fresh import ModelSource, make_builder
 from shrinkage.engine.layers import seen
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
@@ -26,8 +23,6 @@ from shrinkage.engine.update import MakeOptimizer
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, selected_parameters
 from shrinkage.penalties import Penalty
-
-ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +67,11 @@ class Problem:
     augmented: Augmented | None = None
     autocast: Autocast = None
 
-    def inputs(self, group: Group, count: int, rows: Tensor) -> Tensor:
-        """Return what the members of ``group`` see of these rows in their step ``count``."""
+    def batch(self, group: Group, count: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of these rows in step ``count`` of a group."""
         if self.augmented is not None:
             return self.augmented.drawn(rows, group, count)
-        return self.views.of(group.fold)[rows]
+        return self.views.of(group.fold)[rows], self.y[rows]
 
     def weights_of(self, rows: Tensor) -> Tensor:
         """Return the float64 weight of each of these rows."""
@@ -155,6 +150,32 @@ def make_problem(
     )
 
 
+def with_augmented(problem: Problem, data: Any, count: int, batch_size: int) -> Problem:
+    """Return the problem with its ``count`` training rows drawn anew at every step.
+
+    Raises:
+        ShrinkageError: What is drawn is no other view of the rows, or no target of the loss.
+    """
+    if problem.views.facts is not None:
+        raise ShrinkageError(
+            "preprocess= and augmented= do not go together: what is learned from plain rows is not "
+            "applied to drawn ones. Give both views scaled."
+        )
+    output = _first_output(problem.build(0), problem.X, problem.autocast)
+    made = make_augmented(
+        data,
+        problem.X[:count],
+        problem.y[:count],
+        batch_size=batch_size,
+        dtype=output.dtype,
+        weighed=problem.row_weights is not None,
+    )
+    _, y = made.drawn(torch.arange(len(output)), 0)
+    of = " of probabilities" if y.is_floating_point() and not problem.y.is_floating_point() else ""
+    check_fit(problem.loss, problem.loss_name + of, output, y)
+    return replace(problem, augmented=made)
+
+
 def _check_device(model: nn.Module) -> None:
     tensors = [*model.parameters(), *model.buffers()]
     stray = sorted({str(tensor.device) for tensor in tensors if tensor.device.type != "cpu"})
@@ -205,83 +226,3 @@ def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
             "one row of outputs for each."
         )
     return output
-
-
-def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
-    """Return a function from a random key to a freshly initialized model.
-
-    The caller's random state is left as it was.
-
-    Args:
-        model: A module whose layers have ``reset_parameters`` (it is copied, never changed), or
-            a factory without arguments.
-
-    Raises:
-        ShrinkageError: A parameter of the module belongs to no layer that can reset it, or the
-            factory does not return a module.
-    """
-    if isinstance(model, nn.Module):
-        _check_resettable(model)
-        make: Callable[[], nn.Module] = lambda: _reset(copy.deepcopy(model))  # noqa: E731
-    elif callable(model):
-        _check_no_arguments(model)
-        make = model
-    else:
-        raise ShrinkageError(f"model={model!r} is neither a module nor a factory () -> module.")
-
-    before: weakref.ref[nn.Module] | None = None
-
-    def build(seed: int) -> nn.Module:
-        nonlocal before
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            built = make()
-        if not isinstance(built, nn.Module):
-            raise ShrinkageError(
-                f"the model factory returned {type(built).__name__}, not a module."
-            )
-        if before is not None and before() is built:
-            raise ShrinkageError(
-                "the model factory returned the same module twice; it must make a new one each "
-                "time."
-            )
-        if any(isinstance(p, UninitializedParameter) for p in built.parameters()):
-            raise ShrinkageError("the model has lazy layers; give their input sizes.")
-        before = weakref.ref(built)
-        return built
-
-    return build
-
-
-def _check_no_arguments(make: Callable[[], nn.Module]) -> None:
-    try:
-        inspect.signature(make).bind()
-    except TypeError as error:
-        raise ShrinkageError(
-            f"model={make!r:.80} cannot be called without arguments: {error}; give a module, or "
-            "bind them with functools.partial."
-        ) from error
-    except ValueError:  # a builtin without a signature
-        return
-
-
-def _reset(model: nn.Module) -> nn.Module:
-    for module in reversed(list(model.modules())):  # a parent may set its children once more
-        reset = getattr(module, "reset_parameters", None) or getattr(
-            module, "_reset_parameters", None
-        )
-        if reset is not None:
-            reset()
-    return model
-
-
-def _check_resettable(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        resettable = hasattr(module, "reset_parameters") or hasattr(module, "_reset_parameters")
-        own = [n for n, _ in module.named_parameters(recurse=False)]
-        if own and not resettable:
-            where = f"{name}.{own[0]}" if name else own[0]
-            raise ShrinkageError(
-                f"{where} belongs to a {type(module).__name__} without reset_parameters(), so a "
-                "fresh start per seed is impossible; give a factory: lambda: MyModel()."
-            )

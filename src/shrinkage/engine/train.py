@@ -75,8 +75,9 @@ def _rows(
     """Return inputs and targets, and which of them make the batch."""
     if problem.augmented is None:
         return problem.views.of(group.fold), problem.y, rows
-    x, places = problem.inputs(group, int(count), rows[real]), torch.arange(len(rows))
-    return x[torch.where(real, places, 0)], problem.y[rows], places
+    (x, y), places = problem.batch(group, int(count), rows[real]), torch.arange(len(rows))
+    own = torch.where(real, places, 0)
+    return x[own], y[own], places
 
 
 def train_chunks(
