@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from shrinkage._targets import Batch, Batches
+from shrinkage._batch import Batch, Batches
 from shrinkage.penalties import L2
 
 FUSED = (SGD, Adagrad, Adam, AdamW)

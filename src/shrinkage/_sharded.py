@@ -24,11 +24,6 @@ def shard(w: Tensor) -> Tensor:
     return own
 
 
-def shards(ws: list[Tensor]) -> list[Tensor]:
-    """Return the shards of tensors that are all sharded, or none is."""
-    return [shard(w) for w in ws] if is_sharded(ws[0]) else ws
-
-
 def part(outcome: Tensor, w: Tensor) -> Tensor:
     """Return what of ``outcome``, a whole tensor, belongs to the shard of ``w``."""
     if not is_sharded(w):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from shrinkage._batch import Batch
 from shrinkage._sharded import whole
-from shrinkage._targets import Batch
 from shrinkage._tensors import Dim, accumulated, group_norms
 from shrinkage._whole import as_whole
 from shrinkage.penalties import Penalty

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from shrinkage import _foreach
+from shrinkage._batch import Batch, Batches, Tensors
 from shrinkage._copies import unwatch, watch
 from shrinkage._own_decay import OwnDecay
 from shrinkage._sharded import version, whole
 from shrinkage._stats import Stats
-from shrinkage._targets import Batch, Batches, Targets
+from shrinkage._targets import Targets
 
 STEP = Optimizer.profile_hook_step(Optimizer.step).__code__
 """What torch calls around every ``step`` that runs hooks."""
@@ -59,7 +59,7 @@ class StepHooks:
         self.targets: dict[Targets, Stats | None] = {}
         self._in_step = self._has_inner = self._has_closure = False
         self._batches = NOTHING
-        self._shrunk: list[tuple[list[Tensor], _foreach.Tensors]] | None = None
+        self._shrunk: list[tuple[Batch, Tensors]] | None = None
         self._holding: list[tuple[Tensor, int]] = []
         self._plain = type(optimizer).__module__.startswith("torch.optim.")
         self._own_decay = OwnDecay(optimizer)
@@ -89,12 +89,11 @@ class StepHooks:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        self._has_inner = self._in_step and _steps_under_way(optimizer) > 1
-        if not self._has_inner:
-            if self._own_decay.able:
-                self._own_decay.restore(optimizer)
-            self._in_step, self._has_closure = True, False
-            self._batches, self._shrunk = NOTHING, None
+        if self._in_step:  # an outer step's, or one that failed left it so
+            self._has_inner = _steps_under_way(optimizer) > 1
+            if not self._has_inner:
+                self._reset(optimizer)
+        self._in_step = True
         if kwargs and callable(kwargs.get("closure")):
             return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
         if len(args) > 1 and callable(args[1]):
@@ -145,13 +144,11 @@ class StepHooks:
         """Add the coupled penalties to the gradients, which are returned."""
         gradients: list[Tensor] = []
         for batch in self._batches.coupled:
-            ws, own = batch.tensors, [w.grad for w in batch.tensors if w.grad is not None]
+            own = _gradients(batch.tensors)
             gradients += own
-            if self._holding:
-                fresh = self._fresh(own)
-                ws, own = list(compress(ws, fresh)), list(compress(own, fresh))
-            if own:
-                _foreach.add_gradients_(batch.acting, ws, own, _scale(batch, optimizer))
+            fresh = self._fresh(batch, own) if self._holding else batch
+            if fresh is not None:
+                fresh.add_gradients_(_gradients(fresh.tensors), _scale(batch, optimizer))
         return gradients
 
     def _shrink(self, optimizer: Optimizer, plain: bool) -> list[Tensor]:
@@ -159,50 +156,58 @@ class StepHooks:
         scaled: list[Tensor] = []
         self._shrunk = []
         for batch in self._batches.decoupled:
-            ws, rate = batch.tensors, _rate(batch, optimizer)
-            if plain and _foreach.scales(batch.acting):
-                scaled += ws
-                if self._holding:
-                    ws = list(compress(ws, self._fresh(ws)))
-                if ws:
-                    _foreach.scale_(batch.acting, ws, rate)
+            rate = _rate(batch, optimizer)
+            if plain and batch.scales:
+                scaled += batch.tensors
+                fresh = self._fresh(batch, batch.tensors) if self._holding else batch
+                if fresh is not None:
+                    fresh.scale_(rate)
             else:
-                self._shrunk.append((ws, _foreach.shrinks(batch.acting, ws, rate)))
+                self._shrunk.append((batch, batch.shrinks(rate)))
         return scaled
 
-    def _fresh(self, tensors: list[Tensor]) -> list[bool]:
-        """Say which of the tensors do not hold the penalties yet."""
+    def _fresh(self, batch: Batch, holders: list[Tensor]) -> Batch | None:
+        """Return the part of a batch whose holders, weights or gradients, hold no penalty yet."""
         held = {id(tensor): before for tensor, before in self._holding}
-        return [held.get(id(tensor)) != version(tensor) for tensor in tensors]
+        fresh = [held.get(id(one)) != version(one) for one in holders]
+        return batch.of(list(compress(batch.tensors, fresh))) if any(fresh) else None
 
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if not self._in_step or (self._has_inner and _steps_under_way(optimizer) > 1):
             return
-        if self._own_decay.able:
-            self._own_decay.restore(optimizer)
-        if self._shrunk or self._batches.proximal or self._batches.projected:
+        batches = self._batches
+        if batches.proximal or batches.projected or self._shrunk:
             with torch.set_grad_enabled(False):
                 self._move_weights(optimizer)
-        self._in_step, self._batches, self._shrunk, self._holding = False, NOTHING, None, []
+        self._reset(optimizer)
+        self._in_step, self._holding = False, []
         for one in self.targets:
             one.step += 1
 
+    def _reset(self, optimizer: Optimizer) -> None:
+        self._has_inner = self._has_closure = False
+        self._batches, self._shrunk = NOTHING, None
+        self._own_decay.restore(optimizer)
+
     def _move_weights(self, optimizer: Optimizer) -> None:
-        for tensors, shrunk in self._shrunk or ():
-            _foreach.subtract_(tensors, shrunk)
+        for batch, shrunk in self._shrunk or ():
+            batch.subtract_(shrunk)
         for batch in self._batches.proximal:
-            skipped = _skipped(optimizer, batch)
-            _foreach.prox_(batch.acting, batch.tensors, batch.group["lr"], skipped)
+            batch.prox_(batch.group["lr"], _skipped(optimizer, batch))
         for batch in self._batches.projected:
-            _foreach.project_(batch.acting, batch.tensors, _skipped(optimizer, batch))
+            batch.project_(_skipped(optimizer, batch))
 
     @torch.no_grad()
     def _value(self) -> Any:
         return sum(
             batch.acting.value(whole(w)) for batch in self._batches.coupled for w in batch.tensors
         )
+
+
+def _gradients(tensors: list[Tensor]) -> list[Tensor]:
+    return [w.grad for w in tensors if w.grad is not None]
 
 
 def _merged(found: list[Batches]) -> Batches:
@@ -217,8 +222,10 @@ def _uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:
     """
     hidden = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
 
-    def either(*arguments: Any) -> Any:
-        return (hidden if torch.compiler.is_compiling() else hook)(*arguments)
+    def either(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if torch.compiler.is_compiling():
+            return hidden(optimizer, args, kwargs)
+        return hook(optimizer, args, kwargs)
 
     return either
 

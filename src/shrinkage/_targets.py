@@ -12,6 +12,7 @@ from torch import Tensor, layout, nn
 from torch.optim import Optimizer
 
 from shrinkage import _attachable
+from shrinkage._batch import Batch, Batches
 from shrinkage._rules import Acting, Rule, Selected, assign, for_tensor
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import Row
@@ -21,6 +22,7 @@ from shrinkage.penalties.base import check_strength
 Schedule: TypeAlias = Callable[[int], float | Tensor]
 
 _END = object()
+_parameters_of = itemgetter("params")
 
 
 class Target(NamedTuple):
@@ -29,23 +31,6 @@ class Target(NamedTuple):
     row: Row
     group: dict[str, Any]
     rule: Rule
-
-
-class Batch(NamedTuple):
-    """Tensors of one rule, parameter group, device and type, with what acts on them now."""
-
-    acting: Any  # a Penalty, or a Constraint where it is projected
-    group: dict[str, Any]
-    tensors: list[Tensor]
-
-
-class Batches(NamedTuple):
-    """What one step updates, by coupling."""
-
-    coupled: list[Batch]
-    decoupled: list[Batch]
-    proximal: list[Batch]
-    projected: list[Batch]
 
 
 class Targets:
@@ -157,20 +142,20 @@ class Targets:
     def _look(self, optimizer: Optimizer) -> Iterator[object]:
         groups = optimizer.param_groups
         known = chain.from_iterable(map(dict.values, self._filled))
-        return chain(known, groups, chain.from_iterable(map(itemgetter("params"), groups)), (_END,))
+        return chain(known, groups, chain.from_iterable(map(_parameters_of, groups)), (_END,))
 
     def _group(self, acting: dict[Rule, Acting | None]) -> Batches:
         """Put tensors together; those with a reference of their own go alone."""
-        batches = Batches([], [], [], [])
-        known: dict[tuple[object, ...], Batch] = {}
+        alike: dict[tuple[object, ...], tuple[str, Any, dict[str, Any], list[Tensor]]] = {}
         for row, group, rule in self.targets:
             w = row.tensor
             if w.requires_grad and w.grad is not None:
                 _attachable.check_gradient(row)
                 own = for_tensor(acting[rule], row)
                 key = (id(own), rule.how, id(group), w.device, w.dtype, type(w))
-                if key not in known:
-                    known[key] = Batch(own, group, [])
-                    getattr(batches, rule.how).append(known[key])
-                known[key].tensors.append(w)
+                *_, tensors = alike.setdefault(key, (rule.how, own, group, []))
+                tensors.append(w)
+        batches = Batches([], [], [], [])
+        for how, own, group, tensors in alike.values():
+            getattr(batches, how).append(Batch(own, group, tensors))
         return batches

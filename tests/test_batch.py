@@ -13,7 +13,8 @@ from torch.optim import SGD, Adam
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shrinkage import _foreach
+from shrinkage import _batch
+from shrinkage._batch import Batch
 from shrinkage.coupling import coupled, decoupled, proximal
 from shrinkage.penalties import L1, L2, ElasticNet, Penalty, catalogue
 from shrinkage.regularize import regularize
@@ -42,13 +43,14 @@ def together(
 ) -> list[Tensor]:
     """Apply a coupling to copies of many tensors at once; return what it changed."""
     ws, gradients = [w.clone() for w in ws], [g.clone() for g in gradients]
+    batch = Batch(penalty, {}, ws)
     if how == "coupled":
-        _foreach.add_gradients_(penalty, ws, gradients)
+        batch.add_gradients_(gradients)
         return gradients
     if how == "decoupled":
-        _foreach.subtract_(ws, _foreach.shrinks(penalty, ws, lr))
+        batch.subtract_(batch.shrinks(lr))
     else:
-        _foreach.prox_(penalty, ws, lr)
+        batch.prox_(lr)
     return ws
 
 
@@ -90,7 +92,7 @@ def test_many_tensors_at_once_are_the_coupling_of_each_to_one_rounding(
 def test_a_tensor_in_a_place_one_waits_for_gives_the_same(penalty: Penalty) -> None:
     """The forms for thresholds that stay tensors, as on a GPU; here by hand."""
     ws, ours = tensors(torch.float32), tensors(torch.float32)
-    _foreach._soft_threshold_(ours, torch.tensor(0.3))
+    _batch._soft_threshold_(ours, torch.tensor(0.3))
     for w, found in zip(ws, ours, strict=True):
         assert torch.equal(found, L1(0.3).prox(w, 1.0))
 
@@ -99,7 +101,7 @@ def test_nothing_changes_where_the_step_is_skipped() -> None:
     for penalty in (L2(0.3), L1(0.3), ElasticNet(0.3), catalogue()["nuclear_norm"](0.3)):
         for skipped in (True, False):
             ws, ours = tensors(torch.float32), tensors(torch.float32)
-            _foreach.prox_(penalty, ours, LR, torch.tensor(skipped))
+            Batch(penalty, {}, ours).prox_(LR, torch.tensor(skipped))
             for w, found in zip(ws, ours, strict=True):
                 assert torch.equal(found, w if skipped else penalty.prox(w, LR))
 
