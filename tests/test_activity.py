@@ -216,6 +216,14 @@ def test_c8_hooks_that_a_compiled_model_does_not_see_are_refused() -> None:
     torch._dynamo.reset()
 
 
+def test_names_are_those_of_the_model_inside_data_parallel() -> None:
+    model = nn.DataParallel(net())
+    with activity(model, L1(1.0), "1") as extra:
+        model(X)
+        assert list(extra.names) == ["1"]
+        assert extra.value() > 0
+
+
 def test_value_before_a_call_is_refused() -> None:
     with (
         activity(net(), L1(1.0), nn.ReLU) as extra,

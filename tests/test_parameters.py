@@ -98,6 +98,41 @@ def test_a4_tied_weights_are_listed_once_with_all_their_names() -> None:
         assert names(Tied(), select) == {"embed.weight"}
 
 
+def compiled(model: nn.Module) -> Any:
+    return torch.compile(model, backend="eager")
+
+
+def compiled_inside(model: nn.ModuleDict) -> nn.Module:
+    model["features"] = compiled(model["features"])
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler itself
+@pytest.mark.parametrize(
+    "wrap",
+    [compiled, nn.DataParallel, lambda m: nn.DataParallel(compiled(m)), compiled_inside],
+    ids=["compile", "data parallel", "both", "a part"],
+)
+def test_names_are_those_of_the_model_inside_its_wrappers(wrap: Any) -> None:
+    inner = nn.ModuleDict({"features": nn.Sequential(nn.Linear(2, 2)), "head": nn.Linear(2, 2)})
+    expected, wrapped = dict(inner.named_parameters()), wrap(inner)
+    rows = explain_selection(wrapped)
+    assert {row.name for row in rows} == expected.keys()
+    assert all(row.tensor is expected[row.name] for row in rows)
+    assert names(wrapped, "features.*") == {"features.0.weight", "features.0.bias"}
+
+
+def test_the_linear_layer_inside_attention_is_called_one() -> None:
+    reasons = {row.name: row.reason for row in explain_selection(nn.MultiheadAttention(2, 1))}
+    assert reasons["out_proj.weight"] == "weight of Linear"
+
+
+def test_a_model_without_weights_by_role_says_what_it_has() -> None:
+    message = r"the model has weight \(weight of Embedding\); select some by name, or everything"
+    with pytest.raises(ShrinkageError, match=message):
+        selected_parameters(nn.Embedding(3, 2))
+
+
 def test_a5_a_selection_can_be_used_again() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     assert names(model) == names(model) == {"0.weight", "1.weight"}
@@ -141,10 +176,16 @@ def test_ways_to_select(select: Any, expected: set[str]) -> None:
     [
         ("heed.weight", r"'heed\.weight' matches no parameter.*nearest names: head\.weight"),
         ("*.gamma", "matches no parameter that can be penalized; nearest names: "),
-        (nn.Conv2d, "'Conv2d' matches no parameter"),
+        ("features.?", r"these are modules, .*names of tensors: 'features\.\?\.\*'"),
+        (nn.Conv2d, "select=Conv2d matches no.*the model has parameters of Linear, LayerNorm"),
         (lambda name, tensor: False, "matches no parameter"),
         (3, r"select=3 is not a selection; give weights, everything, a glob"),
-        (["head"], "is not a selection"),
+        (["head.*"], "is not a selection, but several; give re.compile"),
+        (
+            MODEL["head"],
+            r"select is a module, a Linear; select its tensors by name, head\.\*, or all",
+        ),
+        (MODEL, "select is a module, a ModuleDict; select all modules of a type"),
         (int, "is not a selection"),
     ],
 )

@@ -152,6 +152,15 @@ def test_references_that_do_not_fit_are_refused() -> None:
         GroupLasso(0.1, toward=torch.zeros(2)).value(torch.zeros(1, 2))
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_the_reference_of_a_wrapped_model_is_that_of_the_model(prefix: str) -> None:
+    model = net()
+    wrapped = {prefix + name: torch.zeros_like(w) for name, w in model.state_dict().items()}
+    assert_close(L2(0.1, toward=wrapped)(model), L2(0.1)(model))
+    own = nn.ModuleDict({"module": model})  # not a wrapper, but named like one
+    assert_close(L2(0.1, toward=own.state_dict())(own), torch.tensor(0.0))
+
+
 def test_it_maps_over_strengths_and_compiles() -> None:
     penalty = L1(0.1, toward={"w": REFERENCE})
 

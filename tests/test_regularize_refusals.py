@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 from functools import partial
 from typing import Any
 
@@ -29,6 +31,56 @@ def test_missing_parameters_are_named() -> None:
     model = make_net()
     with pytest.raises(ShrinkageError, match=r"does not hold 2\.weight; .*select="):
         regularize(model, SGD(model[0].parameters(), lr=0.1), L2(STRENGTH))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda m, o: (m.parameters(), o, L2(0.1)), "generator is no module; give the model"),
+        (lambda m, o: (m.state_dict(), o, L2(0.1)), "OrderedDict is no module"),
+        (lambda m, o: (o, m, L2(0.1)), r"regularize\(model, optimizer, penalty\)"),
+        (lambda m, o: (m, [o, o], L2(0.1)), "for each optimizer, with select= the tensors"),
+        (lambda m, o: (m, L2(0.1), o), "penalty=SGD is not a penalty"),
+        (lambda m, o: (m, o, L2), r"penalty=<class 'shrinkage.*L2'> is not .* such as L2\("),
+        (lambda m, o: (m, o, [L1(0.1), L2(0.1)]), r"a sum such as L1\(1e-4\) \+ L2"),
+        (lambda m, o: (m, o, {m[0]: L2(0.1)}), r"select its tensors by name, 0\.\*"),
+    ],
+)
+def test_arguments_in_another_order_or_form_are_refused_in_a_line(
+    arguments: Any, message: str
+) -> None:
+    model = make_net()
+    with pytest.raises(ShrinkageError, match=message) as refused:
+        regularize(*arguments(model, SGD(model.parameters(), lr=0.1)))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_has_no_value_of_one_tensor() -> None:
+    with pytest.raises(ShrinkageError, match=r"L2.value is of one tensor, not of a Sequential; .*"):
+        L2(0.1).value(make_net())  # type: ignore[arg-type]
+
+
+def test_a_handle_is_not_saved_but_its_state() -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, L2(STRENGTH))
+    with pytest.raises(ShrinkageError, match=r"cannot be saved; save handle.state_dict\(\)"):
+        torch.save({"model": model.state_dict(), "penalty": handle}, io.BytesIO())
+    assert "NOT ACTING" in repr(copy.deepcopy(handle))
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"step": 1}, {"state": {0: torch.ones(99)}, "param_groups": []}, None]
+)
+def test_the_state_of_something_else_is_refused_in_a_line(state: Any) -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(model, optimizer, L2(STRENGTH))
+    with pytest.raises(
+        ShrinkageError, match=r"is no state of a handle; .* handle\.state_dict\(\)"
+    ) as refused:
+        handle.load_state_dict(state)
+    assert len(str(refused.value)) < 200
 
 
 def test_fault_30_attached_twice() -> None:

@@ -184,7 +184,7 @@ def test_two_constraints_on_a_tensor_are_refused() -> None:
     optimizer = SGD(model.parameters(), lr=0.1)
     regularize(model, optimizer, {"0.*": Ball(1.0), "2.*": None})
 
-    with pytest.raises(ShrinkageError, match=r"0\.weight already carry Ball.*two projections"):
+    with pytest.raises(ShrinkageError, match=r"0\.weight already carries Ball.*two projections"):
         regularize(model, optimizer, NonNegative())
     regularize(model, optimizer, {"0.*": L2(0.1), weights: NonNegative()})
 

@@ -471,7 +471,9 @@ def test_what_tracing_cannot_see_is_caught_on_the_example() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: shrink(perceptron(), torch.randn(6, 5)), "does not run on the example"),
+        (lambda: shrink(perceptron(), torch.randn(6, 5)), r"run on the example, Tensor \(6, 5\):"),
+        (lambda: shrink(perceptron(), (torch.randn(6, 4), torch.ones(6))), "no targets, no loader"),
+        (lambda: shrink(nn.Conv2d(1, 1, 2), [1]), "run on the example, list: .* Give a batch"),
         (lambda: shrink(perceptron(), tolerance=1.0), "tolerance=1.0 is not a fraction"),
         (lambda: shrink(perceptron(), tolerance="0.1"), "tolerance='0.1' is not a fraction"),
         (lambda: shrink(nn.Sequential(nn.LazyLinear(2))), "has lazy layers; call it once"),

@@ -12,8 +12,8 @@ from shrinkage._rules import Rule, Selected, for_tensor
 from shrinkage._sharded import split_alike, whole
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import check_coupling
-from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Row
+from shrinkage.errors import ShrinkageError, some_of
+from shrinkage.parameters import Row, check_module
 from shrinkage.penalties import Penalty
 
 NOT_LAST = {
@@ -38,7 +38,12 @@ def unwrap(optimizer: Any) -> Optimizer:
         return unwrap(inner)
     if not _hookable(optimizer):
         kind = type(optimizer).__name__
-        raise ShrinkageError(f"{kind} has no step hooks; pass a torch optimizer.")
+        several = isinstance(optimizer, list | tuple)
+        raise ShrinkageError(
+            f"{kind} has no step hooks; pass a torch optimizer: regularize(model, optimizer, "
+            "penalty)."
+            + (" Call it for each optimizer, with select= the tensors it holds." if several else "")
+        )
     return cast("Optimizer", optimizer)
 
 
@@ -75,6 +80,7 @@ def check_optimizer(optimizer: Optimizer, how: str) -> None:
 
 def check_initialized(model: nn.Module) -> None:
     """Refuse a model with lazy modules that have seen no data: the selection is not final."""
+    check_module(model)
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise ShrinkageError(
@@ -119,7 +125,7 @@ def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimi
             for same, (row, one) in ours.items()
             if one is rule and same in theirs and theirs[same].rule is other
         ]
-        taken = f"{', '.join(shared)} already carry {other}"
+        taken = f"{some_of(shared)} already carr{'ies' if len(shared) == 1 else 'y'} {other}"
         if not same_optimizer:
             return f"{taken}, on another optimizer; call remove() on that handle first."
         if type(other.penalty) is type(rule.penalty):

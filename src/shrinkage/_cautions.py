@@ -14,7 +14,7 @@ from shrinkage._adaptive import is_adaptive
 from shrinkage._normalized import scale_invariant
 from shrinkage._rules import Acting, Rule
 from shrinkage._targets import Target, Targets
-from shrinkage.errors import ShrinkageWarning
+from shrinkage.errors import ShrinkageWarning, some_of
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
 from shrinkage.penalties.base import without_twins
 
@@ -108,11 +108,10 @@ def _no_scale(penalty: Penalty, held: list[Target], targets: Targets) -> Iterato
     ours = {id(layer.weight): name for name, layer in layers.items()}
     found = [row for row, _, _ in held if id(row.tensor) in ours and not row.shared]
     if found:
-        names = ", ".join(row.name for row in found[:3])
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        names = some_of((row.name for row in found), most=3)
         part = _numbers(found) / _numbers(target.row for target in held)
         yield (
-            f"scale-invariant: {names}{more} ({len(found)} of {len(held)} tensors, {part:.0%} of "
+            f"scale-invariant: {names} ({len(found)} of {len(held)} tensors, {part:.0%} of "
             "the numbers) feed a normalization, which undoes any factor on them: there L2 sets the "
             "effective learning rate, about lr / |w|², not the function. Leave them alone by a "
             "rule with None if that is not meant."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from shrinkage._stats import Stats
 from shrinkage._step_hooks import step_hooks, step_hooks_of
 from shrinkage._summary import Summary, summarize
 from shrinkage._targets import Targets
-from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.errors import ShrinkageError, ShrinkageWarning, some_of
 from shrinkage.penalties import Penalty
 
 
@@ -52,6 +54,19 @@ class Regularization:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Regularization:
+        """Return a copy, which acts nowhere."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, as a part of a checkpoint would be."""
+        raise ShrinkageError(
+            "a handle hangs on its optimizer and cannot be saved; save handle.state_dict(), and "
+            "load it into what regularize returns."
+        )
 
     def __repr__(self) -> str:
         """Return the rules and the optimizer."""
@@ -182,10 +197,16 @@ class Regularization:
             ShrinkageError: The state is of other penalties, or of no strengths.
         """
         here = self.state_dict()
-        if state.keys() != here.keys() or list(state["penalties"]) != here["penalties"]:
+        if not isinstance(state, Mapping) or state.keys() != here.keys():
+            given = type(state).__name__
+            given += f" of {some_of(map(str, state))}" if isinstance(state, Mapping) else ""
             raise ShrinkageError(
-                f"this state is of {state.get('penalties', state)}, the handle has "
-                f"{here['penalties']}; call regularize with the same penalties first."
+                f"{given} is no state of a handle; give what handle.state_dict() returned."
+            )
+        if list(state["penalties"]) != here["penalties"]:
+            raise ShrinkageError(
+                f"this state is of {some_of(state['penalties'])}, the handle has "
+                f"{some_of(here['penalties'])}; call regularize with the same penalties first."
             )
         pairs = zip(self._penalties(), state["strengths"], strict=True)
         loaded = [(rule, penalty, penalty.at(float(s))) for (rule, penalty), s in pairs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from typing import NamedTuple, TypeAlias
 
 from torch import nn
@@ -39,9 +40,12 @@ class Rule:
         elif isinstance(penalty, Constraint):
             self.how = "projected"
         elif penalty is not None:
+            short = isinstance(penalty, Real | str | type | list | tuple)
+            given = repr(penalty) if short else type(penalty).__name__
             raise ShrinkageError(
-                f"penalty={penalty!r} is not a penalty; give one such as L2(1e-4), a constraint "
-                "such as MaxNorm(3.0), or rules such as {'features.*': L2(1e-4), 'head.*': None}."
+                f"penalty={given} is not a penalty; give "
+                "one such as L2(1e-4), a constraint such as MaxNorm(3.0), a sum such as L1(1e-4) + "
+                "L2(1e-3), or rules such as {'features.*': L2(1e-4), 'head.*': None}."
             )
 
     @property

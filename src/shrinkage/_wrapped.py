@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
 
@@ -14,3 +16,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
     if isinstance(inner, nn.parallel.DistributedDataParallel | nn.DataParallel):
         inner = inner.module
     return inner if inner is model else unwrapped(inner)
+
+
+def named_modules(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield every use of a module by the name that it has without wrappers."""
+    module = unwrapped(model)
+    yield prefix, module
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from named_modules(child, f"{prefix}.{name}" if prefix else name)
+
+
+def plain_name(name: str) -> str:
+    """Return a name of a wrapped model's ``state_dict()`` as it is without wrappers."""
+    return name.replace("_orig_mod.", "").removeprefix("module.")

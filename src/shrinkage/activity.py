@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from shrinkage._wrapped import named_modules
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import without_twins
@@ -135,7 +136,7 @@ class Activity:
 
 
 def _selected(model: nn.Module, select: Modules) -> dict[str, nn.Module]:
-    modules = dict(model.named_modules())
+    modules = dict(named_modules(model))
     if isinstance(select, str):
         chosen = {n: m for n, m in modules.items() if n and fnmatchcase(n, select)}
     elif isinstance(select, type) and issubclass(select, nn.Module):

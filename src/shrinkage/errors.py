@@ -25,5 +25,17 @@ def choose_from(word: str, known: Iterable[str]) -> str:
     return (f"did you mean {near[0]!r}? Or " if near else "") + f"choose from {', '.join(names)}."
 
 
+def some_of(names: Iterable[str], most: int = 5) -> str:
+    """Return the first few names, and how many more there are.
+
+    Example:
+        >>> some_of(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
 class ShrinkageWarning(UserWarning):
     """What is allowed, but seldom meant, with numbers; it begins with a label to filter it by."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from shrinkage._sharded import class_of
-from shrinkage.errors import ShrinkageError
+from shrinkage._wrapped import named_modules
+from shrinkage.errors import ShrinkageError, some_of
 
 Selection: TypeAlias = str | re.Pattern[str] | type[nn.Module] | Callable[[str, Tensor], bool]
 
@@ -88,7 +89,8 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
     Args:
         model: Any module. A tied tensor is listed once, under its first name.
         select: ``weights``, ``everything``, a glob (``"features.*"``), a compiled regular
-            expression (searched in the name), a module type, or ``(name, tensor) -> bool``.
+            expression (searched in the name), a module type, or ``(name, tensor) -> bool``. Names
+            are those of the model inside of ``torch.compile`` and DDP.
 
     Raises:
         ShrinkageError: ``select`` selects nothing (the nearest names are given), or is of no known
@@ -99,23 +101,52 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
         >>> [row.name for row in explain_selection(net) if row.selected]
         ['0.weight', '2.weight']
     """
-    if not isinstance(model, nn.Module):
-        raise ShrinkageError(
-            f"{type(model).__name__} is no module; give a model, or take penalty.value(w) of one "
-            "tensor."
-        )
+    check_module(model)
+    _check_kind(select, model)
     places = _places(model)
     for place in places:
         _check_whole(place)
     rows = [_decide(place, select) for place in places]
     if not any(row.selected for row in rows):
-        raise ShrinkageError(_nothing_selected(select, rows))
+        raise ShrinkageError(_nothing_selected(select, places, rows))
     return rows
 
 
 def selected_parameters(model: nn.Module, select: Selection = weights) -> dict[str, Tensor]:
     """Return the penalized tensors by name, each tensor once; see :func:`explain_selection`."""
     return {row.name: row.tensor for row in explain_selection(model, select) if row.selected}
+
+
+def check_module(model: object) -> None:
+    """Refuse what is no model, such as its parameters."""
+    if not isinstance(model, nn.Module):
+        raise ShrinkageError(
+            f"{type(model).__name__} is no module; give the model itself, or take "
+            "penalty.value(w) of one tensor."
+        )
+
+
+def _check_kind(select: Selection, model: nn.Module) -> None:
+    """Refuse what is no selection, and say what selects the same."""
+    if isinstance(select, str | re.Pattern):
+        return
+    if isinstance(select, nn.Module):
+        named = (name for name, module in named_modules(model) if module is select)
+        names = f"its tensors by name, {next(named, 'name')}.*, or " if select is not model else ""
+        raise ShrinkageError(
+            f"select is a module, a {_kind(select)}; select {names}all modules of a "
+            "type by the type."
+        )
+    if isinstance(select, list | tuple | set):
+        raise ShrinkageError(
+            f"select={select!r} is not a selection, but several; give re.compile('one|other'), or "
+            "in place of the penalty a rule for each: {'one.*': L2(1e-4), 'other.*': L2(1e-4)}."
+        )
+    if not callable(select) or (isinstance(select, type) and not issubclass(select, nn.Module)):
+        raise ShrinkageError(
+            f"select={select!r} is not a selection; give weights, everything, a glob, "
+            "re.compile(...), a module type or a function (name, tensor) -> bool."
+        )
 
 
 def _check_whole(place: _Place) -> None:
@@ -138,7 +169,7 @@ def label(select: Selection) -> str:
 
 def _places(model: nn.Module) -> list[_Place]:
     places: dict[int, _Place] = {}
-    for prefix, module in model.named_modules(remove_duplicate=False):
+    for prefix, module in named_modules(model):
         for local_name, tensor in module._parameters.items():
             if tensor is not None:
                 name = f"{prefix}.{local_name}" if prefix else local_name
@@ -166,18 +197,13 @@ def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
         return any(fnmatchcase(name, select) for name in place.names), f"glob {select!r}"
     if isinstance(select, re.Pattern):
         return any(map(select.search, place.names)), f"regular expression {select.pattern!r}"
-    if isinstance(select, type) and issubclass(select, nn.Module):
+    if isinstance(select, type):
         if parametrized := _parametrized(place):
             return False, parametrized
         users = (use.module for use in place.uses if "bias" not in use.local_name)
         return any(isinstance(user, select) for user in users), f"weights of {select.__name__}"
-    if callable(select) and not isinstance(select, type):
-        kind = getattr(select, "__name__", type(select).__name__)
-        return any(bool(select(name, tensor)) for name in place.names), kind
-    raise ShrinkageError(
-        f"select={select!r} is not a selection; give weights, everything, a glob, "
-        "re.compile(...), a module type or a function (name, tensor) -> bool."
-    )
+    kind = getattr(select, "__name__", type(select).__name__)
+    return any(bool(select(name, tensor)) for name in place.names), kind
 
 
 def _judge_by_role(place: _Place) -> tuple[bool, str]:
@@ -187,12 +213,17 @@ def _judge_by_role(place: _Place) -> tuple[bool, str]:
         return False, parametrized
     for use in place.uses:
         if isinstance(use.module, WEIGHTED_MODULES) and "bias" not in use.local_name:
-            return True, f"weight of {class_of(use.module).__name__}"
+            return True, f"weight of {_kind(use.module)}"
     _, module, local_name = place.uses[0]
-    kind = class_of(module).__name__
+    kind = _kind(module)
     if "bias" in local_name:
         return False, f"bias of {kind}"
     return False, f"{local_name} of {kind}: not a weight by role; select it by name"
+
+
+def _kind(module: nn.Module) -> str:
+    name = class_of(module).__name__
+    return "Linear" if name == "NonDynamicallyQuantizableLinear" else name  # that of attention
 
 
 def _parametrized(place: _Place) -> str:
@@ -215,12 +246,21 @@ def _parametrized(place: _Place) -> str:
     return ""
 
 
-def _nothing_selected(select: Selection, rows: list[Row]) -> str:
+def _nothing_selected(select: Selection, places: list[_Place], rows: list[Row]) -> str:
     names = [row.name for row in rows]
-    what = select if isinstance(select, str) else getattr(select, "__name__", select)
-    near = get_close_matches(str(what), names, n=3, cutoff=0.3) or names[:5]
-    why = next((f" {r.name} is {r.reason}." for r in rows if r.reason.startswith("param")), "")
-    return (
-        f"select={what!r} matches no parameter that can be penalized; "
-        f"nearest names: {', '.join(near) or 'none, the model has no parameters'}.{why}"
-    )
+    what = label(select)
+    why = [f"{r.name} is {r.reason}." for r in rows if r.reason.startswith("param")][:1]
+    if not names:
+        hint = "the model has no parameters"
+    elif isinstance(select, str) and any(fnmatchcase(name, f"{select}.*") for name in names):
+        hint = f"these are modules, and globs go by the names of tensors: {select + '.*'!r}"
+    elif isinstance(select, type):
+        kinds = dict.fromkeys(_kind(use.module) for place in places for use in place.uses)
+        hint = f"the model has parameters of {some_of(kinds)}"
+    elif select is weights:
+        roles = (f"{row.name} ({row.reason.partition(':')[0]})" for row in rows)
+        hint = f"the model has {some_of(roles)}; select some by name, or everything"
+    else:
+        near = get_close_matches(what, names, n=3, cutoff=0.3) or names[:5]
+        hint = f"nearest names: {', '.join(near)}"
+    return " ".join([f"select={what} matches no parameter that can be penalized; {hint}.", *why])

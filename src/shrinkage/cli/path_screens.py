@@ -10,6 +10,7 @@ from shrinkage.cli import screens
 from shrinkage.cli.knobs import show_knobs
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.engine.cross import Grid
+from shrinkage.errors import some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 from shrinkage.points import knobs_text
@@ -27,7 +28,7 @@ def model_line(job: PathOptions, grid: Grid, explained: Sequence[Row]) -> str:
 def penalty_line(penalty: Penalty, how: str | None, explained: Sequence[Row]) -> str:
     """Return the penalty and what it acts on in a line."""
     names = [row.name for row in explained if row.selected]
-    return f"{type(penalty).__name__} on {_listed(names)}" + (f", {how}" if how else "")
+    return f"{type(penalty).__name__} on {some_of(names, most=4)}" + (f", {how}" if how else "")
 
 
 def training_line(job: PathOptions, grid: Grid) -> str:
@@ -85,11 +86,6 @@ def show_summary(screen: Console, summary: dict[str, Any], tests: int) -> None:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number > 1)}"
-
-
-def _listed(names: list[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _advice(summary: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from shrinkage.data.dataset import Dataset, Task
 from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, some_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,16 +106,17 @@ def _check_names(
     table: Table, target: str | None, ignore: Sequence[str], groups: str | None
 ) -> None:
     names = list(table.columns)
+    known = some_of(map(repr, names), most=20)
     asked = [("ignore", name) for name in ignore] + [("groups", groups)] * (groups is not None)
     for option, name in [("target", target), *asked]:
         if name is None:
             raise ShrinkageError(
                 f"{table.source}: which column is the target? Set target (--target) to one "
-                f"of {_some(names)}."
+                f"of {known}."
             )
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {_some(names)}."
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {known}."
             raise ShrinkageError(f"{table.source} has no column {name!r} ({option}); {hint}")
     if target in ignore:
         raise ShrinkageError(f"{table.source}: column {target!r} is the target and ignored too.")
@@ -145,8 +146,3 @@ def _absent(values: Column) -> Any:
     import numpy as np
 
     return values == "" if values.dtype.kind == "U" else np.isnan(values)
-
-
-def _some(names: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(name) for name in names[:most]) + more

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shrinkage._sharded import whole
 from shrinkage._tensors import accumulated, check_real
+from shrinkage._wrapped import plain_name
 from shrinkage.errors import ShrinkageError
 
 BOUND = ""
@@ -40,7 +41,7 @@ def snapshot(toward: Tensor | Mapping[str, Tensor], owner: str) -> Snapshot:
             "a tensor for a penalty of one tensor."
         )
     copies = Snapshot(
-        (name, w.detach().clone())
+        (plain_name(name), w.detach().clone())
         for name, w in named.items()
         if isinstance(w, Tensor) and w.is_floating_point()
     )
@@ -58,7 +59,7 @@ def bound(toward: Mapping[str, Tensor], name: str, w: Tensor, owner: str) -> Sna
     Raises:
         ShrinkageError: ``toward`` has no such name, or its tensor another shape.
     """
-    found = toward.get(BOUND, toward.get(name))
+    found = toward.get(BOUND, toward.get(plain_name(name)))
     if found is None:
         near = get_close_matches(name, toward, n=3, cutoff=0.3) or list(toward)[:5]
         raise ShrinkageError(
@@ -85,6 +86,11 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
     @wraps(operation)
     def shifted(penalty: Any, w: Tensor, *step: Any, **named: Any) -> Tensor:
         owner, is_number = type(penalty).__name__, name in {"value", "strength_max"}
+        if not isinstance(w, Tensor):
+            raise ShrinkageError(
+                f"{owner}.{name} is of one tensor, not of a {type(w).__name__}; of a whole model, "
+                "penalty(model) is the value."
+            )
         if w.is_complex() and penalty.absolute and penalty.toward is None:
             size = operation(penalty, accumulated(w.abs()), *step, **named)
             return size if is_number else (size * w.sgn()).to(w.dtype)

@@ -77,13 +77,14 @@ def shrink(
         )
     inputs = example if isinstance(example, tuple) or example is None else (example,)
     reference, small = copy.deepcopy(model).eval(), copy.deepcopy(model)
+    expected = [] if inputs is None else _outputs(reference, inputs)
     traced = trace(reference, inputs)
     links, notes = find_links(traced)
     notes |= _remove(links, dict(small.named_modules()))
     for name, rank in _split(small, traced.calls, tolerance).items():
         notes[name] = "; ".join(filter(None, [notes.get(name), f"rank {rank}: two factors"]))
     rows = _rows(reference, small, notes | traced.left)
-    difference = None if inputs is None else _difference(reference, small, inputs, tolerance)
+    difference = None if inputs is None else _difference(expected, small, inputs, tolerance)
     return Shrunk(small, rows, difference)
 
 
@@ -153,11 +154,28 @@ def _rows(reference: nn.Module, small: nn.Module, notes: dict[str, str]) -> list
     ]
 
 
+def _outputs(reference: nn.Module, inputs: tuple[Any, ...]) -> list[Tensor]:
+    """Return what the model gives for the example, in evaluation."""
+    try:
+        with torch.no_grad():
+            return _tensors(reference(*inputs))
+    except Exception as error:  # whatever a forward() does with what it cannot take
+        given = ", ".join(_shape(part) for part in inputs)
+        raise ShrinkageError(
+            f"the model does not run on the example, {given}: {str(error).splitlines()[0]}. Give a "
+            "batch of inputs, or a tuple of all that forward() takes; no targets, no loader."
+        ) from error
+
+
+def _shape(part: object) -> str:
+    kind = type(part).__name__
+    return f"{kind} {tuple(part.shape)}" if isinstance(part, Tensor) else kind
+
+
 def _difference(
-    reference: nn.Module, small: nn.Module, inputs: tuple[Any, ...], tolerance: float | None
+    expected: list[Tensor], small: nn.Module, inputs: tuple[Any, ...], tolerance: float | None
 ) -> float:
     with torch.no_grad():
-        expected = _tensors(reference(*inputs))
         given = _tensors(copy.deepcopy(small).eval()(*inputs))
     difference = 0.0
     for wanted, got in zip(expected, given, strict=True):

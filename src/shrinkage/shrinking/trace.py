@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from shrinkage.errors import ShrinkageError
-
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PER_CHANNEL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.PReLU)
 
@@ -98,11 +96,8 @@ class _Ranks(fx.Interpreter):
         self.ranks: dict[fx.Node, int] = {}
 
     def of(self, example: tuple[Any, ...]) -> dict[fx.Node, int]:
-        try:
-            with torch.no_grad():
-                self.run(*example)
-        except Exception as error:
-            raise ShrinkageError(f"the model does not run on the example: {error}") from error
+        with torch.no_grad():
+            self.run(*example)
         return self.ranks
 
     def run_node(self, n: fx.Node) -> Any:
