@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from torch.optim import Optimizer
 
-WITHOUT_EPS = ("LARS", "Lion", "Rprop", "Shampoo", "Sign", "Tiger")
-"""Parts of the names of those that do so and have no setting ``eps``."""
+NORMALIZE = (
+    *("A2Grad", "AdaGO", "DAdapt", "FOCUS", "FTRL", "Fromage", "Gravity", "Kron", "LARS", "Lion"),
+    *("Muon", "ROSE", "Rprop", "SCION", "Shampoo", "Sign", "SpectralSphere", "Tiger", "VSGD"),
+)
+"""Parts of the names of those that do so, and whose setting ``eps``, if any, does not tell."""
+
+DO_NOT = ("ASGD", "Adai", "ApolloDQN", "AvaGrad", "ScheduleFreeSGD", "TAM")
+"""Names of those, beside ``SGD...``, that have a setting ``eps`` for something else."""
 
 
 def is_adaptive(optimizer: Optimizer) -> bool:
     """Return whether the optimizer divides gradients by their size, going by settings and name."""
     name = type(optimizer).__name__
+    if any(part in name for part in NORMALIZE):
+        return True
     divides = any(setting.startswith("eps") for setting in optimizer.defaults)
-    return (divides and "SGD" not in name) or any(part in name for part in WITHOUT_EPS)
+    return divides and not (name.startswith("SGD") or name in DO_NOT)
