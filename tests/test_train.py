@@ -352,3 +352,20 @@ def test_after_a_refusal_the_model_can_be_regularized_again() -> None:
         with pytest.raises(ShrinkageError, match="the loss is"):
             train(model, *data(), L2(0.1), optimizer=partial(torch.optim.SGD, lr=1e30))
         model.load_state_dict(network().state_dict())
+
+
+def test_complex_weights_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    class Waves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            pairs = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(1))
+            self.weight = nn.Parameter(torch.view_as_complex(pairs.double()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.to(self.weight.dtype) @ self.weight.T).abs()
+
+    run = partial(train, X=data()[0], y=data()[1], penalty=L2(1e-3), select="*", optimizer=ADAM)
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(StoppedError):
+        run(Waves(), checkpoint=path, progress=stop_after(2))
+    assert_same(run(Waves(), checkpoint=path), run(Waves()))

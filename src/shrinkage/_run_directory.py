@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from shrinkage._storable import restored, storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 from shrinkage.penalties import Penalty, catalogue
@@ -88,7 +89,7 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 "manifest's). Restore it from a copy or rerun."
             )
     try:
-        return manifest, load_file(directory / PATH)
+        return manifest, restored(load_file(directory / PATH))
     except (SafetensorError, OSError, ValueError) as error:
         raise ShrinkageError(f"{directory / PATH} is not a safetensors file: {error}.") from error
 
@@ -201,7 +202,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     seen: set[int] = set()
     separate: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in storable(tensors).items():
         storage = tensor.untyped_storage().data_ptr()
         tensor = tensor.detach().contiguous()
         separate[name] = tensor.clone() if storage in seen else tensor

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from _problems import classes
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from shrinkage import ShrinkageError, fit_path
+from shrinkage import PathResult, ShrinkageError, fit_path, minimum
 from shrinkage.penalties import L1, L2, NuclearNorm, Penalty
 
 X, Y = classes()
@@ -75,17 +76,28 @@ def test_the_automatic_grid_of_a_complex_weight_is_that_of_its_parts() -> None:
     torch.testing.assert_close(ours.strengths, real.strengths)
 
 
-def test_a_complex_path_has_exact_zeros(tmp_path: Any) -> None:
-    sgd = functools.partial(torch.optim.SGD, lr=0.1)
-    result = fit(
-        Narrow, L1(1.0), optimizer=sgd, strengths=[0.01, 100.0], checkpoint=tmp_path / "kept"
+@pytest.mark.parametrize("model", [Narrow, Waves])
+def test_a_complex_path_is_kept_to_the_bit(tmp_path: Any, model: Any) -> None:
+    runs = [fit(model, L1(1.0), checkpoint=tmp_path / "kept") for _ in range(2)]
+    again = runs[0].save(tmp_path / "run", choice=minimum(runs[0])) or PathResult.load(
+        tmp_path / "run"
     )
+    for result in (runs[1], again):
+        kept = result.refit.weights["weight"]
+        assert kept.dtype == model().weight.dtype
+        assert torch.equal(kept, runs[0].refit.weights["weight"])
+    (name,) = {"weight", "weight (real, imaginary)"} & set(
+        load_file(tmp_path / "run" / "weights.safetensors")
+    )
+    assert (name == "weight") == (model is Narrow)
+
+
+def test_a_complex_path_has_exact_zeros() -> None:
+    sgd = functools.partial(torch.optim.SGD, lr=0.1)
+    result = fit(Narrow, L1(1.0), optimizer=sgd, strengths=[0.01, 100.0])
     assert result.sparsity[:, 0, 0, 0].tolist() == [0, 0, 1]
     adam = functools.partial(torch.optim.Adam, lr=0.1)
     assert fit(Waves, L1(1.0), optimizer=adam, strengths=3).strengths.isfinite().all()
-    result.save(tmp_path / "run")
-    again = type(result).load(tmp_path / "run")
-    assert torch.equal(again.refit.weights["weight"], result.refit.weights["weight"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from shrinkage._storable import storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 from shrinkage.training import Trained
@@ -61,7 +62,7 @@ def save(directory: Path, trained: Trained, manifest: dict[str, Any]) -> Excepti
     writer.writeheader()
     writer.writerows(trained.curves)
     contents = {
-        "weights.safetensors": as_bytes(weights),
+        "weights.safetensors": as_bytes(storable(weights)),
         "curves.csv": table.getvalue().encode(),
         "train.json": json.dumps(manifest, indent=2).encode() + b"\n",
     }

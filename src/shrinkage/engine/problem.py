@@ -19,7 +19,7 @@ from shrinkage.engine.precision import Autocast, check_autocast, forward
 from shrinkage.engine.preprocess import Views
 from shrinkage.engine.rows import check_finite
 from shrinkage.engine.schedule import MakeScheduler, learning_rates
-from shrinkage.engine.update import MakeOptimizer
+from shrinkage.engine.update import MakeOptimizer, sparse_refused
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, selected_parameters
 from shrinkage.penalties import Penalty
@@ -130,6 +130,7 @@ def make_problem(
     penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
     for name, tensor in penalized.items():
         check_coupling(penalty.for_tensor(name, tensor), tensor, coupling)
+    _check_sparse(fresh, optimizer, penalized)
     return Problem(
         build=build,
         views=views,
@@ -184,6 +185,20 @@ def _check_device(model: nn.Module) -> None:
             f"the model is on {', '.join(stray)}, and paths train on the CPU; give model.cpu() "
             "or a factory that makes it there. One model trains anywhere, with regularize()."
         )
+
+
+def _check_sparse(model: nn.Module, optimizer: MakeOptimizer, penalized: Iterable[str]) -> None:
+    """Refuse an embedding with sparse gradients that its optimizer or its penalty cannot take."""
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag) or not module.sparse:
+            continue
+        weight = f"{name}.weight".removeprefix(".")
+        refused = "a penalty needs dense ones" if weight in penalized else sparse_refused(optimizer)
+        if refused:
+            raise ShrinkageError(
+                f"{type(module).__name__} {name!r} has sparse=True, so its gradients are sparse, "
+                f"and {refused}; build it with sparse=False."
+            )
 
 
 def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from shrinkage._provenance import differences
+from shrinkage._storable import restored, storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 
@@ -38,7 +39,7 @@ class Entry:
     def load(self) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
-        return load_file(self.path)
+        return restored(load_file(self.path))
 
 
 class Store:
@@ -55,7 +56,9 @@ class Store:
         """Write an entry, whole or not at all, in place of an earlier one of this name."""
         from safetensors.torch import save
 
-        own = {key: tensor.detach().contiguous().clone() for key, tensor in tensors.items()}
+        own = {
+            key: tensor.detach().contiguous().clone() for key, tensor in storable(tensors).items()
+        }
         content = save(own, {"about": json.dumps(dict(about), allow_nan=False)})
         target = self._directory / f"{name}.{_digest(content)}{SUFFIX}"
         with atomic_write(target) as stream:

@@ -86,8 +86,8 @@ def train_together(
     Raises:
         ShrinkageError: Memory ran out with one member at a time.
     """
-    if any(w.is_complex() for w in problem.build(0).parameters()):
-        return Together(None, "complex parameters")
+    if reason := _known_refusal(problem, plan):
+        return Together(None, reason)
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     workers = worker_count() if work >= WORTH_FORKING else 1
     state, needed = member_bytes(problem, update, plan.batch_size)
@@ -124,6 +124,19 @@ def train_together(
             chunks = cut(members=members)
         else:
             return Together(outcome, stepper.kind)
+
+
+def _known_refusal(problem: Problem, plan: Plan) -> str | None:
+    """Return why members cannot be trained together, where trying would not show it well."""
+    model, padded = problem.build(0), any(map(plan.padding, plan.groups()))
+    if any(w.is_complex() for w in model.parameters()):
+        return "complex parameters"
+    for name, module in model.named_modules():
+        if getattr(module, "sparse", False):
+            return f"{type(module).__name__} {name!r} has sparse gradients"
+        if padded and getattr(module, "scale_grad_by_freq", False):
+            return f"{type(module).__name__} {name!r} counts the padding of the last batch"
+    return None
 
 
 def _choose_step(attempt: _Attempt, compile: bool, report: Report) -> Stepper | str:

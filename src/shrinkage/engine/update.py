@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from shrinkage.engine.identity import named
 from shrinkage.errors import ShrinkageError
 
 State: TypeAlias = tuple[Tensor, ...]
@@ -87,6 +88,21 @@ def unmoving(optimizer: MakeOptimizer) -> Optimizer:
         raise ShrinkageError(f"{name} does not take these settings: {error}.") from error
     real.step = MethodType(_Unmoving.step, real)  # type: ignore[method-assign]
     return real
+
+
+def sparse_refused(optimizer: MakeOptimizer) -> str | None:
+    """Return what the optimizer says to the sparse gradient of an embedding; None if it takes it.
+
+    One step is tried, of two dummy parameters; the other one's gradient is dense.
+    """
+    rows, other = torch.nn.Parameter(torch.zeros(2, 1)), torch.nn.Parameter(torch.zeros(1))
+    picked = torch.nn.functional.embedding(torch.tensor([0]), rows, sparse=True)
+    (picked.sum() + other.sum()).backward()  # type: ignore[no-untyped-call]
+    try:
+        optimizer([rows, other]).step(lambda: 0.0)
+    except RuntimeError as error:
+        return f"{named(optimizer)} fails on them: {str(error).splitlines()[0].rstrip('.')}"
+    return None
 
 
 class _Unmoving(Optimizer):

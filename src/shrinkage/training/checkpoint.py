@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shrinkage._storable import restored, storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 
@@ -30,7 +31,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     text = json.dumps(_pack(state, "state", tensors))
     tensors = tensors or {"": torch.zeros(0)}
     with atomic_write(path) as stream:
-        stream.write(save(tensors, {"format": FORMAT, "state": text}))
+        stream.write(save(storable(tensors), {"format": FORMAT, "state": text}))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 raise ShrinkageError(f"{path} is no checkpoint of {FORMAT!r}. Remove it.")
             # Copied: sums over memory that is aligned in another way round in another way.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        state: dict[str, Any] = _unpack(json.loads(facts["state"]), tensors)
+        state: dict[str, Any] = _unpack(json.loads(facts["state"]), restored(tensors))
         return state
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ShrinkageError):
