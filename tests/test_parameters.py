@@ -212,7 +212,7 @@ def test_b9_what_is_no_floating_point_tensor_is_skipped_with_its_reason() -> Non
     assert reasons["codes"] == "not a floating-point tensor (torch.int32)"
     assert reasons["mask"] == "not a floating-point tensor (torch.bool)"
     assert reasons["empty"] == "empty"
-    assert reasons["later"] == "not initialized yet (lazy module)"
+    assert reasons["later"] == "not initialized yet: everything"
 
 
 def test_b8_complex_tensors_are_selected_like_others() -> None:

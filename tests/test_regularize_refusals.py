@@ -154,15 +154,6 @@ def test_what_holds_no_optimizer_is_refused(wrapper: Any) -> None:
         regularize(make_net(), wrapper(), L2(STRENGTH))
 
 
-def test_fault_28_lazy_modules_are_refused_until_they_are_ready() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2))
-    optimizer = SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ShrinkageError, match=r"1\.weight is not initialized yet; run one batch"):
-        regularize(model, optimizer, L2(STRENGTH))
-    model(torch.zeros(1, 2))
-    regularize(model, optimizer, L2(STRENGTH))
-
-
 def test_a_shape_the_penalty_does_not_take_is_refused_by_name() -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(ShrinkageError, match=r"^bias: GroupLasso: dim=1"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.optim import LBFGS, Optimizer
 
 from shrinkage._rules import Rule, Selected, for_tensor
@@ -13,7 +11,7 @@ from shrinkage._sharded import split_alike, whole
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import check_coupling
 from shrinkage.errors import ShrinkageError, some_of
-from shrinkage.parameters import Row, check_module
+from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
 NOT_LAST = {
@@ -76,17 +74,6 @@ def check_optimizer(optimizer: Optimizer, how: str) -> None:
         raise ShrinkageError(
             f"how={how!r} needs a learning rate, {name} has none; use how='coupled'."
         )
-
-
-def check_initialized(model: nn.Module) -> None:
-    """Refuse a model with lazy modules that have seen no data: the selection is not final."""
-    check_module(model)
-    for name, parameter in model.named_parameters():
-        if is_lazy(parameter):
-            raise ShrinkageError(
-                f"{name} is not initialized yet; run one batch through the model first, then "
-                "regularize it."
-            )
 
 
 def check_tensor(row: Row, rule: Rule) -> None:

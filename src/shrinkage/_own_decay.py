@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -30,7 +31,8 @@ class OwnDecay:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        weights = sum(w.numel() for group in optimizer.param_groups for w in group["params"])
+        ws = (w for group in optimizer.param_groups for w in group["params"])
+        weights = sum(0 if is_lazy(w) else w.numel() for w in ws)
         fused = type(optimizer) in FUSED and bool(optimizer.defaults.get("fused"))
         self.able = fused and weights >= MANY
         self._lent: list[tuple[dict[str, Any], list[Tensor], dict[str, Any]]] = []

@@ -238,7 +238,9 @@ class Regularization:
         others = [(hooks, other) for hooks in step_hooks() for other in hooks.targets]
         conflicts = (
             _attachable.conflict(
-                self._targets.selected, other.selected, hooks.optimizer() is optimizer
+                self._targets.selected | self._targets.waiting,
+                other.selected | other.waiting,
+                hooks.optimizer() is optimizer,
             )
             for hooks, other in others
         )

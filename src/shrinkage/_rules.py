@@ -13,7 +13,14 @@ from shrinkage._sharded import reshard
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Row, Selection, explain_selection, label, weights
+from shrinkage.parameters import (
+    Row,
+    Selection,
+    check_module,
+    explain_selection,
+    label,
+    weights,
+)
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import without_twins
 
@@ -124,6 +131,7 @@ def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
     Raises:
         ShrinkageError: A rule matches nothing, or nothing that earlier rules left.
     """
+    check_module(model)
     reshard(model)
     tables = [explain_selection(model, rule.select) for rule in rules]
     assigned = [_first_match(rows, rules) for rows in zip(*tables, strict=True)]
@@ -138,10 +146,11 @@ def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
 
 def _first_match(rows: tuple[Row, ...], rules: list[Rule]) -> Assigned:
     for row, rule in zip(rows, rules, strict=True):
-        if row.selected and rule.how:
+        if (row.selected or row.waiting) and rule.how:
             return Assigned(row, rule)
-        if row.selected:
-            return Assigned(replace(row, selected=False, reason=f"left alone: {row.reason}"), rule)
+        if row.selected or row.waiting:
+            alone = f"left alone: {row.reason}"
+            return Assigned(replace(row, selected=False, waiting=False, reason=alone), rule)
     if len(rules) == 1:
         return Assigned(rows[0], None)
     parametrized = (row.reason for row in rows if row.reason.startswith("parametrized"))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from shrinkage._rules import Acting, Assigned, Rule, for_tensor
 from shrinkage._sharded import whole
@@ -150,7 +152,8 @@ def _twins(acting: Acting | None, how: str) -> str:
 def _row(
     row: Row, rule: Rule | None, acting: Acting | None, held: Collection[int]
 ) -> dict[str, Any]:
-    tensor, why = whole(row.tensor.detach()), row.reason
+    tensor = torch.empty(0) if is_lazy(row.tensor) else whole(row.tensor.detach())
+    why = row.reason
     penalized = row.selected and row.tensor.requires_grad and id(row.tensor) in held
     if row.selected and not penalized:
         frozen = not row.tensor.requires_grad

@@ -9,6 +9,7 @@ from operator import is_, itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, layout, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from shrinkage import _attachable
@@ -46,6 +47,7 @@ class Targets:
         step: The number of steps done.
         selected: The tensors that rules act on, by ``id``, in the optimizer or not.
         targets: Those that the optimizer holds.
+        waiting: Those that rules will act on as soon as they have a size, in lazy modules.
     """
 
     def __init__(
@@ -72,13 +74,14 @@ class Targets:
 
     def resolve(self, optimizer: Optimizer) -> None:
         """Decide which tensors are penalized."""
-        _attachable.check_initialized(self.model)
         assigned = assign(self.model, self.rules)
         acted = [Selected(row, rule) for row, rule in assigned if row.selected and rule]
         for row, rule in acted:
             _attachable.check_tensor(row, rule)
         groups = {id(w): group for group in optimizer.param_groups for w in group["params"]}
         self.selected = {id(pair.row.tensor): pair for pair in acted}
+        waiting = [Selected(row, rule) for row, rule in assigned if row.waiting and rule]
+        self.waiting = {id(pair.row.tensor): pair for pair in waiting}
         self.targets = [
             Target(row, groups[id(row.tensor)], rule)
             for row, rule in acted
@@ -89,6 +92,7 @@ class Targets:
             tables += [module._modules, module._parameters]
         self._empty = [table for table in tables if not table]
         self._filled = [table for table in tables if table]
+        self._lazy = [row.tensor for row, _ in assigned if is_lazy(row.tensor)]
         self._known = list(self._look(optimizer))
         self._tensors = [target.row.tensor for target in self.targets]
         self._states: list[bool | layout] = []
@@ -142,7 +146,8 @@ class Targets:
     def _look(self, optimizer: Optimizer) -> Iterator[object]:
         groups = optimizer.param_groups
         known = chain.from_iterable(map(dict.values, self._filled))
-        return chain(known, groups, chain.from_iterable(map(_parameters_of, groups)), (_END,))
+        held = chain.from_iterable(map(_parameters_of, groups))
+        return chain(known, groups, held, map(type, self._lazy), (_END,))
 
     def _group(self, acting: dict[Rule, Acting | None]) -> Batches:
         """Put tensors together; those with a reference of their own go alone."""

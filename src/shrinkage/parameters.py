@@ -44,6 +44,7 @@ class Row:
         selected: Whether the penalty acts on it.
         reason: Why, in a few words.
         shared: Further names of the same tensor (tied weights).
+        waiting: Whether it is selected as soon as it has a size, in a lazy module.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     selected: bool
     reason: str
     shared: tuple[str, ...] = ()
+    waiting: bool = False
 
 
 class _Use(NamedTuple):
@@ -107,7 +109,7 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
     for place in places:
         _check_whole(place)
     rows = [_decide(place, select) for place in places]
-    if not any(row.selected for row in rows):
+    if not any(row.selected or row.waiting for row in rows):
         raise ShrinkageError(_nothing_selected(select, places, rows))
     return rows
 
@@ -179,17 +181,19 @@ def _places(model: nn.Module) -> list[_Place]:
 
 
 def _decide(place: _Place, select: Selection) -> Row:
+    name, *shared = place.names
     selected, reason = _judge(place, select)
-    return Row(place.names[0], place.tensor, selected, reason, tuple(place.names[1:]))
+    if selected and is_lazy(place.tensor):
+        reason = f"not initialized yet: {reason}"
+        return Row(name, place.tensor, False, reason, tuple(shared), waiting=True)
+    return Row(name, place.tensor, selected, reason, tuple(shared))
 
 
 def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
-    tensor = place.tensor
-    if is_lazy(tensor):
-        return False, "not initialized yet (lazy module)"
+    tensor, lazy = place.tensor, is_lazy(place.tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return False, f"not a floating-point tensor ({tensor.dtype})"
-    if tensor.numel() == 0:
+    if not lazy and tensor.numel() == 0:
         return False, "empty"
     if select is weights:
         return _judge_by_role(place)
@@ -203,7 +207,7 @@ def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
         users = (use.module for use in place.uses if "bias" not in use.local_name)
         return any(isinstance(user, select) for user in users), f"weights of {select.__name__}"
     kind = getattr(select, "__name__", type(select).__name__)
-    return any(bool(select(name, tensor)) for name in place.names), kind
+    return lazy or any(bool(select(name, tensor)) for name in place.names), kind
 
 
 def _judge_by_role(place: _Place) -> tuple[bool, str]:

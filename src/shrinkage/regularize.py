@@ -34,8 +34,8 @@ def regularize(
     stay zero there. A tensor whose shards lie on several processes is penalized as a whole; what
     needs the whole gathers it, so all processes have to call ``value`` and ``summary`` together.
     Every step looks whether the model or the optimizer has other parameters than
-    before: what was added to both is penalized from then on, what was replaced no longer, and a
-    warning names what is in the model only.
+    before: what was added to both, or got its size in a lazy module, is penalized from then on,
+    what was replaced no longer, and a warning names what is in the model only.
 
     Args:
         model: The model.

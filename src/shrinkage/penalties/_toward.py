@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from shrinkage._sharded import whole
 from shrinkage._tensors import accumulated, check_real
@@ -32,13 +33,17 @@ def snapshot(toward: Tensor | Mapping[str, Tensor], owner: str) -> Snapshot:
     """Return detached copies of the floating-point tensors in ``toward``.
 
     Raises:
-        ShrinkageError: There are none, or one is not finite.
+        ShrinkageError: There are none, or one is not finite or not initialized yet.
     """
     named = {BOUND: toward} if isinstance(toward, Tensor) else toward
     if not isinstance(named, Mapping):
         raise ShrinkageError(
             f"{owner}: toward={type(named).__name__} is no reference; give model.state_dict(), or "
             "a tensor for a penalty of one tensor."
+        )
+    if lazy := [name for name, w in named.items() if is_lazy(w)]:
+        raise ShrinkageError(
+            f"{owner}: toward= has no size yet at {lazy[0]}; run one batch through the model first."
         )
     copies = Snapshot(
         (plain_name(name), w.detach().clone())
