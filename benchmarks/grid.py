@@ -5,7 +5,12 @@ neither the smallest nor the largest strength above 0. Strength 0 counts apart: 
 best, and no grid would change it. So does the smallest strength where it is no better than 0, by a
 tenth of a standard error.
 
-    python benchmarks/grid.py [--training adam] [--rule doubling]
+Two columns say what training without a penalty came to, in parts of the loss of the best constant.
+"Still falls": by how much its training loss is lower in the last quarter of the epochs than in the
+quarter before; below 1% it counts as converged. "Past its best": by how much its held-out loss at
+the end is above its lowest after any epoch; at 0 it has not begun to overfit.
+
+    python benchmarks/grid.py [--training adam "sgd, converged"] [--rule doubling]
 
 Three rules for where the grid starts: "balance" is the package's; "doubling" takes the first of a
 ladder of strengths, each twice the one before, at which the training loss is within 1% of that of
@@ -31,15 +36,22 @@ from shrinkage import L2, PathResult, fit_path, minimum
 
 ROWS, WIDTH = 400, 32
 DATA = ("iris", "wine", "breast_cancer", "diabetes", "digits")
-TRAININGS = {
+ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
+SGD = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
+SHORT = {
     "adam": {"optimizer": functools.partial(torch.optim.Adam, lr=1e-3), "epochs": 20},
-    "adam, long": {"optimizer": functools.partial(torch.optim.Adam, lr=1e-2), "epochs": 40},
-    "sgd": {"optimizer": functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9), "epochs": 30},
-    "decoupled": {
-        "optimizer": functools.partial(torch.optim.Adam, lr=1e-2),
-        "epochs": 40,
-        "how": "decoupled",
-    },
+    "adam, long": {"optimizer": ADAM, "epochs": 40},
+    "sgd": {"optimizer": SGD, "epochs": 30},
+    "decoupled": {"optimizer": ADAM, "epochs": 40, "how": "decoupled"},
+}
+CONVERGED = {"epochs": 300, "seeds": 3, "compile": True}
+"""The convnet, which takes as long as all others together, trains for a third of the epochs."""
+TRAININGS = SHORT | {
+    "adam, converged": {"optimizer": ADAM, **CONVERGED},
+    "sgd, converged": {"optimizer": SGD, **CONVERGED},
+    "decoupled, converged": {"optimizer": ADAM, "how": "decoupled", **CONVERGED},
+    "sgd decoupled, converged": {"optimizer": SGD, "how": "decoupled", **CONVERGED},
+    "exact": {"solver": "exact"},
 }
 
 
@@ -88,20 +100,27 @@ def paths(
         X, y = rows_of(name)
         outputs = 1 if y.is_floating_point() else int(y.max()) + 1
         for architecture, make in nets(X.shape[1], outputs).items():
-            fit = functools.partial(
-                fit_path, make, X, y, L2(1.0), folds=3, seeds=1, refit=False, compile=False,
-                **TRAININGS[training],
-            )  # fmt: skip
+            settings = {"seeds": 1, "compile": False, **TRAININGS[training]}
+            if training == "exact" and architecture != "linear":
+                continue
+            if architecture == "convnet" and training.endswith("converged"):
+                settings["epochs"] //= 3
+            fit = functools.partial(fit_path, make, X, y, L2(1.0), folds=3, refit=False, **settings)
             strengths = RULES[rule](fit, y, training)
             yield architecture, name, strengths and fit(strengths=strengths)
 
 
+def constant(y: Tensor) -> float:
+    """Return the loss of the best constant."""
+    if y.is_floating_point():
+        return float(y.var(correction=0))
+    return float(Categorical(torch.bincount(y).float()).entropy())
+
+
 def doubling(fit: Callable[..., PathResult], y: Tensor, training: str) -> list[float] | None:
-    counts = torch.bincount(y).float() if not y.is_floating_point() else None
-    constant = y.var(correction=0) if counts is None else Categorical(counts).entropy()
     middle = fit(strengths=2).strengths[-1].item()
     tried = fit(strengths=[middle * 2.0**k for k in range(-6, 9)])
-    there = tried.fit_loss.mean((1, 2)) >= 0.99 * constant
+    there = tried.fit_loss.mean((1, 2)) >= 0.99 * constant(y)
     there &= (tried.diverged < 0).all((1, 2))
     if not there[1:].any():
         return None
@@ -134,27 +153,48 @@ def place(result: PathResult) -> str:
     return "no better than 0" if choice.index == 1 else "inside"
 
 
+def without_penalty(result: PathResult) -> tuple[float, float]:
+    """Return how much strength 0 still falls and how far it is past its best, in constants."""
+    unit = constant(result.targets)
+    train, held = result.train_loss[0].mean((0, 1)), curve_by_epoch(result)
+    quarter = len(train) // 4
+    falls = train[-2 * quarter : -quarter].mean() - train[-quarter:].mean() if quarter else 0.0
+    return float(falls) / unit, float(held[-1] - held.min()) / unit
+
+
+def curve_by_epoch(result: PathResult) -> Tensor:
+    rows = torch.bincount(result.folds).double()
+    return torch.einsum("fe,f->e", result.valid_loss[0].double().mean(1), rows / rows.sum())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--training", choices=TRAININGS, help="only this one")
+    parser.add_argument("--training", choices=TRAININGS, nargs="+", help="only these")
     parser.add_argument("--rule", choices=RULES, default="balance")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    counts: Counter[str] = Counter()
-    print("| training | architecture | data | largest strength | decades below it | minimum |")
-    print("|---|---|---|---|---|---|")
-    for training in [options.training] if options.training else TRAININGS:
+    counts: dict[str, Counter[str]] = {}
+    print(
+        "| training | architecture | data | largest strength | decades below it | still falls | "
+        "past its best | minimum |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for training in options.training or TRAININGS:
+        counts[training] = Counter()
         for architecture, name, result in paths(training, rule=options.rule):
+            row = [training, architecture, name]
             if result is None:
-                counts["no grid found"] += 1
-                print(f"| {training} | {architecture} | {name} | - | - | no grid found |")
-                continue
-            top, best = result.strengths[-1].item(), minimum(result).strength
-            below = f"{math.log10(top / best):.1f}" if best else "-"
-            where = place(result)
-            counts[where] += 1
-            row = (training, architecture, name, f"{top:.2g}", below, where)
-            print(f"| {' | '.join(row)} |", flush=True)
+                where = "no grid found"
+                row += ["-"] * 4
+            else:
+                top, best = result.strengths[-1].item(), minimum(result).strength
+                falls, past = without_penalty(result)
+                where = place(result)
+                row += [f"{top:.2g}", f"{math.log10(top / best):.1f}" if best else "-"]
+                row += [f"{falls:.1%}", f"{past:.1%}"]
+            counts[training][where] += 1
+            print(f"| {' | '.join([*row, where])} |", flush=True)
     print()
-    for where, count in counts.most_common():
-        print(f"{where}: {count} of {counts.total()}")
+    for training, places in counts.items():
+        shares = ", ".join(f"{where} {count}" for where, count in places.most_common())
+        print(f"{training}: {shares}, of {places.total()}")

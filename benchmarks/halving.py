@@ -24,7 +24,7 @@ from shrinkage import PathResult
 from shrinkage.engine.halving import rungs
 
 sys.path.insert(0, str(Path(__file__).parent))
-from grid import TRAININGS, paths
+from grid import SHORT, paths
 
 FACTORS = (2, 3)
 
@@ -53,12 +53,12 @@ def halved(losses: Tensor, factor: int) -> tuple[int, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--training", choices=TRAININGS, help="only this one")
+    parser.add_argument("--training", choices=SHORT, help="only this one")
     only = parser.parse_args().training
     torch.set_num_threads(1)
     print("| training | halving | epochs | same choice | regret: mean, largest | gain lost |")
     print("|---|---|---|---|---|---|")
-    for training in [only] if only else TRAININGS:
+    for training in [only] if only else SHORT:
         tables = [by_epoch(result) for _, _, result in paths(training)]
         for factor in FACTORS:
             chosen = [halved(losses, factor) for losses in tables]

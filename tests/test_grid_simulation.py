@@ -34,6 +34,28 @@ def test_the_minimum_lies_inside_the_automatic_grid() -> None:
     ]
 
 
+def test_at_convergence_the_minimum_keeps_half_a_decade_from_both_ends() -> None:
+    """By the exact solver: Adam, in any training of a sane length, still falls on these rows."""
+    grid = benchmark("grid")
+    for _, name, path in grid.paths("exact", ("iris", "wine")):
+        assert grid.place(path) == "inside", name
+        smallest, largest = path.strengths[1].item(), path.strengths[-1].item()
+        assert 10**0.5 * smallest < minimum(path).strength < largest / 10**0.5, name
+
+
+def test_training_on_says_whether_it_converged_and_overfits() -> None:
+    """Without a penalty: a short training falls and is at its best, a long one is past it."""
+    grid = benchmark("grid")
+    X, y = grid.rows_of("breast_cancer")
+    fit = functools.partial(
+        fit_path, lambda: torch.nn.Linear(30, 2), X[:120], y[:120], L2(1.0), optimizer=ADAM,
+        strengths=[1.0], folds=3, seeds=1, refit=False, compile=False,
+    )  # fmt: skip
+    (falls, past), (falls_on, past_on) = (grid.without_penalty(fit(epochs=e)) for e in (8, 160))
+    assert falls > 0.01 > falls_on > 0
+    assert past == 0 < 0.01 < past_on
+
+
 def test_the_simulation_of_halving_is_what_halving_does() -> None:
     """A reduced version of ``benchmarks/halving.py``, against real runs."""
     settings = {"strengths": [1e-4, 1e-3, 1e-2, 0.1, 1.0], "folds": 3, "seeds": 1, "epochs": 9}

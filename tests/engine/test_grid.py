@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from _problems import classes, fit, numbers, perceptron, problem_of
 from sklearn import linear_model
 from torch import Tensor, nn
 
-from shrinkage.engine.grid import automatic_strengths, largest_strength
+from shrinkage.engine.grid import automatic_strengths, balancing_strength, zeroing_strength
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
@@ -62,7 +63,7 @@ def test_the_largest_strength_is_the_optimality_condition_at_zero(case: str, tas
     else:
         problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, penalty)
         expected = top(null_gradient_of_numbers())
-    assert largest_strength(problem, 60) == pytest.approx(expected, rel=1e-7)
+    assert zeroing_strength(problem, 60) == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.5, 0.1])
@@ -70,7 +71,7 @@ def test_scikit_learn_zeroes_all_weights_there_and_not_below(l1_ratio: float) ->
     """Its objective has half the mean square; ours has the whole, so strengths are doubled."""
     penalty = ElasticNet(1.0, l1_ratio=l1_ratio)
     problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, penalty)
-    top = largest_strength(problem, 60)
+    top = zeroing_strength(problem, 60)
     for factor, zero in [(1 + 1e-6, True), (1 - 1e-4, False)]:
         model = linear_model.ElasticNet(alpha=factor * top / 2, l1_ratio=l1_ratio, tol=1e-12)
         coefficients = model.fit(X_NUMBERS.numpy(), T.numpy().ravel()).coef_
@@ -80,7 +81,7 @@ def test_scikit_learn_zeroes_all_weights_there_and_not_below(l1_ratio: float) ->
 @pytest.mark.parametrize("case", CASES)
 def test_all_weights_are_zero_there_and_some_are_not_just_below(case: str) -> None:
     penalty, _ = CASES[case]
-    top = largest_strength(problem_of(nn.Linear(4, 3).double(), X, Y, penalty), 60)
+    top = zeroing_strength(problem_of(nn.Linear(4, 3).double(), X, Y, penalty), 60)
     result = fit(
         nn.Linear(4, 3).double(), X, Y, penalty, strengths=[top * 0.95, top * (1 + 1e-6)],
         seeds=1, folds=2, epochs=150, batch_size=60,
@@ -96,7 +97,7 @@ def test_test_rows_do_not_move_the_grid() -> None:
         nn.Linear(4, 3).double(), torch.cat([X, X * 50]), torch.cat([Y, Y]), L1(1.0)
     )
     alone = problem_of(nn.Linear(4, 3).double(), X, Y, L1(1.0))
-    assert largest_strength(problem, 60) == largest_strength(alone, 60)
+    assert zeroing_strength(problem, 60) == zeroing_strength(alone, 60)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +116,9 @@ def test_every_grid_is_finite_positive_and_rising(penalty: Penalty, model: str) 
     assert grid.dtype == torch.float64
     assert grid.isfinite().all()
     assert (grid > 0).all()
+    exact = model == "linear" and penalty.strength_max(torch.ones(3, 4)).isfinite()
     ratios = grid[1:] / grid[:-1]
-    torch.testing.assert_close(ratios, torch.full_like(ratios, 10 ** (4 / 6)))
+    torch.testing.assert_close(ratios, torch.full_like(ratios, 10 ** ((4 if exact else 5) / 6)))
     assert 1e-4 < grid[-1] < 100
 
 
@@ -127,14 +129,18 @@ def test_l2_balances_loss_and_penalty_at_the_initial_weights() -> None:
     gradients = torch.autograd.grad(F.cross_entropy(model(X), Y), weights)
     size = torch.cat([g.flatten() for g in gradients]).norm()
     pull = torch.cat([2 * w.flatten() for w in weights]).norm()
-    assert largest_strength(problem, 60) == pytest.approx((size / pull).item(), rel=1e-9)
+    balance = (size / pull).item()
+    assert zeroing_strength(problem, 60) is None
+    assert balancing_strength(problem, 60) == pytest.approx(balance, rel=1e-9)
+    ends = automatic_strengths(problem, 60, 2).log10() - math.log10(balance)
+    assert ends.tolist() == pytest.approx([-4.5, 0.5])
 
 
 def test_the_intercept_may_be_penalized_too() -> None:
     problem = problem_of(nn.Linear(4, 1).double(), X_NUMBERS, T, L1(1.0), select=everything)
     weight = (-2 * T @ X_NUMBERS / 60).abs().max()
     bias = (-2 * T.mean()).abs()
-    assert largest_strength(problem, 60) == pytest.approx(float(max(weight, bias)), rel=1e-9)
+    assert zeroing_strength(problem, 60) == pytest.approx(float(max(weight, bias)), rel=1e-9)
 
 
 class Unused(nn.Module):
@@ -149,7 +155,7 @@ class Unused(nn.Module):
 
 
 def test_an_unused_weight_does_not_stop_the_grid() -> None:
-    assert 0 < largest_strength(problem_of(Unused, X, Y, L1(1.0)), 60) < 10
+    assert 0 < balancing_strength(problem_of(Unused, X, Y, L1(1.0)), 60) < 10
 
 
 @pytest.mark.parametrize("y", [torch.zeros(60, dtype=torch.long), torch.full((60,), 2.0)])
@@ -196,17 +202,17 @@ DROPPING: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("case", DROPPING)
-def test_dropout_draws_nothing_into_the_largest_strength(case: str) -> None:
+def test_dropout_draws_nothing_into_the_zeroing_strength(case: str) -> None:
     build, penalty = DROPPING[case]
     one, none = (
-        largest_strength(problem_of(functools.partial(build, p), X, Y, penalty), 60)
+        automatic_strengths(problem_of(functools.partial(build, p), X, Y, penalty), 60, 2).tolist()
         for p in (0.5, 0)
     )
     assert one == none
 
 
-def test_no_other_noise_of_training_enters_the_largest_strength() -> None:
-    noisy = largest_strength(problem_of(SelfNormalizing, X, Y, L1(1.0)), 60)
+def test_no_other_noise_of_training_enters_the_zeroing_strength() -> None:
+    noisy = zeroing_strength(problem_of(SelfNormalizing, X, Y, L1(1.0)), 60)
     assert noisy == pytest.approx(top_l1(null_gradient_of_classes()), rel=1e-7)
 
 
@@ -217,4 +223,4 @@ def test_batch_normalization_is_by_the_rows_as_in_training() -> None:
     scaled = (far - far.mean(0)) / (far.var(0, correction=0) + 1e-5).sqrt()
     one_hot = F.one_hot(Y, 3).double()
     expected = top_l1((one_hot.mean(0) - one_hot).T @ scaled / len(X))
-    assert largest_strength(problem_of(build, far, Y, L1(1.0)), 60) == pytest.approx(expected)
+    assert zeroing_strength(problem_of(build, far, Y, L1(1.0)), 60) == pytest.approx(expected)

@@ -12,13 +12,18 @@ from shrinkage.engine.update import unmoving
 from shrinkage.errors import ShrinkageError
 
 DECADES = 4.0
+MARGIN = 0.5
+"""Decades more at either end around a balance, which is no more than an estimate."""
 NULL_FIT_STEPS = 50
 
 
 def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
     """Return ``count`` strengths, equally spaced in the logarithm.
 
-    The largest is :func:`largest_strength`; the smallest lies four decades below.
+    For penalties that zero weights, on models where that can be said, they go four decades down
+    from :func:`zeroing_strength`. Elsewhere from half a decade above :func:`balancing_strength` to
+    four and a half below it, since a net that trained long may have its minimum at the balance, and
+    a linear model nearly four decades below.
 
     Args:
         problem: Data, loss, penalty and selection.
@@ -30,47 +35,63 @@ def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
     """
     if count < 2:
         raise ShrinkageError(f"strengths={count}: give at least 2, or the strengths themselves.")
-    top = largest_strength(problem, rows)
-    return top * torch.logspace(-DECADES, 0, count, dtype=torch.float64)
+    exact = zeroing_strength(problem, rows)
+    if exact is not None:
+        return exact * torch.logspace(-DECADES, 0, count, dtype=torch.float64)
+    balance = balancing_strength(problem, rows)
+    return balance * torch.logspace(-DECADES - MARGIN, MARGIN, count, dtype=torch.float64)
 
 
 @replaced(without_memory())
-def largest_strength(problem: Problem, rows: int) -> float:
-    r"""Return the strength where the path starts.
+def zeroing_strength(problem: Problem, rows: int) -> float | None:
+    """Return the smallest strength at which all penalized weights are zero, None if none is known.
 
-    For penalties that zero weights, on models where that can be said: the smallest strength at
-    which all penalized weights are zero, or the reference the penalty pulls to, by the optimality
-    condition at the null fit, the fit of the other parameters alone. A net of several layers has
-    no such condition, its gradient at zero weights vanishes; and no L2 strength gives exact zeros.
-    There, the strength at which the penalty outweighs the loss at the initial weights:
-    :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`.
+    Or at the reference the penalty pulls to. By the optimality condition at the null fit, the fit
+    of the other parameters alone. A net of several layers has no such condition, its gradient at
+    zero weights vanishes; and no L2 strength gives exact zeros.
+    """
+    x, y, model = _start(problem, rows)
+    penalty = problem.penalty.at(1.0)
+    with torch.no_grad():
+        for name, w in _penalized(problem, model).items():
+            w.copy_(penalty.for_tensor(name, w).center(w))
+    if not all(bool(g.any()) for g in _gradients(problem, model, x, y)):
+        return None
+    _fit_the_others(problem, model, x, y)
+    null = _gradients(problem, model, x, y)
+    exact = max(float(penalty.strength_max(g)) for g in null)
+    return exact if 0 < exact < float("inf") else None
 
-    A penalty that is decoupled from an adaptive optimizer, or applied by its prox after it, is
-    weighed against normalized gradients instead: there each entry counts as its sign.
+
+@replaced(without_memory())
+def balancing_strength(problem: Problem, rows: int) -> float:
+    r"""Return the strength at which the penalty outweighs the loss at the initial weights.
+
+    It is :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`. A penalty that is decoupled
+    from an adaptive optimizer, or applied by its prox after it, is weighed against normalized
+    gradients instead: there each entry counts as its sign.
 
     The loss is what training lowers on average: nothing is dropped, and batch normalization goes by
     the rows, as in training, since a new model's running statistics are those of no rows at all.
+
+    Raises:
+        ShrinkageError: The loss or the penalty has no gradient there.
     """
-    x, y, model = problem.X[:rows], problem.y[:rows], problem.build(0).eval()
+    x, y, model = _start(problem, rows)
     penalty = problem.penalty.at(1.0)
-    penalized = [(penalty.for_tensor(n, w), w) for n, w in _penalized(problem, model).items()]
-    pulls = [own.gradient(w.detach()) for own, w in penalized]
+    weights = _penalized(problem, model)
+    pulls = [penalty.for_tensor(name, w).gradient(w.detach()) for name, w in weights.items()]
     balance = _norm(_gradients(problem, model, x, y)) / _norm(pulls)
-    with torch.no_grad():
-        for own, w in penalized:
-            w.copy_(own.center(w))
-    if all(bool(g.any()) for g in _gradients(problem, model, x, y)):
-        _fit_the_others(problem, model, x, y)
-        null = _gradients(problem, model, x, y)
-        exact = max(float(penalty.strength_max(g)) for g in null)
-        if 0 < exact < float("inf"):
-            return exact
     if not 0 < balance < float("inf"):
         raise ShrinkageError(
             "no automatic strengths: the loss or the penalty has no gradient at the initial "
             "weights; give strengths=[...]."
         )
     return balance
+
+
+def _start(problem: Problem, rows: int) -> tuple[Tensor, Tensor, nn.Module]:
+    return problem.X[:rows], problem.y[:rows], problem.build(0).eval()
 
 
 def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> None:
