@@ -17,7 +17,7 @@ from shrinkage.cli.config import read_config, write_config
 from shrinkage.cli.exits import Commands
 from shrinkage.cli.path_options import PathOptions
 
-PATH = write_config(PathOptions)
+PATH = write_config("path", PathOptions)
 
 
 def call(*arguments: str) -> Result:

@@ -110,7 +110,12 @@ FAULTS: dict[str, tuple[str, bytes, list[str], str]] = {
     "9-ragged": ("a.csv", (GOOD + ",x,y").encode(), [], "line 41"),
     "10-twice": ("a.csv", GOOD.replace("color", "size").encode(), [], "two columns 'size'"),
     "11-semicolons": ("a.csv", GOOD.replace(",", ";").encode(), [], "separated by ';'"),
-    "12-missing": ("a.csv", GOOD.replace("\n3,", "\n,").encode(), [], "Set missing to 'drop'"),
+    "12-missing": (
+        "a.csv",
+        GOOD.replace("\n3,", "\n,").encode(),
+        [],
+        "Set missing (--missing) to 'drop'",
+    ),
     "13-no-target": ("a.csv", GOOD.encode(), ["--target", "kin"], "did you mean 'kind'"),
     "14-text-as-parquet": ("a.parquet", b"PAR1", [], "damaged or no Parquet"),
     "16-rare-class": ("a.csv", (GOOD + "\n1,red,z").encode(), [], "single row of class z"),

@@ -25,11 +25,26 @@ def test_flags_take_nothing(arguments: list[str], columns: int) -> None:
     assert "--help" in told
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["path", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["path", "--help"], ["train", "-h"]])
 def test_help_has_an_example(arguments: list[str]) -> None:
     done = call(*arguments)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert "shrinkage path --data breast_cancer --penalty l1" in done.stdout
+    command = arguments[0] if len(arguments) > 1 else ""
+    assert f"Example: shrinkage {command}" in done.stdout
+    for name in () if command else ("path", "compare", "train", "report"):
+        assert f"Example: shrinkage {name} " in done.stdout
+
+
+def test_every_word_of_a_narrow_help_is_whole() -> None:
+    told = call("path", "--help", columns=40).stdout.split()
+    for word in ("breast_cancer,", "classification", "sparse_group_lasso", "label_smoothing,"):
+        assert word in told
+
+
+def test_help_and_config_stand_with_the_other_options() -> None:
+    told = call("path", "--help").stdout
+    assert "─ Options ─" not in told
+    assert "--help" in told.partition("─ Output ─")[2]
 
 
 @pytest.mark.parametrize("arguments", [[], ["path", "--help"], ["config", "--help"]])
@@ -38,6 +53,7 @@ def test_help_in_a_narrow_terminal_cuts_no_word(arguments: list[str]) -> None:
     assert done.exit_code == 0
     assert "│" not in done.stdout
     assert "…" not in done.stdout
+    assert done.stdout.replace("[ARGS]...", "").count("...") == 0
     assert max(map(len, done.stdout.splitlines())) <= 40
     assert "│" in call(*arguments, columns=80).stdout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -104,6 +105,25 @@ def test_nothing_is_cut_and_everything_can_be_encoded(
     assert any(dot in done.stdout for dot in ("─●─", "-o-")) == (columns == 120)
 
 
+def test_the_ends_of_the_picture_are_two_errors_below_and_six_above_the_best() -> None:
+    from rich.console import Console
+
+    values = [(1.0, 0.01), (0.5, 0.1), (2.0, 0.1)]
+    rows = [
+        {"strength": k, "loss": loss, "standard_error": error, "accuracy": 0.5, "fit_loss": 0.1}
+        | {"norm": 1.0, "zeros": 0.0, "diverged": 0}
+        for k, (loss, error) in enumerate(values)
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    screens.show_path(console, rows, {})
+    head, _, first, best, beyond = console.export_text().splitlines()
+    start = head.index("0.300")
+    assert head[start:].split() == ["0.300", "1.100"]
+    assert first[start:].index("●") == round(29 * 0.7 / 0.8)
+    assert best[start:].index("●") == round(29 * 0.2 / 0.8)
+    assert beyond[start:].rstrip() == " " * 29 + "→"
+
+
 def test_text_of_others_becomes_plain_where_it_cannot_be_shown(engine: FakeEngine) -> None:
     engine.note = "0.1 ± 0.2 → λ"
     assert "Note: 0.1 +/- 0.2 -> ?" in call("path", *SMALL, charset="ascii").stderr
@@ -120,7 +140,7 @@ def test_choice_at_the_edge_is_followed_by_what_to_try(engine: FakeEngine) -> No
     engine.changes = {"K": 4, "strong": False, "valid_loss": falling}
     done = call("path", *SMALL)
     told = " ".join(done.stdout.split())
-    assert "Note: a chosen strength is the largest of the grid" in told
+    assert "Note: minimum and one standard error choose the largest strength; a better" in told
     assert "--strengths 3e-02,3e-01,3e+00" in told
 
 
@@ -129,7 +149,7 @@ def test_a_single_strength_gets_one_advice_to_both_sides(engine: FakeEngine) -> 
     engine.changes = {"K": 2, "strong": False, "valid_loss": falling}
     told = " ".join(call("path", *SMALL).stdout.split())
     assert told.count("Note:") == 1
-    assert "the only one of the grid" in told
+    assert "choose the only strength above 0; a better one may lie beyond" in told
     assert "--strengths 1e-08,1e-07,1e-06,1e-05,1e-04" in told
 
 

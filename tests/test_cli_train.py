@@ -48,6 +48,7 @@ def test_it_writes_weights_curves_facts_and_a_picture(here: Path) -> None:
     rows = list(csv.DictReader((run / "curves.csv").read_text().splitlines()))
     assert [float(row["valid_loss"]) for row in rows] == [e["valid_loss"] for e in facts["epochs"]]
     assert [r["name"] for r in facts["penalized"] if r["penalized"]] == ["0.weight", "2.weight"]
+    assert "3 classes, standardized" in result.stdout
     assert "the best: its weights are kept" in result.stdout
     assert "on 30 rows met only now" in result.stdout
     assert "L2(0.001), coupled, on Adam" in result.stdout

@@ -133,7 +133,10 @@ def test_missing_values_are_counted_dropped_or_left_to_impute(place: Path) -> No
     assert kept.notes == ("2 missing values imputed",)
 
 
-@pytest.mark.parametrize("marker", ["", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", " "])
+@pytest.mark.parametrize(
+    "marker",
+    ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", " "],
+)
 def test_every_marker_of_a_missing_value_is_refused(place: Path, marker: str) -> None:
     with pytest.raises(ShrinkageError, match=r"lacks values in 'size' \(1\)"):
         read(place, GOOD.replace("2.5", marker))

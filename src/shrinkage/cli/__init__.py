@@ -12,6 +12,8 @@ from shrinkage.cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from shrinkage.cli.compare import compare
 from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.exits import Commands
+from shrinkage.cli.help import Command
+from shrinkage.cli.path import EXAMPLES as PATH_EXAMPLES
 from shrinkage.cli.path import path
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
@@ -23,11 +25,11 @@ from shrinkage.errors import choose_from
 
 __all__ = ["app", "main"]
 
-EXAMPLES = (
-    "Example: shrinkage path (handwritten digits, L2, 378 small networks)\n\n"
-    "Example: shrinkage path --data breast_cancer --penalty l1\n\n"
-    "Example: shrinkage path --strengths 1e-5,1e-4,1e-3 --out runs/mine"
+EXAMPLES = "\n\n".join(
+    text.partition("\n\n")[0]
+    for text in (PATH_EXAMPLES, COMPARE_EXAMPLES, TRAIN_EXAMPLES, REPORT_EXAMPLE)
 )
+"""The first one of every command."""
 
 app = typer.Typer(
     cls=Commands,
@@ -62,13 +64,13 @@ def shrinkage(
         typer.echo(context.get_help())
 
 
-add_command(app, PathOptions, path, epilog=EXAMPLES)
+add_command(app, PathOptions, path, epilog=PATH_EXAMPLES)
 add_command(app, CompareOptions, compare, epilog=COMPARE_EXAMPLES)
 add_command(app, TrainOptions, train, epilog=TRAIN_EXAMPLES)
-app.command(epilog=REPORT_EXAMPLE)(report)
+app.command(cls=Command, epilog=REPORT_EXAMPLE)(report)
 
 
-@app.command()
+@app.command(cls=Command)
 def config(
     command: Annotated[
         str, typer.Argument(metavar="COMMAND", help="The command that will read the file.")
@@ -84,4 +86,4 @@ def config(
         )
     from shrinkage.cli.config import write_config
 
-    typer.echo(write_config(OPTIONS[command]))
+    typer.echo(write_config(command, OPTIONS[command]))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from shrinkage.cli.exits import one_line_errors
+from shrinkage.cli.help import Command
 
 Options = TypeVar("Options")
 
@@ -53,7 +54,7 @@ def add_command(
     command.__signature__ = inspect.Signature([*own, file])  # type: ignore[attr-defined]
     command.__annotations__ = {**hints, "config": FILE}
     OPTIONS[run.__name__] = options
-    app.command(**settings)(command)
+    app.command(cls=Command, **settings)(command)
 
 
 def _read_file(context: typer.Context, file: Path | None) -> Path | None:

@@ -42,9 +42,11 @@ def read_config(file: Path, options: type[Any]) -> dict[str, Any]:
         return _checked(file, text, values, options)
 
 
-def write_config(options: type[Any]) -> str:
+def write_config(command: str, options: type[Any]) -> str:
     """Return a file with every option of ``options`` at its default, explained."""
-    lines = ["# The options of a command; what is typed beside --config wins over this file."]
+    lines = [
+        f"# For shrinkage {command} --config FILE; what is typed beside it wins over this file."
+    ]
     panel = None
     for field, info in _described(options):
         if info.rich_help_panel != panel:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import codecs
 import io
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
+from shrinkage.cli.help import Group
 from shrinkage.errors import ShrinkageError
 
 PLAIN = {"±": "+/-", "×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "’": "'", "→": "->"}
@@ -27,29 +26,9 @@ SHORTER = {
 }
 """For pydantic's words."""
 
-NARROWEST_BOX = 60
 
-
-class Commands(TyperGroup):
+class Commands(Group):
     """Ends with ``Error: ...`` on stderr, whatever the terminal can show."""
-
-    def get_command(self, context: Any, name: str) -> Any:
-        """Return a command whose help has no boxes where they would cut its words."""
-        command: Any = super().get_command(context, name)
-        if command is not None:
-            _leave_flags_bare(command.get_params(context))
-        columns = shutil.get_terminal_size().columns
-        if command is not None and columns < NARROWEST_BOX:
-            command.rich_markup_mode, context.terminal_width = None, columns - 2
-        return command
-
-    def format_help(self, context: Any, formatter: Any) -> None:
-        """Write the help, without boxes in a narrow terminal."""
-        columns = shutil.get_terminal_size().columns
-        _leave_flags_bare(self.get_params(context))
-        if columns < NARROWEST_BOX:
-            self.rich_markup_mode, formatter.width = None, columns - 2
-        super().format_help(context, formatter)
 
     def main(self, *arguments: Any, **extra: Any) -> NoReturn:
         """Run the command line and exit."""
@@ -132,13 +111,6 @@ def _hint(message: str, context: Any) -> str:
     if extra is None or all(known.name != "data" for known in context.command.params):
         return ""
     return f"; each needs its option, such as --data {extra[1]}."
-
-
-def _leave_flags_bare(parameters: list[Any]) -> None:
-    """Show --help as --help, not as --help <bool>."""
-    for parameter in parameters:
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:

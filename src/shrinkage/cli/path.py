@@ -7,6 +7,12 @@ import time
 from shrinkage.cli import screens
 from shrinkage.cli.path_options import PathOptions
 
+EXAMPLES = (
+    "Example: shrinkage path (handwritten digits, L2, 378 small networks)\n\n"
+    "Example: shrinkage path --data breast_cancer --penalty l1\n\n"
+    "Example: shrinkage path --strengths 1e-5,1e-4,1e-3 --out runs/mine"
+)
+
 
 def path(options: PathOptions) -> None:
     """Train at many strengths, cross-validate, choose a strength, and say whether it helped.

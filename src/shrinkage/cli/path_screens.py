@@ -92,19 +92,22 @@ def _advice(summary: dict[str, Any]) -> list[str]:
     """What to do about a choice at the edge of the grid."""
     last = len(summary["strengths"]) - 1
     ends: dict[int, tuple[str, tuple[float, ...]]] = {
-        1: ("smallest", (0.01, 0.1, 1)),
-        last: ("largest", (1, 10, 100)),
+        1: ("the smallest strength above 0", (0.01, 0.1, 1)),
+        last: ("the largest strength", (1, 10, 100)),
     }
     if last == 1:
-        ends = {1: ("only one", (0.01, 0.1, 1, 10, 100))}
-    places = {choice["index"] for choice in summary["choices"].values() if choice["at_edge"]}
+        ends = {1: ("the only strength above 0", (0.01, 0.1, 1, 10, 100))}
+    chosen: dict[int, list[str]] = {}
+    for rule, choice in summary["choices"].items():
+        if choice["at_edge"]:
+            chosen.setdefault(choice["index"], []).append(screens.RULES[rule])
     advice = []
-    for place in sorted(places):
+    for place, rules in sorted(chosen.items()):
         word, factors = ends[place]
         strength = summary["strengths"][place]["strength"]
         tries = ",".join(f"{strength * factor:.0e}" for factor in factors)
         advice.append(
-            f"a chosen strength is the {word} of the grid; a better one may lie beyond. "
-            f"Try --strengths {tries}"
+            f"{' and '.join(rules)} {'choose' if len(rules) > 1 else 'chooses'} {word}; a better "
+            f"one may lie beyond. Try --strengths {tries}"
         )
     return advice

@@ -115,9 +115,9 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
     head += [] if narrow else ["train loss", "norm"]
     head += ["zeros"] if sparse else []
     table = make_table(console, head)
-    picture = _picture(console, rows) if wide else None
-    if picture:
-        table.add_column(f"CV loss {plus_minus(console)} SE", justify="left", no_wrap=True)
+    axis, picture = _picture(console, rows, digits) if wide else ("", [])
+    if axis:
+        table.add_column(axis, justify="left", no_wrap=True)
     table.add_column("", justify="left", no_wrap=not tiny)
     for index, row in enumerate(rows):
         cells: list[str] = [
@@ -129,7 +129,7 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
             [] if narrow else [show_number(row["fit_loss"], digits), show_number(row["norm"], 2)]
         )
         cells += [show_score("accuracy", row["zeros"])] if sparse else []
-        cells += [picture[index]] if picture else []
+        cells += [picture[index]] if axis else []
         rules = [rule for rule, choice in choices.items() if choice["index"] == index]
         marks = [SHORT[rule] for rule in rules]
         marks += [f"{row['diverged']} diverged"] if row["diverged"] else []
@@ -217,18 +217,25 @@ def make_table(console: Console, head: Sequence[str]) -> Table:
     return table
 
 
-def _picture(console: Console, rows: Sequence[Facts]) -> list[str]:
-    """Draw loss and standard error of each row on one common axis, without the hopeless ones."""
+def _picture(console: Console, rows: Sequence[Facts], digits: int) -> tuple[str, list[str]]:
+    """Draw loss and standard error of each row on one common axis, without the hopeless ones.
+
+    Returns:
+        The ends of the axis, or "" if there is nothing to draw, and a line for each row.
+    """
     bar, dot, beyond = "-o>" if console.options.ascii_only else "─●→"
     finite = [row for row in rows if math.isfinite(row["loss"] + row["standard_error"])]
     if not finite:
-        return [""] * len(rows)
+        return "", []
     best = min(finite, key=lambda row: float(row["loss"]))
     low = best["loss"] - 2 * best["standard_error"]
     high = best["loss"] + 6 * best["standard_error"]
     if rows[0] in finite:
         high = max(high, rows[0]["loss"] + rows[0]["standard_error"])
-    scale = (PICTURE - 1) / (high - low) if high > low else 0.0
+    if not high > low:
+        return "", []
+    scale = (PICTURE - 1) / (high - low)
+    ends = f"{low:.{digits}f}", f"{high:.{digits}f}"
 
     def place(value: float) -> int:
         return int(max(0, min(PICTURE - 1, round((value - low) * scale))))
@@ -236,7 +243,7 @@ def _picture(console: Console, rows: Sequence[Facts]) -> list[str]:
     drawn = []
     for row in rows:
         loss, error = row["loss"], row["standard_error"]
-        if row not in finite or not scale:
+        if row not in finite:
             drawn.append("")
         elif loss > high:
             drawn.append(" " * (PICTURE - 1) + beyond)
@@ -245,7 +252,7 @@ def _picture(console: Console, rows: Sequence[Facts]) -> list[str]:
             cells = [bar if left <= at <= right else " " for at in range(PICTURE)]
             cells[place(loss)] = dot
             drawn.append("".join(cells))
-    return drawn
+    return f"{ends[0]}{ends[1]:>{PICTURE - len(ends[0])}}", drawn
 
 
 def plus_minus(console: Console) -> str:

@@ -20,7 +20,7 @@ FILES = {
     "curves.png": "picture of the curves",
     "curves.csv": "losses of every epoch",
     "weights.safetensors": "model of the best epoch",
-    "train.json": "facts, curves, cautions, what was penalized",
+    "train.json": "facts, curves, cautions",
     CHECKPOINT: "to go on with --resume",
     LOG: "for tensorboard --logdir",
 }

@@ -51,7 +51,8 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
         rows, test, facts = read_data(job)
         with usage("--valid"):
             fit, held = split_test(rows, job.valid, seed=job.seed)
-        fit, held, test = _prepared(fit, held, test)
+        preprocess = make_preprocessing(fit)
+        fit, held, test = _prepared(preprocess, fit, held, test)
     with usage("--model"):
         factory = make_model(job.model, fit.X.shape[1], rows.outputs, rows.feature_shape)
     with torch.random.fork_rng():
@@ -63,7 +64,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     scheduler = make_scheduler(job)
     directory = _directory(job, rows.name)
     header = {
-        "Data": data_line(facts),
+        "Data": data_line(facts) + (", standardized" if preprocess else ""),
         "Network": f"{job.model}, {sum(p.numel() for p in model.parameters()):,} parameters",
         "Penalty": ", ".join(job.penalty or ["none"]),
         "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
@@ -165,9 +166,8 @@ def evaluate(trained: Trained, test: Dataset) -> dict[str, float]:
     return {"loss": mean, "R2": 1 - mean / test.y.double().var(correction=0).item()}
 
 
-def _prepared(fit: Dataset, *others: Dataset) -> list[Dataset]:
+def _prepared(preprocess: Any, fit: Dataset, *others: Dataset) -> list[Dataset]:
     """Bring the columns of a table to mean 0 and deviation 1 of the rows that are trained on."""
-    preprocess = make_preprocessing(fit)
     if preprocess is None:
         return [fit, *others]
     preprocess.fit(fit.X.double().numpy())

@@ -39,7 +39,8 @@ def epoch_progress(console: Console) -> Iterator[Callable[[Moment], None]]:
             done = finished * now.steps + now.step
             bars.update(task, total=now.epochs * now.steps, completed=done, where=where)
             if now.step == 0 and not live:
-                console.print(f"epoch {finished}/{now.epochs}  {_losses(now.curves[-1])}")
+                brief = console.width < screens.TINY
+                console.print(f"epoch {finished}/{now.epochs}  {_losses(now.curves[-1], brief)}")
 
         yield show
 
@@ -47,12 +48,9 @@ def epoch_progress(console: Console) -> Iterator[Callable[[Moment], None]]:
 def show_epochs(console: Console, trained: Trained, test: dict[str, float], rows: int) -> None:
     """Print the best and the last epoch, and the test of the best."""
     last, best = trained.curves[-1], trained.curves[trained.best_epoch - 1]
-    ended = (
-        f"stopped early, after {len(trained.curves)} epochs"
-        if trained.stopped_early
-        else (f"{len(trained.curves)} epochs")
-    )
-    screens.show_title(console, "Epochs", ended)
+    epochs = len(trained.curves)
+    ended = f"{epochs} epoch{'s' * (epochs > 1)}" + ", stopped early" * trained.stopped_early
+    screens.show_title(console, "Trained", ended)
     facts = {f"Epoch {best['epoch']}": f"{_losses(best)}, the best: its weights are kept"}
     if last is not best:
         facts[f"Epoch {last['epoch']}"] = f"{_losses(last)}, the last"
@@ -61,6 +59,7 @@ def show_epochs(console: Console, trained: Trained, test: dict[str, float], rows
     screens.show_facts(console, facts)
 
 
-def _losses(row: dict[str, float]) -> str:
-    text = f"loss {row['train_loss']:.4f}, validation {row['valid_loss']:.4f}"
+def _losses(row: dict[str, float], brief: bool = False) -> str:
+    text = f"validation {row['valid_loss']:.4f}"
+    text = text if brief else f"loss {row['train_loss']:.4f}, {text}"
     return text + (f" ({row['valid_accuracy']:.1%})" if "valid_accuracy" in row else "")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from shrinkage.data.table import Column
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-ABSENT = frozenset({"", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"})
+ABSENT = frozenset(
+    {"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"}
+)
 DIGITS = frozenset("0123456789+-.eE")
 NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf|infinity)", re.ASCII | re.I)
 COMMA = re.compile(r"[+-]?\d+(,\d+)+([eE][+-]?\d+)?", re.ASCII)

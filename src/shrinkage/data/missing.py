@@ -38,8 +38,8 @@ def kept_rows(
     if policy == "refuse" and holes:
         raise ShrinkageError(
             f"{source} lacks values in {_listed(holes)}, {int(absent.any(1).sum())} of "
-            f"{len(absent)} rows in all. Set missing to 'drop' to leave these rows out, to 'mean' "
-            "to put in the mean of the training rows, or ignore the columns."
+            f"{len(absent)} rows in all. Set missing (--missing) to 'drop' to leave these rows "
+            "out, to 'mean' to put in the mean of the training rows, or ignore the columns."
         )
     if policy == "drop":
         kept: Truths = np.asarray(~absent.any(1))
