@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from _checkpoints import ADAGRAD, fit
+from _checkpoints import ADAGRAD, assert_same, fit
 
-from shrinkage import ShrinkageError
-from shrinkage.engine import loop, together
+from shrinkage import ShrinkageError, ShrinkageWarning
+from shrinkage.engine import loop, together, train
+from shrinkage.engine.chunk import Chunk
+from shrinkage.engine.outcome import shared
+from shrinkage.engine.plan import Group
 from shrinkage.engine.workers import MemoryRanOutError, memory_faults_named, run_in_workers
+
+forked = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 
 OUT_OF_MEMORY: dict[str, Exception] = {
     "Python": MemoryError(),
@@ -69,3 +79,62 @@ def test_one_by_one_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(loop, "_train", none_left)
     with pytest.raises(ShrinkageError, match=r"memory ran out .*use a smaller model"):
         fit(optimizer=ADAGRAD)
+
+
+def kill_workers(monkeypatch: pytest.MonkeyPatch, condemned: Callable[[Chunk], bool]) -> None:
+    """Let three workers train, and have those killed whose chunk is condemned."""
+    parent, inputs = os.getpid(), train.step_inputs
+
+    def deadly(*given: Any) -> Any:
+        for number, values in enumerate(inputs(*given)):
+            if number == 1 and condemned(given[3]):
+                assert os.getpid() != parent
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield values
+
+    monkeypatch.setattr(train, "step_inputs", deadly)
+    monkeypatch.setattr(together, "worker_count", lambda: 3)
+    monkeypatch.setattr(together, "WORTH_FORKING", 0)
+
+
+@forked
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_worker_that_linux_kills_costs_its_own_chunk_and_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: bool
+) -> None:
+    whole, kills = fit(chunk=2), shared((1,)).zero_()
+
+    def once(chunk: Chunk) -> bool:
+        if kills[0] or chunk.group != Group(1, 0) or 0 not in chunk.strengths:
+            return False
+        kills[0] = 1
+        return True
+
+    kill_workers(monkeypatch, once)
+    with pytest.warns(ShrinkageWarning, match=r"^memory: .* go on with its work") as said:
+        assert_same(whole, fit(tmp_path if checkpoint else None, chunk=2))
+    assert len(said) == 1
+    assert kills[0] == 1
+
+
+@forked
+def test_when_every_worker_is_killed_the_chunk_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(chunk=4)
+    kill_workers(monkeypatch, lambda chunk: chunk.members > 2)
+    notes: list[str] = []
+    with pytest.warns(ShrinkageWarning, match="^memory: "):
+        halved = fit(chunk=4, progress=lambda now: notes.append(now.note))
+    assert "memory ran out: 2 members at a time now" in notes
+    torch.testing.assert_close(whole.valid_loss, halved.valid_loss, rtol=1e-5, atol=1e-6)
+
+
+@forked
+def test_workers_that_are_killed_with_one_member_end_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kill_workers(monkeypatch, lambda chunk: True)
+    with (
+        pytest.warns(ShrinkageWarning, match="^memory: "),
+        pytest.raises(ShrinkageError, match=r"one member at a time.*exit code -9.*max_memory"),
+    ):
+        fit(chunk=2)

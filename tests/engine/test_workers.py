@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from shrinkage.engine.outcome import shared
-from shrinkage.engine.workers import one_thread, run_in_workers
-from shrinkage.errors import ShrinkageError
+from shrinkage.engine.stopping import Stopped
+from shrinkage.engine.workers import MemoryRanOutError, one_thread, run_in_workers
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 
@@ -61,19 +62,100 @@ def test_a_bug_reaches_the_caller_with_its_traceback() -> None:
         run_in_workers(3, lambda job: fail(1), lambda: None, 2)
 
 
-def test_a_killed_worker_is_noticed_and_the_others_are_stopped() -> None:
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_a_killed_worker_did_is_done_by_the_others(workers: int) -> None:
+    pids, done = shared((6,), torch.int64), shared((6,), torch.int64).zero_()
+
+    def work(job: int) -> None:
+        if pids[job] < 0 and job == 1:
+            pids[job] = os.getpid()
+            os.kill(os.getpid(), signal.SIGKILL)
+        pids[job] = os.getpid()
+        done[job] += 1
+
+    left = "one process goes" if workers == 2 else "2 processes go"
+    with pytest.warns(ShrinkageWarning, match=f"^memory: .*exit code -9.* {left} on") as said:
+        run_in_workers(6, work, lambda: None, workers)
+    assert len(said) == 1
+    assert done.tolist() == [1] * 6
+
+
+def test_the_last_worker_that_is_killed_is_memory_that_ran_out() -> None:
+    pids = shared((2, 3), torch.int64)
+
+    def work(job: int) -> None:
+        pids[job, int((pids[job] >= 0).sum())] = os.getpid()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with (
+        pytest.warns(ShrinkageWarning, match="one process goes on"),
+        pytest.raises(MemoryRanOutError, match=r"exit code -9\), the last one.*max_memory"),
+    ):
+        run_in_workers(2, work, lambda: None, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGTERM])
+def test_a_worker_that_died_otherwise_is_an_error_and_the_others_are_stopped(
+    number: signal.Signals,
+) -> None:
     pids = shared((2,), torch.int64)
 
     def work(job: int) -> None:
         pids[job] = os.getpid()
+        while (pids < 0).any():  # until the other one has come
+            time.sleep(0.01)
         if job == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         time.sleep(60)
 
-    with pytest.raises(ShrinkageError, match=r"exit code -9.*max_memory"):
+    with pytest.raises(ShrinkageError, match=rf"exit code -{number}.*max_memory"):
         run_in_workers(2, work, lambda: None, 2)
-    for pid in pids.tolist():
-        assert pid < 0 or not Path(f"/proc/{pid}").exists()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids.tolist())
+
+
+def test_a_worker_that_stops_lets_the_others_finish_and_begins_nothing() -> None:
+    done = shared((3,), torch.int64).zero_()
+
+    def work(job: int) -> None:
+        if job == 0:
+            raise Stopped
+        time.sleep(0.3)
+        done[job] = 1
+
+    run_in_workers(3, work, lambda: None, 2)
+    assert done.tolist() == [0, 1, 0]
+
+
+def test_no_worker_outlives_its_parent() -> None:
+    pids = shared((3,), torch.int64)
+
+    def work(job: int) -> None:
+        pids[job] = os.getpid()
+        time.sleep(60)
+
+    parent = os.fork()
+    if parent == 0:
+        try:
+            run_in_workers(3, work, lambda: None, 3)
+        finally:
+            os._exit(1)
+    while (pids < 0).any():
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    for _ in range(200):
+        if not any(_runs(pid) for pid in pids.tolist()):
+            return
+        time.sleep(0.01)
+    pytest.fail("a worker lives on")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_one_thread_is_for_a_while() -> None:
