@@ -6,10 +6,11 @@ import functools
 import math
 from typing import Any
 
+import _problems
 import pytest
 import torch
 import torch.nn.functional as F
-from _problems import classes, fit, numbers, perceptron, problem_of
+from _problems import classes, fit, numbers, perceptron
 from sklearn import linear_model
 from torch import Tensor, nn
 
@@ -18,6 +19,9 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 
+problem_of = functools.partial(
+    _problems.problem_of, optimizer=functools.partial(torch.optim.SGD, lr=0.1)
+)
 X, Y = classes(n=60)
 _, T = numbers(n=60)
 X_NUMBERS, T = numbers(n=60)
@@ -90,6 +94,35 @@ def test_all_weights_are_zero_there_and_some_are_not_just_below(case: str) -> No
     weight = result.refit.weights["weight"][:, 0]
     assert weight[1].any()
     assert not weight[2].any()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"nesterov": True}, {"dampening": 0.5}], ids=["heavy", "nesterov", "damped"]
+)
+def test_momentum_moves_the_strength_that_zeroes_all(settings: dict[str, Any]) -> None:
+    """The loss moves weights by lr / (1 - m), the prox by lr: more strength is needed."""
+    sgd = functools.partial(torch.optim.SGD, lr=0.4, momentum=0.8, **settings)
+    make, gain = nn.Linear(4, 3).double(), 5 * (1 - settings.get("dampening", 0))
+    top = zeroing_strength(problem_of(make, X, Y, L1(1.0), optimizer=sgd), 60)
+    assert top == pytest.approx(gain * top_l1(null_gradient_of_classes()), rel=1e-7)
+    result = fit(
+        make, X, Y, L1(1.0), strengths=[top * 0.95, top * (1 + 1e-6)],
+        seeds=1, folds=2, epochs=150, batch_size=60, optimizer=sgd,
+    )  # fmt: skip
+    weight = result.refit.weights["weight"][:, 0]
+    assert weight[1].any()
+    assert not weight[2].any()
+
+
+def test_momentum_does_not_count_where_the_penalty_has_it_too() -> None:
+    def balance(momentum: float, how: str) -> float:
+        sgd = functools.partial(torch.optim.SGD, lr=0.1, momentum=momentum)
+        problem = problem_of(perceptron(), X, Y, L2(1.0), optimizer=sgd, how=how)
+        return balancing_strength(problem, 60)
+
+    assert balance(0.9, "decoupled") == pytest.approx(10 * balance(0, "decoupled"))
+    assert balance(0.9, "coupled") == balance(0, "coupled") == balance(0, "decoupled")
+    assert balance(1.0, "decoupled") == balance(0, "decoupled"), "nothing finite can be said"
 
 
 def test_test_rows_do_not_move_the_grid() -> None:

@@ -67,9 +67,9 @@ def zeroing_strength(problem: Problem, rows: int) -> float | None:
 def balancing_strength(problem: Problem, rows: int) -> float:
     r"""Return the strength at which the penalty outweighs the loss at the initial weights.
 
-    It is :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`. A penalty that is decoupled
-    from an adaptive optimizer, or applied by its prox after it, is weighed against normalized
-    gradients instead: there each entry counts as its sign.
+    It is :math:`\lVert \nabla L \rVert / \lVert \nabla P_1 \rVert`. A penalty that is decoupled,
+    or applied by its prox, is weighed against what the optimizer makes of a lasting gradient: its
+    sign in each entry if it is adaptive, 1 / (1 - m) times as much under momentum m.
 
     The loss is what training lowers on average: nothing is dropped, and batch normalization goes by
     the rows, as in training, since a new model's running statistics are those of no rows at all.
@@ -116,9 +116,20 @@ def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list
     loss = problem.mean(problem.loss(model(x), y), torch.arange(len(x)))
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
-    if problem.how != "coupled" and is_adaptive(unmoving(problem.optimizer)):
-        return [g.sgn() for g in gradients]
-    return list(gradients)
+    if problem.how == "coupled":
+        return list(gradients)
+    optimizer = unmoving(problem.optimizer)
+    gain = _gain(optimizer)
+    return [gain * (g.sgn() if is_adaptive(optimizer) else g) for g in gradients]
+
+
+def _gain(optimizer: torch.optim.Optimizer) -> float:
+    """Return how many times its gradient a lasting one moves the weights, by momentum."""
+    settings = optimizer.defaults
+    summing = isinstance(optimizer, torch.optim.SGD | torch.optim.RMSprop)
+    if not summing or settings["momentum"] >= 1:
+        return 1.0
+    return float((1 - settings.get("dampening", 0.0)) / (1 - settings["momentum"]))
 
 
 def _penalized(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
