@@ -15,6 +15,8 @@ SECTIONS = {
     "shrinkage.penalties": "Penalties",
     "shrinkage.constraints": "Constraints",
     "shrinkage.regularize": "Add: a penalty on an optimizer",
+    "shrinkage.integrations.lightning": "Add: a callback of Lightning",
+    "shrinkage.integrations.transformers": "Add: a callback of Transformers",
     "shrinkage.parameters": "Which tensors are penalized",
     "shrinkage.schedules": "Strengths that change on the way",
     "shrinkage.engine": "Tune: a path of strengths",

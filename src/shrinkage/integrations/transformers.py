@@ -1,0 +1,95 @@
+"""A penalty as a callback of the ``Trainer`` of Transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from shrinkage._rules import Acting, Rules, read_rules
+from shrinkage._targets import Schedule
+from shrinkage.parameters import Selection, weights
+from shrinkage.regularize import Regularization, regularize
+
+__all__ = ["Regularize"]
+
+
+class Regularize(TrainerCallback):
+    """Let a penalty act on a model for as long as a ``Trainer`` trains it.
+
+    It acts inside ``optimizer.step()``, so after the trainer has clipped and accumulated gradients.
+    A training that is resumed goes on at the trainer's step, with the strengths given here.
+
+    Args:
+        penalty: The penalty, constraint or rules, as for :func:`shrinkage.regularize`. The
+            trainer's own ``weight_decay`` is 0 by default; a warning says if both act.
+        select: Which tensors.
+        how: The coupling.
+        schedule: A callable from the number of the optimizer's step to a factor.
+        stats_every: Measure every so many steps, and add the last of it to each entry of
+            ``trainer.state.log_history``, as ``regularization/penalty``,
+            ``regularization/sparsity`` and so on; by default never.
+
+    Attributes:
+        handle: What :func:`shrinkage.regularize` returned, from the start of a training on; None
+            before.
+
+    Raises:
+        ShrinkageError: The arguments are none of a penalty's, or, as the training starts, the
+            penalty would not act as asked.
+
+    Example:
+        >>> from shrinkage import L2
+        >>> from shrinkage.integrations.transformers import Regularize
+        >>> callback = Regularize({"classifier.*": L2(1e-3)})  # Trainer(..., callbacks=[callback])
+    """
+
+    def __init__(
+        self,
+        penalty: Acting | Rules,
+        *,
+        select: Selection = weights,
+        how: str | None = None,
+        schedule: Schedule | None = None,
+        stats_every: int | None = None,
+    ) -> None:
+        read_rules(penalty, select, how)  # what is wrong there is said here
+        self.penalty, self.select, self.how = penalty, select, how
+        self.schedule, self.stats_every = schedule, stats_every
+        self.handle: Regularization | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        self._remove()  # of a training that failed
+        self.handle = regularize(
+            given["model"],
+            given["optimizer"],
+            self.penalty,
+            select=self.select,
+            how=self.how,
+            schedule=self.schedule,
+            stats_every=self.stats_every,
+        )
+        self.handle.load_state_dict({**self.handle.state_dict(), "step": state.global_step})
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.stats_every and self.handle and self.handle.attached:
+            for row in self.handle.stats()[-1:]:
+                names = [
+                    name for name in row if name not in ("step", "loss")
+                ]  # loss: logged anyhow
+                state.log_history[-1].update(
+                    {f"regularization/{name}": row[name] for name in names}
+                )
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
+        if self.handle is not None:
+            self.handle.remove()
