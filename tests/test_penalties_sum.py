@@ -192,3 +192,14 @@ def test_a_new_factor_compiles_nothing_new() -> None:
     for strength in (0.0, 0.1, 2.0):
         assert_close(compiled(W, torch.tensor(strength)), operations(W, torch.tensor(strength)))
     assert counter.frame_count == 1
+
+
+def test_the_strengths_of_a_sum_are_its_own_and_those_of_its_terms() -> None:
+    inner, live = (L1(0.5) + L2(0.25)).at(2.0), torch.tensor(0.125)
+    penalty = Sum(terms=(inner, GroupLasso(live)))
+    assert penalty.strengths() == [1.0, 2.0, 0.5, 0.25, live]
+    assert penalty.strengths()[-1] is live
+    changed = penalty.with_strengths([2.0, 3.0, 0.1, 0.2, live])
+    assert changed.strengths() == [2.0, 3.0, 0.1, 0.2, live]
+    assert repr(changed) == "((L1(0.1) + L2(0.2)).at(3) + GroupLasso(0.125, dim=0)).at(2)"
+    assert L1(0.5).with_strengths([0.1]).strengths() == [0.1]

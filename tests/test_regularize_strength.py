@@ -125,9 +125,27 @@ def test_a_strength_that_the_user_has_made_negative_is_refused_and_nothing_moves
     strength.neg_()
     with pytest.raises(ShrinkageError, match=r"L2: strength=tensor\(-0\.1000\) must be finite"):
         optimizer.step()
-    with pytest.raises(ShrinkageError, match=r"L2: strength=nan must be finite"):
+    with pytest.raises(ShrinkageError, match=r"this state: strength=nan must be finite"):
         handle.load_state_dict({**handle.state_dict(), "strengths": [float("nan")]})
     assert strength == -torch.tensor(0.1)
+    assert not moved(model, before)
+
+
+@pytest.mark.parametrize("schedule", [None, linear(0, 1, steps=1)])
+@pytest.mark.parametrize("place", ["term", "sum"])
+def test_a_strength_inside_a_sum_that_becomes_none_is_refused_and_nothing_moves(
+    schedule: Any, place: str
+) -> None:
+    model, strength = make_net(), torch.tensor(0.1)
+    penalty = L1(strength) + L2(0.1) if place == "term" else (L1(0.1) + L2(0.1)).at(strength)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(model, optimizer, penalty, schedule=schedule)
+    forward_backward(model, optimizer, next(batches(1)))
+    optimizer.step()
+    before = copy.deepcopy(model)
+    strength.fill_(torch.nan)
+    with pytest.raises(ShrinkageError, match=r"L1 \+ L2: strength=tensor\(nan\) must be finite"):
+        optimizer.step()
     assert not moved(model, before)
 
 
@@ -176,6 +194,37 @@ class Saved:
             getattr(self, name).load_state_dict(parts[name])
 
     parts = ("model", "optimizer", "handle")
+
+
+@pytest.mark.parametrize("strength", [float, torch.tensor])
+def test_c13_strengths_inside_a_sum_go_on_too(strength: Any) -> None:
+    models, handles = [make_net(), make_net()], []
+    for model in models:
+        optimizer = SGD(model.parameters(), lr=0.1)
+        rules = {"0.*": (L1(strength(0.1)) + L2(0.2)).at(2.0), "2.*": L2(0.3)}
+        handles.append((optimizer, regularize(model, optimizer, rules)))
+    (_, first), (_, second) = handles
+    if strength is float:
+        first.rules[0].penalty = L1(0.01) + L2(0.02)
+    else:
+        first.rules[0].penalty.terms[0].strength.fill_(0.01)
+    first.rules[1].penalty = L2(0.03)
+    own = second.rules[0].penalty.strengths()[1]
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert second.state_dict() == first.state_dict()
+    assert (second.rules[0].penalty.strengths()[1] is own) == isinstance(own, torch.Tensor)
+    for model, (optimizer, _) in zip(models, handles, strict=True):
+        forward_backward(model, optimizer, next(batches(1)))
+        optimizer.step()
+    assert not moved(*models)
+
+
+def test_a_state_of_other_terms_is_refused() -> None:
+    _optimizer, handle = attached(L1(0.1) + L2(0.2))
+    _optimizer, other = attached(L1(0.1) + L2(0.2) + L2(0.3))
+    message = r"is of L1 \+ L2 \+ L2 on weights .4 strengths.*has L1 \+ L2 on weights .3.;"
+    with pytest.raises(ShrinkageError, match=message):
+        handle.load_state_dict(other.state_dict())
 
 
 @pytest.mark.filterwarnings("ignore:small threshold")
@@ -231,7 +280,7 @@ def test_a_tensor_strength_is_loaded_into_the_users_tensor() -> None:
 def test_a_state_of_other_penalties_is_refused() -> None:
     _optimizer, handle = attached(L2(0.1))
     state = {"step": 5, "strengths": [0.3], "penalties": ["L1 on weights"]}
-    with pytest.raises(ShrinkageError, match="is of L1 on weights, the handle has L2 on weights;"):
+    with pytest.raises(ShrinkageError, match=r"of L1 on weights .1 str.*has L2 on weights .1.;"):
         handle.load_state_dict(state)
     assert handle.state_dict() == {"step": 0, "penalties": ["L2 on weights"], "strengths": [0.1]}
 

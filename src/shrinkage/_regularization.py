@@ -22,6 +22,7 @@ from shrinkage._summary import Summary, summarize
 from shrinkage._targets import Targets
 from shrinkage.errors import ShrinkageError, ShrinkageWarning, some_of
 from shrinkage.penalties import Penalty
+from shrinkage.penalties.base import check_strength
 
 
 class Regularization:
@@ -183,10 +184,11 @@ class Regularization:
         Save it beside those of the model and the optimizer, in any format. A training that loads
         all three goes on bit for bit as if it had not stopped.
         """
+        strengths = [s for _, penalty in self._penalties() for s in penalty.strengths()]
         return {
             "step": self._targets.step,
             "penalties": [rule.name for rule, _ in self._penalties()],
-            "strengths": [float(penalty.strength) for _, penalty in self._penalties()],
+            "strengths": [float(strength) for strength in strengths],
         }
 
     @torch.no_grad()
@@ -203,18 +205,19 @@ class Regularization:
             raise ShrinkageError(
                 f"{given} is no state of a handle; give what handle.state_dict() returned."
             )
-        if list(state["penalties"]) != here["penalties"]:
+        names, strengths = list(state["penalties"]), list(state["strengths"])
+        if names != here["penalties"] or len(strengths) != len(here["strengths"]):
             raise ShrinkageError(
-                f"this state is of {some_of(state['penalties'])}, the handle has "
-                f"{some_of(here['penalties'])}; call regularize with the same penalties first."
+                f"this state is of {some_of(names)} ({len(strengths)} strengths), the handle has "
+                f"{some_of(here['penalties'])} ({len(here['strengths'])}); call regularize with "
+                "the same penalties first."
             )
-        pairs = zip(self._penalties(), state["strengths"], strict=True)
-        loaded = [(rule, penalty, penalty.at(float(s))) for (rule, penalty), s in pairs]
-        for rule, penalty, new in loaded:
-            if isinstance(penalty.strength, Tensor):
-                penalty.strength.fill_(new.strength)
-            else:
-                rule.penalty = new
+        for strength in strengths:
+            check_strength(strength, "this state")
+        left = iter(strengths)
+        for rule, penalty in self._penalties():
+            loaded = [_loaded(strength, float(next(left))) for strength in penalty.strengths()]
+            rule.penalty = penalty.with_strengths(loaded)
         self._targets.step = int(state["step"])
 
     def _penalties(self) -> list[tuple[Rule, Penalty]]:
@@ -245,3 +248,7 @@ class Regularization:
             for hooks, other in others
         )
         return next(filter(None, conflicts), "")
+
+
+def _loaded(strength: float | Tensor, number: float) -> float | Tensor:
+    return strength.fill_(number) if isinstance(strength, Tensor) else number

@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import NamedTuple, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 from shrinkage._sharded import reshard
 from shrinkage.constraints import Constraint
@@ -22,7 +22,7 @@ from shrinkage.parameters import (
     weights,
 )
 from shrinkage.penalties import Penalty
-from shrinkage.penalties.base import without_twins
+from shrinkage.penalties.base import check_strength, kind_of, without_twins
 
 Acting: TypeAlias = Penalty | Constraint
 Rules: TypeAlias = Mapping[Selection, Acting | None]
@@ -36,11 +36,12 @@ class Rule:
         penalty: The penalty or constraint, None to leave the tensors alone. Assign
             ``rule.penalty.at(strength)`` to change the strength on the way.
         how: The coupling; ``"projected"`` for a constraint.
+        live: The strengths that are tensors, which may change without a word.
     """
 
     def __init__(self, select: Selection, penalty: Acting | None, how: str | None) -> None:
         self.select = select
-        self._penalty = penalty
+        self._set(penalty)
         self.how = ""
         if isinstance(penalty, Penalty):
             self.how = resolve_coupling(how, penalty)
@@ -66,12 +67,22 @@ class Rule:
                 f"{penalty!r} cannot replace {self._penalty!r} on the way; only a copy with other "
                 "numbers can, such as penalty.at(strength). Else remove() and regularize anew."
             )
+        self._set(penalty)
+
+    def _set(self, penalty: Acting | None) -> None:
+        strengths = penalty.strengths() if isinstance(penalty, Penalty) else []
         self._penalty = penalty
+        self.live = [strength for strength in strengths if isinstance(strength, Tensor)]
+
+    def check(self) -> None:
+        """Refuse live strengths that have become none."""
+        for strength in self.live:
+            check_strength(strength, kind_of(self._penalty))
 
     @property
     def name(self) -> str:
         """The kind of the penalty and its selection, without numbers."""
-        return f"{type(self.penalty).__name__} on {label(self.select)}"
+        return f"{kind_of(self.penalty)} on {label(self.select)}"
 
     def __str__(self) -> str:
         """Return the penalty and its coupling."""

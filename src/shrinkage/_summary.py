@@ -16,8 +16,8 @@ from shrinkage._rules import Acting, Assigned, Rule, for_tensor
 from shrinkage._sharded import whole
 from shrinkage.constraints import Constraint
 from shrinkage.parameters import Row
-from shrinkage.penalties import Penalty, Sum
-from shrinkage.penalties.base import without_twins
+from shrinkage.penalties import Penalty
+from shrinkage.penalties.base import kind_of, without_twins
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -164,7 +164,7 @@ def _row(
         "penalized": penalized,
         "why": why,
         "rule": repr(rule) if rule else "",
-        "penalty": _kind(own) if own else "",
+        "penalty": kind_of(own) if own else "",
         "how": rule.how if penalized and rule else "",
         "strength": _number(own.strength) if isinstance(own, Penalty) else 0.0,
         "numel": tensor.numel(),
@@ -173,11 +173,6 @@ def _row(
         "zeros": _number((tensor == 0).sum()),
         "shared": list(row.shared),
     }
-
-
-def _kind(acting: Acting) -> str:
-    terms = acting.terms if isinstance(acting, Sum) else (acting,)
-    return " + ".join(type(term).__name__ for term in terms)
 
 
 def _number(value: float | Tensor) -> float:

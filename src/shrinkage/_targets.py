@@ -18,7 +18,6 @@ from shrinkage._rules import Acting, Rule, Selected, assign, for_tensor
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
-from shrinkage.penalties.base import check_strength
 
 Schedule: TypeAlias = Callable[[int], float | Tensor]
 
@@ -109,12 +108,9 @@ class Targets:
     def now(self, rule: Rule) -> Acting | None:
         """Return what acts by ``rule`` at this step: its penalty, times the schedule."""
         penalty = rule.penalty
-        if self.schedule is None:
-            strength = getattr(penalty, "strength", None)
-            if isinstance(strength, Tensor):  # which may have changed
-                check_strength(strength, type(penalty).__name__)
-            return penalty
-        if not isinstance(penalty, Penalty):
+        if rule.live:
+            rule.check()
+        if self.schedule is None or not isinstance(penalty, Penalty):
             return penalty
         factor = self.schedule(self.step)
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shrinkage.penalties import Penalty, Sum
 from shrinkage.result import PathResult
 
 
@@ -16,19 +15,6 @@ def number(strength: float) -> str:
         ('1.8e-04', '0')
     """
     return f"{strength:.1e}" if strength else "0"
-
-
-def kind_of(penalty: Penalty) -> str:
-    """Return the kind of a penalty, of a sum the kinds of its terms.
-
-    Example:
-        >>> from shrinkage import L1, L2
-        >>> kind_of(L1(1.0) + L2(0.5))
-        'L1 + L2'
-    """
-    if isinstance(penalty, Sum):
-        return " + ".join(map(kind_of, penalty.terms))
-    return type(penalty).__name__
 
 
 def short_names(names: Sequence[str], limit: int) -> list[str]:

@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -98,6 +98,14 @@ class Penalty(ABC):
         """Return a copy with another strength."""
         return replace(self, strength=strength)
 
+    def strengths(self) -> list[float | Tensor]:
+        """Return the strength; of a sum, also those of its terms."""
+        return [self.strength]
+
+    def with_strengths(self: P, strengths: Sequence[float | Tensor]) -> P:
+        """Return a copy with other ones, in the order of :meth:`strengths`."""
+        return self.at(*strengths)
+
     def for_tensor(self: P, name: str, w: Tensor) -> P:
         """Return the penalty of the one tensor ``w`` with its own reference, if there is any.
 
@@ -185,6 +193,18 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
 def without_twins(penalty: object) -> str:
     """Return the call that makes a penalty, without its twins; of anything else the ``repr``."""
     return repr(penalty).partition("  #")[0]
+
+
+def kind_of(acting: object) -> str:
+    """Return the kind of a penalty or a constraint, of a sum the kinds of its terms.
+
+    Example:
+        >>> from shrinkage import L1, L2
+        >>> kind_of(L1(1.0) + L2(0.5))
+        'L1 + L2'
+    """
+    terms: tuple[Penalty, ...] = getattr(acting, "terms", ())
+    return " + ".join(map(kind_of, terms)) or type(acting).__name__
 
 
 def catalogue() -> dict[str, type[Penalty]]:

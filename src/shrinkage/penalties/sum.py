@@ -2,7 +2,7 @@ r"""Sum: several penalties on one tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import ClassVar
@@ -84,6 +84,15 @@ class Sum(Penalty):
     def parts(self) -> list[Part]:
         inner = [part for term in self.terms for part in term.parts()]
         return [(self.strength * factor, penalty) for factor, penalty in inner]
+
+    def strengths(self) -> list[float | Tensor]:
+        return [self.strength, *(s for term in self.terms for s in term.strengths())]
+
+    def with_strengths(self, strengths: Sequence[float | Tensor]) -> Sum:
+        left = iter(strengths[1:])
+        own = [[next(left) for _ in term.strengths()] for term in self.terms]
+        terms = tuple(term.with_strengths(s) for term, s in zip(self.terms, own, strict=True))
+        return replace(self, strength=strengths[0], terms=terms)
 
     def for_tensor(self, name: str, w: Tensor) -> Sum:
         terms = tuple(term.for_tensor(name, w) for term in self.terms)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from shrinkage.choose import curve, measure
 from shrinkage.choose.rules import best_path, choice_by
-from shrinkage.labels import kind_of, number
+from shrinkage.labels import number
 from shrinkage.metrics import Metric
+from shrinkage.penalties.base import kind_of
 from shrinkage.per_strength import frame
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from shrinkage.choose import Choice, Verdict, curve, verdict
 from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
-from shrinkage.labels import kind_of, number
-from shrinkage.penalties.base import without_twins
+from shrinkage.labels import number
+from shrinkage.penalties.base import kind_of, without_twins
 from shrinkage.report.scatter import seeds_matter
 from shrinkage.result import PathResult
 

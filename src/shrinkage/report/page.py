@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from shrinkage import __version__, labels
+from shrinkage.penalties.base import kind_of
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.findings import Findings
 from shrinkage.report.scatter import scatter
@@ -92,7 +93,7 @@ def numbers(
             "low": plain_number(verdict.interval[0]),
             "high": plain_number(verdict.interval[1]),
         },
-        "penalty": labels.kind_of(result.penalty),
+        "penalty": kind_of(result.penalty),
         "strengths": curves.strength_axis(result, places),
         "total": len(result.strengths),
         "readout": [
@@ -113,7 +114,7 @@ def title(result: PathResult) -> str:
     data = result.about.get("data")
     name = labels.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
     knobs = ", ".join(f"{knob} {value:g}" for knob, value in result.about.get("knobs", {}).items())
-    kind = labels.kind_of(result.penalty) + (f", {labels.printable(knobs)}," if knobs else "")
+    kind = kind_of(result.penalty) + (f", {labels.printable(knobs)}," if knobs else "")
     return f"{kind} on {name}" if name else f"{kind.rstrip(',')} path"
 
 

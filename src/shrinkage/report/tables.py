@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
+from shrinkage.penalties.base import kind_of
 from shrinkage.per_strength import explained, total_norm, zero_share
 from shrinkage.report.curves import loss_name
 from shrinkage.report.findings import RULES
@@ -147,7 +148,7 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
         ("data", _data(data)),
         ("data sha256", data.get("sha256")),
         ("augmented", plan.get("augmented")),
-        ("penalty", labels.kind_of(result.penalty) + _how(plan)),
+        ("penalty", kind_of(result.penalty) + _how(plan)),
         ("knobs", _listed(_mapping(about.get("knobs")))),
         ("optimizer", plan.get("optimizer")),
         ("scheduler", plan.get("scheduler")),
