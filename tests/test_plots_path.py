@@ -73,6 +73,8 @@ def test_given_axes_are_used() -> None:
     upper, lower = Figure().subplots(2)
     display = plot_path(result, ax=(upper, lower))
     assert (display.cv.ax_, display.weights.norm_ax_) == (upper, lower)
+    assert lower.get_xlabel() == "strength of L2"
+    assert not upper.get_xlabel()
     ax = Figure().subplots()
     assert plot_cv(result, ax=ax).ax_ is ax
     assert plot_weights(result, ax=ax).norm_ax_ is ax
@@ -80,9 +82,27 @@ def test_given_axes_are_used() -> None:
     assert plot_path(result, ax=part).cv.ax_.get_figure() is part
 
 
+def test_one_axes_holds_the_curve_and_two_the_norms_too() -> None:
+    result = make_result(sparse=True)
+    ax = Figure().subplots()
+    display = PathDisplay.from_result(result).plot(ax=ax)
+    assert display.axes_ == [display.cv.ax_] == [ax]
+    alone = plot_cv(result, ax=Figure().subplots()).ax_
+    for own, other in zip(ax.lines, alone.lines, strict=True):
+        assert own.get_ydata() == pytest.approx(other.get_ydata(), nan_ok=True)
+    labels = [[text.get_text() for text in a.get_legend().get_texts()] for a in (ax, alone)]
+    assert labels[0] == labels[1]
+    assert ax.get_xlabel() == alone.get_xlabel() == "strength of L2"
+    upper, lower = Figure().subplots(2)
+    display = PathDisplay.from_result(result).plot(ax=[upper, lower])
+    assert (display.weights.norm_ax_, display.weights.sparsity_ax_) == (lower, None)
+
+
 def test_a_wrong_number_of_axes_is_refused() -> None:
     with pytest.raises(ShrinkageError, match="give 2 axes from top to bottom"):
-        plot_path(make_result(), ax=Figure().subplots())
+        plot_path(make_result(), ax=Figure().subplots(3))
+    with pytest.raises(ShrinkageError, match="does not fit"):
+        plot_path(make_result(), ax=[])
     with pytest.raises(ShrinkageError, match="give 2 axes"):
         plot_weights(make_result(sparse=True), ax=Figure().subplots())
     with pytest.raises(ShrinkageError, match="give 1 axes"):

@@ -84,6 +84,16 @@ class Paper:
         return last.legend(handles, labels, ncols=2, **place)
 
 
+def axes_in(ax: Any) -> list[Any] | None:
+    """Return the axes that a caller gave, one or several, or None if there are yet to be some."""
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+    if ax is None or isinstance(ax, FigureBase):
+        return None
+    return [ax] if isinstance(ax, Axes) else list(getattr(ax, "flat", ax))
+
+
 @contextmanager
 def paper(
     ax: Any, heights: Sequence[float], width: float, height: float, columns: int = 1
@@ -98,13 +108,12 @@ def paper(
         columns: Panels side by side.
     """
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import Figure
 
     panels = len(heights) * columns
     if not 1 <= width < math.inf:
         raise ShrinkageError(f"width={width} does not hold a figure; give inches, 1 or more.")
-    if ax is not None and not isinstance(ax, FigureBase):
-        axes = [ax] if isinstance(ax, Axes) else list(getattr(ax, "flat", ax))
+    if (axes := axes_in(ax)) is not None:
         if len(axes) != panels or not all(isinstance(one, Axes) for one in axes):
             raise ShrinkageError(
                 f"ax={ax!r:.80} does not fit: give {panels} axes from top to bottom, a "

@@ -78,15 +78,18 @@ class PathDisplay(Display):
         """Draw.
 
         Args:
-            ax: As many axes as `panels`, from top to bottom, or a figure or subfigure to put
-                them in. None makes a figure with title, finding and caption.
+            ax: One axes for the cross-validation curve alone; several, up to `panels`, for what
+                is below it too, from top to bottom; or a figure or subfigure to put all panels
+                in. None makes a figure with title, finding and caption.
             width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
         """
         height = 0.75 * width if width >= _ink.COLUMN else (1 + 0.3 * self.panels) * width
-        with _ink.paper(ax, [3, 2, 1.2][: self.panels], width, height) as paper:
+        panels = min(self.panels, len(_ink.axes_in(ax) or range(self.panels)))
+        with _ink.paper(ax, [3, 2, 1.2][:panels], width, height) as paper:
             self.axes_, self.figure_, self._given = paper.axes, paper.figure, paper.given
             self.cv.draw(paper)
-            self.weights.draw(paper, paper.axes[1:])
+            if panels > 1:
+                self.weights.draw(paper, paper.axes[1:])
             self.axes_[-1].set_xlabel(strength_label(self.cv, paper), parse_math=False)
             if ax is None:
                 self._write_words(paper, width, height)
@@ -119,8 +122,9 @@ def plot_path(
     Args:
         result: The path.
         metric: A held-out metric of the path.
-        ax: Three axes if there are exact zeros, else two; or a figure or subfigure to put them
-            in. None makes a figure with title, finding and caption.
+        ax: One axes for the cross-validation curve alone; two for the norms of the weights below
+            it too, three also for exact zeros; or a figure or subfigure to put all panels in.
+            None makes a figure with title, finding and caption.
         width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
 
     Raises:
