@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from shrinkage import L2, Comparison, ElasticNet, GroupLasso, ShrinkageError, compare, fit_path
 from shrinkage.comparing import Contender, Row
@@ -268,6 +269,30 @@ def test_nothing_trained_is_one_error() -> None:
         compare(nn.Linear(40, 1), X, y, test=test, **{**TINY, "optimizers": wild})
 
 
+def test_rows_drawn_anew_and_bfloat16_are_those_of_each_path() -> None:
+    X, y, test = split(classes(), 60)
+
+    def mixed(items: list[Any]) -> tuple[Tensor, Tensor]:
+        x, targets = default_collate(items)
+        other, targets = torch.randperm(len(x)), F.one_hot(targets, 3)
+        return 0.7 * x + 0.3 * x[other], 0.7 * targets + 0.3 * targets[other]
+
+    rows = TensorDataset(X, y)
+    settings = {**TINY, "batch_size": None, "methods": ["l2", "label_smoothing"], "seeds": 1}
+    view = {"augmented": DataLoader(rows, 16, collate_fn=mixed), "autocast": torch.bfloat16}
+    held = TensorDataset(*test)
+    found = compare(without_dropout, rows, None, test=held, **view, **settings)
+    strengths = found.paths["adam", "L2"].strengths.tolist()
+    own = {"strengths": strengths, "seeds": 1, "batch_size": 16, **view}
+    _, cv_loss, losses = plain(without_dropout, L2(1.0), **own)
+    contender = row_of(found, "L2").contender
+    assert contender.cv_loss == pytest.approx(cv_loss, rel=0.02)
+    torch.testing.assert_close(contender.losses, losses, rtol=0.05, atol=0.02)
+    facts = found.about["plan"]
+    assert facts["augmented"].startswith("TensorDataset, drawn ")
+    assert (facts["autocast"], facts["batch_size"]) == ("torch.bfloat16", 16)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown method": ({"methods": ["lasso"]}, "'lasso' is unknown; .*choose from l2, l1"),
     "a method twice": ({"methods": ["l2", "l2"]}, "given twice"),
@@ -278,6 +303,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "epochs in a text": ({"epochs": "3"}, "epochs='3': give a whole number"),
     "values in a text": ({"values": "8"}, "values='8': give a whole number"),
     "no optimizer": ({"optimizers": {}}, "give at least one"),
+    "rows drawn of others": ({"augmented": TensorDataset(*planted(50))}, "nothing .*has 50 items"),
+    "float16": ({"autocast": torch.float16}, "nothing could be .*give torch.bfloat16"),
     "rows that do not fit": ({"test": (torch.zeros(5, 3), torch.zeros(5))}, "nothing could be"),
 }
 

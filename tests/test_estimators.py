@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 import shrinkage
 from shrinkage import L1, L2, PathClassifier, PathRegressor
@@ -222,6 +223,54 @@ def test_arguments_reach_the_path(tmp_path: Path) -> None:
 def test_arguments_are_named_as_those_of_the_path() -> None:
     path, own = (inspect.signature(f).parameters for f in (shrinkage.fit_path, PathClassifier))
     assert own.keys() - path.keys() == {"rule", "metric", "random_state"}
+
+
+def jittered(X: np.ndarray, y: np.ndarray) -> Any:
+    """Return rows with noise drawn anew, and their targets."""
+
+    class Jittered(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(X)
+
+        def __getitem__(self, i: int) -> Any:
+            return X[i] + 0.1 * np.random.normal(size=X[i].shape), y[i]
+
+    return Jittered()
+
+
+def test_rows_drawn_anew_are_those_of_the_fit() -> None:
+    weights = np.ones(len(X))
+    weights[::5] = 0
+    classifier = PathClassifier("linear", augmented=jittered, **QUICK)
+    classifier = clone(classifier).fit(X, LABELS, sample_weight=weights)
+    kept = weights > 0
+    rows, numbers = X[kept], np.unique(LABELS, return_inverse=True)[1][kept]
+    settings = {**QUICK, "sample_weight": weights[kept], "augmented": jittered(rows, numbers)}
+    path = shrinkage.fit_path(nn.Linear(4, 3), rows, numbers, L2(1.0), **settings)
+    assert torch.equal(classifier.path_.valid_loss, path.valid_loss)
+    plain = PathClassifier("linear", **QUICK).fit(X, LABELS, sample_weight=weights)
+    assert not torch.equal(plain.path_.valid_loss, path.valid_loss)
+    scores = cross_val_score(PathClassifier("linear", augmented=jittered, **QUICK), X, LABELS, cv=2)
+    assert scores.min() > 0.8
+
+
+def test_a_view_of_all_rows_and_its_batch_size() -> None:
+    numbers = np.unique(LABELS, return_inverse=True)[1]
+    view = DataLoader(jittered(X, numbers), batch_size=50, shuffle=True)
+    classifier = clone(PathClassifier("linear", augmented=view, **{**QUICK, "batch_size": None}))
+    path = classifier.fit(X, LABELS).path_
+    assert path.about["plan"]["batch_size"] == 50
+    assert path.about["plan"]["augmented"].startswith("Jittered, drawn ")
+    with pytest.raises(ShrinkageError, match="has 150 items and X has 100 rows"):
+        classifier.fit(X[:100], LABELS[:100])
+
+
+def test_fitted_in_bfloat16() -> None:
+    narrow = clone(PathRegressor("linear", autocast=torch.bfloat16, **QUICK)).fit(X, X[:, 0])
+    assert narrow.path_.about["plan"]["autocast"] == "torch.bfloat16"
+    assert narrow.predict(X).dtype == np.float64
+    with pytest.raises(ShrinkageError, match=r"give torch.bfloat16"):
+        PathRegressor("linear", autocast="bfloat16", **QUICK).fit(X, X[:, 0])
 
 
 def test_in_a_search_and_a_pipeline() -> None:

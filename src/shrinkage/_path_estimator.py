@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.data import DataLoader, Dataset
 
 from shrinkage import choose
 from shrinkage.engine.cross import Grid
@@ -54,13 +55,15 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         metric: Metric = "loss",
         seeds: int = 3,
         epochs: int = 20,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         loss: Loss = "auto",
         optimizer: Any = None,
         scheduler: Any = None,
         preprocess: Any = None,
+        augmented: Any = None,
         select: Selection = weights,
         how: str | None = None,
+        autocast: torch.dtype | None = None,
         solver: Literal["steps", "exact"] = "steps",
         compile: bool | Literal["auto"] = "auto",
         checkpoint: str | Path | None = None,
@@ -83,8 +86,10 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.preprocess = preprocess
+        self.augmented = augmented
         self.select = select
         self.how = how
+        self.autocast = autocast
         self.solver = solver
         self.compile = compile
         self.checkpoint = checkpoint
@@ -139,8 +144,10 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             optimizer=ADAM if self.optimizer is None else self.optimizer,
             scheduler=self.scheduler,
             preprocess=self.preprocess,
+            augmented=self._view(X, y),
             select=self.select,
             how=self.how,
+            autocast=self.autocast,
             solver=self.solver,
             compile=self.compile,
             checkpoint=self.checkpoint,
@@ -165,6 +172,11 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
     def _as_model_takes(self, X: Any) -> Any:
         """Return rows as they are, but flat for the models of a text."""
         return X.reshape(len(X), -1) if isinstance(self.model, str) else X
+
+    def _view(self, X: Any, y: Any) -> Any:
+        """Return the training rows with random changes, if there are any."""
+        given = isinstance(self.augmented, Dataset | DataLoader) or not callable(self.augmented)
+        return self.augmented if given else self.augmented(X, y)
 
     def _seeds(self) -> int | list[int]:
         if self.random_state is None:

@@ -39,7 +39,7 @@ class PathClassifier(ClassifierMixin, PathEstimator):  # type: ignore[misc]
         metric: What the rule goes by: "loss", or a scikit-learn scorer or its name.
         seeds: How many seeds.
         epochs: Passes over the rows.
-        batch_size: Rows a step.
+        batch_size: Rows a step; by default those of the DataLoader trained on, or 32.
         loss: "auto" is the cross-entropy, for labels of 0 and 1 the binary one; or a torch loss
             module, or a function ``(output, target) -> one value per row``.
         optimizer: ``functools.partial(torch.optim.Adam, lr=1e-3)``, which None stands for, or the
@@ -47,8 +47,13 @@ class PathClassifier(ClassifierMixin, PathEstimator):  # type: ignore[misc]
         scheduler: ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)`` or the like.
         preprocess: A transformer fitted for each fold without that fold. One that comes before, in
             a pipeline, has seen the rows of every fold.
+        augmented: A function ``(X, y) -> Dataset`` or DataLoader: the rows of a fit once more with
+            random changes, for training alone. It sees the rows as the model does, and classes as
+            their numbers. Or the Dataset itself, where X will always be its rows.
         select: Which tensors are penalized.
         how: The coupling.
+        autocast: ``torch.bfloat16`` computes forward passes in bfloat16 while fitting; predictions
+            are computed in float64.
         solver: "steps", or "exact" for linear models.
         compile: "auto" compiles runs that are long enough for it to pay.
         checkpoint: A directory that keeps what has been trained, for one fit of this data.

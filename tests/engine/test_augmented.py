@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from _augmented import Jittered, mixed, seed_all
 from _problems import assert_same_result, classes, fit, linear, numbers, perceptron, split_decay
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from shrinkage.engine.fit_path import ADAM
 from shrinkage.engine.fresh import make_builder
@@ -28,20 +29,6 @@ from shrinkage.errors import ShrinkageError
 X, Y = classes()
 PLAIN = TensorDataset(X, Y)
 SGD = functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)
-
-
-class Jittered(Dataset[Any]):
-    """Rows with noise from all three global generators."""
-
-    def __init__(self, X: Tensor = X, Y: Tensor = Y, noise: float = 0.3) -> None:
-        self.X, self.Y, self.noise = X, Y, noise
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def __getitem__(self, i: int) -> Any:
-        away = torch.randn(4, dtype=self.X.dtype) + np.random.normal() + random.gauss(0, 1)
-        return self.X[i] + self.noise * away, int(self.Y[i])
 
 
 class AtOnce(Jittered):
@@ -70,14 +57,6 @@ class Stream(IterableDataset[Any]):
 def norm_net() -> nn.Module:
     layers = [nn.Linear(4, 5), nn.BatchNorm1d(5, affine=False), nn.Tanh(), nn.Linear(5, 3)]
     return nn.Sequential(*layers).double()
-
-
-def mixed(items: list[Any]) -> tuple[Tensor, Tensor]:
-    """Mix each row and its target with another one of the batch, as mixup does."""
-    x, y = default_collate(items)
-    share, other = float(np.random.beta(0.4, 0.4)), torch.randperm(len(x))
-    y = y if y.is_floating_point() else F.one_hot(y, 3).double()
-    return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
 
 
 class Mislabeled(Jittered):
@@ -123,10 +102,7 @@ def by_hand(
         total = 0.0
         for batch in rows[order].split(8):
             step += 1
-            seed = key("augmented", group, step)
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
+            seed_all(key("augmented", group, step))
             x, y = collate([dataset[int(i)] for i in batch])
             optimizer.zero_grad()
             loss = loss_of(net(x), y)

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from shrinkage._whole import as_whole
 from shrinkage.comparing.comparison import Comparison, ranked
 from shrinkage.comparing.contender import Contender
 from shrinkage.comparing.contest import Contest, Relay
 from shrinkage.comparing.methods import BEST_PAIR, make_methods
+from shrinkage.engine.datasets import batch_size_of, in_memory, pair_in_memory
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.fresh import ModelSource, make_builder
 from shrinkage.engine.loss import row_loss
@@ -36,7 +38,8 @@ def compare(
     X: Any,
     y: Any,
     *,
-    test: tuple[Any, Any],
+    test: tuple[Any, Any] | Dataset[Any] | DataLoader[Any],
+    augmented: Dataset[Any] | DataLoader[Any] | None = None,
     methods: Sequence[str] | None = None,
     optimizers: Mapping[str, MakeOptimizer] = ADAM,
     values: int = 8,
@@ -44,11 +47,12 @@ def compare(
     groups: Any = None,
     seeds: int | Sequence[int] = 2,
     epochs: int = 40,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     loss: Literal["auto", "cross_entropy", "mse"] = "auto",
     scheduler: MakeScheduler | None = None,
     preprocess: Transformer | None = None,
     select: Selection = weights,
+    autocast: torch.dtype | None = None,
     compile: bool | Literal["auto"] = "auto",
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
@@ -68,9 +72,11 @@ def compare(
     Args:
         model: As for :func:`shrinkage.fit_path`. If it has dropout layers, their rates are
             replaced: by 0 wherever dropout is not what is tried.
-        X: Training rows, (N, ...).
+        X: Training rows, (N, ...), or a Dataset of ``(x, y)`` items (then y is None).
         y: Targets: integer classes, or numbers.
-        test: Held-out ``(X, y)`` to judge on.
+        test: Held-out ``(X, y)`` to judge on, or a Dataset.
+        augmented: The training rows once more with random changes, for training alone, as for
+            :func:`shrinkage.fit_path`.
         methods: From "l2", "l1", "elastic_net", "group_lasso" (of inputs and hidden units, axis 1
             of each weight), "decoupled_decay", "dropout", "label_smoothing", "early_stopping" and
             "best_pair"; None for all that the model and the loss have. No regularization is always
@@ -81,11 +87,12 @@ def compare(
         groups: A label per row; rows of one group stay in one fold.
         seeds: How many seeds, or the seeds.
         epochs: Passes over the training rows.
-        batch_size: Rows a step.
+        batch_size: Rows a step; by default those of the DataLoader trained on, or 32.
         loss: "cross_entropy" or "mse", "auto" by the targets.
         scheduler: The schedule of the learning rate.
         preprocess: A scikit-learn transformer, fitted for each fold without that fold.
         select: Which tensors are penalized.
+        autocast: ``torch.bfloat16`` computes forward passes in bfloat16.
         compile: "auto" compiles runs that are long enough for it to pay.
         progress: Called with a :class:`Progress` of the whole comparison.
 
@@ -106,7 +113,9 @@ def compare(
     """
     if not optimizers:
         raise ShrinkageError("optimizers: give at least one, by the name to call it.")
-    rows, targets = as_rows(X, y, finite=preprocess is None)
+    batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
+    test = pair_in_memory(test, "test")
+    rows, targets = as_rows(*in_memory(X, y), finite=preprocess is None)
     off = {"epochs": float(as_whole("epochs", epochs))}
     if row_loss(loss, targets)[0] == "cross_entropy":
         off["label_smoothing"] = 0.0
@@ -120,6 +129,7 @@ def compare(
         rows,
         targets,
         test=test,
+        augmented=augmented,
         folds=folds,
         groups=groups,
         seeds=seeds,
@@ -129,6 +139,7 @@ def compare(
         scheduler=scheduler,
         preprocess=preprocess,
         select=select,
+        autocast=autocast,
         compile=compile,
     )
     relay = Relay(progress, len(optimizers) * (len(chosen) + paired))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from shrinkage._provenance import hash_of
 from shrinkage.engine.datasets import fetch, numbered_items
+from shrinkage.engine.loss import RowLoss, check_fit
 from shrinkage.engine.plan import key
 from shrinkage.engine.rows import check_finite
 from shrinkage.errors import ShrinkageError
@@ -59,7 +60,7 @@ class Augmented:
         """
         with _seeded(key(NAME, *parts)):
             x, y = fetch(self.dataset, rows, NAME, self.collate)
-        plain = self.X[rows]
+        plain, x, y = self.X[rows], x.to(self.X.device), y.to(self.y.device)
         if x.shape != plain.shape or x.is_floating_point() != plain.is_floating_point():
             raise ShrinkageError(
                 f"a batch of augmented= has shape {tuple(x.shape)} and type {x.dtype}, the same "
@@ -67,6 +68,11 @@ class Augmented:
             )
         check_finite(x, NAME)
         return x.to(plain.dtype), self._targets(y, rows)
+
+    def check_batches(self, sizes: Iterable[int]) -> None:
+        """Refuse a view that has no batches of these sizes, such as those of last, short ones."""
+        for size in sizes:
+            self.drawn(torch.arange(size), size)
 
     def _targets(self, y: Tensor, rows: Tensor) -> Tensor:
         plain = self.y[rows]
@@ -96,7 +102,15 @@ class Augmented:
 
 
 def make_augmented(
-    data: Any, X: Tensor, y: Tensor, *, batch_size: int, dtype: torch.dtype, weighed: bool = False
+    data: Any,
+    X: Tensor,
+    y: Tensor,
+    *,
+    batch_size: int,
+    loss: RowLoss,
+    loss_name: str,
+    output: Tensor,
+    weighed: bool = False,
 ) -> Augmented:
     """Read all rows twice, from the same random numbers, and return them as a view for training.
 
@@ -105,11 +119,14 @@ def make_augmented(
         X: The plain training rows.
         y: Their targets.
         batch_size: Rows a step.
-        dtype: The model's type, for class probabilities.
+        loss: The loss of each row.
+        loss_name: What to call it.
+        output: The model's output on the first rows.
         weighed: Whether rows have weights.
 
     Raises:
-        ShrinkageError: The items are not the training rows, or not the same both times.
+        ShrinkageError: The items are not the training rows, not the same both times, or their
+            targets do not fit the loss.
     """
     dataset = numbered_items(data, NAME, any_collate=True)
     collate = data.collate_fn if isinstance(data, DataLoader) else default_collate
@@ -123,7 +140,7 @@ def make_augmented(
             f"augmented= has {len(dataset)} items and X has {len(X)} rows; give the same rows "
             "twice, plain as X and with random changes as augmented=."
         )
-    view, digest = Augmented(dataset, collate, X, y, dtype, weighed), hashlib.sha256()
+    view, digest = Augmented(dataset, collate, X, y, output.dtype, weighed), hashlib.sha256()
     batches, targets = torch.split(torch.arange(len(X)), batch_size), []
     for rows in batches:
         first, again = view.drawn(rows, int(rows[0])), view.drawn(rows, int(rows[0]))
@@ -136,6 +153,9 @@ def make_augmented(
         digest.update(hash_of(*first).encode())
         targets.append(first[1])
     _check_order(view, batches, torch.cat(targets))
+    _, drawn = view.drawn(torch.arange(len(output)), 0)
+    kind = " of probabilities" if drawn.is_floating_point() and not y.is_floating_point() else ""
+    check_fit(loss, loss_name + kind, output, drawn)
     return replace(view, fact=f"{type(dataset).__name__}, drawn {digest.hexdigest()[:16]}")
 
 

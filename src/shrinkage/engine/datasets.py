@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,12 @@ def in_memory(X: Any, y: Any, name: str = "X") -> tuple[Any, Any]:
         return torch.cat(rows), torch.cat(targets)
     except RuntimeError as error:
         raise ShrinkageError(f"the items of {name} are not rows of one shape: {error}") from error
+
+
+def pair_in_memory(data: Any, name: str) -> tuple[Any, Any]:
+    """Return the rows and targets of a pair ``(X, y)``, a Dataset or a DataLoader."""
+    X, y = data if isinstance(data, Sequence) else (data, None)
+    return in_memory(X, y, name)
 
 
 def blocks(count: int) -> list[Tensor]:

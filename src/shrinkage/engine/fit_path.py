@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from shrinkage._whole import as_whole
 from shrinkage.engine.assemble import assemble
 from shrinkage.engine.cross import Grid, make_points
-from shrinkage.engine.datasets import batch_size_of, in_memory
+from shrinkage.engine.datasets import batch_size_of, in_memory, pair_in_memory
 from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
 from shrinkage.engine.facts import about
 from shrinkage.engine.folds import make_folds
@@ -197,8 +197,7 @@ def fit_path(
     made_folds = make_folds(folds, rows, targets, groups=groups)
     batch_size = len(rows) if exact else min(batch_size, len(rows))
     if test is not None:
-        pair = test if isinstance(test, Sequence) else (test, None)
-        test = in_memory(pair[0], pair[1], "test")
+        test = pair_in_memory(test, "test")
         check_columns(X, test[0])
     all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
     tests = len(all_rows) - len(rows)
@@ -270,8 +269,7 @@ def fit_path(
 def _check_last_batches(problem: Problem, plan: Plan) -> None:
     sizes = {len(plan.train_rows(group)) for group in plan.groups()}
     if problem.augmented is not None:
-        for left in {size % plan.batch_size for size in sizes} - {0}:
-            problem.augmented.drawn(torch.arange(left), left)
+        problem.augmented.check_batches({size % plan.batch_size for size in sizes} - {0})
     if not problem.normalizes or all(size % plan.batch_size != 1 for size in sizes):
         return
     try:

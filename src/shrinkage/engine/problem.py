@@ -162,18 +162,16 @@ def with_augmented(problem: Problem, data: Any, count: int, batch_size: int) -> 
             "preprocess= and augmented= do not go together: what is learned from plain rows is not "
             "applied to drawn ones. Give both views scaled."
         )
-    output = _first_output(problem.build(0), problem.X, problem.autocast)
     made = make_augmented(
         data,
         problem.X[:count],
         problem.y[:count],
         batch_size=batch_size,
-        dtype=output.dtype,
+        loss=problem.loss,
+        loss_name=problem.loss_name,
+        output=_first_output(problem.build(0), problem.X, problem.autocast),
         weighed=problem.row_weights is not None,
     )
-    _, y = made.drawn(torch.arange(len(output)), 0)
-    of = " of probabilities" if y.is_floating_point() and not problem.y.is_floating_point() else ""
-    check_fit(problem.loss, problem.loss_name + of, output, y)
     return replace(problem, augmented=made)
 
 

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from shrinkage.engine.augmented import Augmented
 from shrinkage.engine.loss import RowLoss
 from shrinkage.engine.plan import generator
+from shrinkage.engine.precision import Autocast, forward
 from shrinkage.engine.stopping import Stopped, stopping_gently
 from shrinkage.errors import ShrinkageError
 from shrinkage.regularize import Regularization
@@ -26,11 +28,12 @@ TOGETHER = 4096
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is trained, on what, and how."""
+    """What is trained, on what, and how: on the rows of X and y with these numbers."""
 
     model: nn.Module
     X: Tensor
     y: Tensor
+    numbers: Tensor
     held: tuple[Tensor, Tensor] | None
     loss: RowLoss
     optimizer: Optimizer
@@ -40,6 +43,8 @@ class Job:
     batch_size: int
     patience: int | None
     seed: int
+    augmented: Augmented | None
+    autocast: Autocast
 
 
 @dataclass(frozen=True)
@@ -143,16 +148,20 @@ class Loop:
     def _batches(self) -> tuple[Tensor, ...]:
         """Return the batches of this epoch: they depend on the seed and the epoch alone."""
         job, epoch = self._job, len(self.curves)
-        order = torch.randperm(len(job.X), generator=generator("batches", job.seed, epoch))
-        return torch.split(order, job.batch_size)
+        order = torch.randperm(len(job.numbers), generator=generator("batches", job.seed, epoch))
+        return torch.split(job.numbers[order], job.batch_size)
 
     def _train_on(self, rows: Tensor) -> None:
         job = self._job
         losses: list[Tensor] = []
+        if job.augmented is None:
+            x, y = job.X[rows], job.y[rows]
+        else:
+            x, y = job.augmented.drawn(rows, job.seed, len(self.curves), self._step)
 
         def closure() -> Tensor:
             job.optimizer.zero_grad()
-            loss = job.loss(job.model(job.X[rows]), job.y[rows]).mean()
+            loss = job.loss(forward(job.model, x, job.autocast), y).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             return loss
@@ -167,7 +176,7 @@ class Loop:
         row = {
             "epoch": epoch,
             "lr": float(job.optimizer.param_groups[0]["lr"]),
-            "train_loss": self._loss_sum / len(job.X),
+            "train_loss": self._loss_sum / len(job.numbers),
         }
         if job.held is not None:
             row |= self._validate(*job.held)
@@ -191,7 +200,8 @@ class Loop:
     def _validate(self, X: Tensor, y: Tensor) -> dict[str, float]:
         job = self._job
         job.model.eval()
-        outputs = torch.cat([job.model(part) for part in torch.split(X, TOGETHER)])
+        parts = torch.split(X, TOGETHER)
+        outputs = torch.cat([forward(job.model, part, job.autocast) for part in parts])
         measured = {"valid_loss": float(job.loss(outputs, y).double().mean())}
         self._require_finite(measured["valid_loss"], "validation")
         if not y.is_floating_point() and outputs.dim() == 2:

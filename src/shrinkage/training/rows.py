@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from shrinkage.engine.plan import generator
-from shrinkage.engine.rows import as_rows, rows_like
+from shrinkage.engine.rows import rows_like
 from shrinkage.errors import ShrinkageError
 
 Held: TypeAlias = tuple[Tensor, Tensor] | None
 
 
-def split_rows(X: Any, y: Any, valid: Any, seed: int) -> tuple[Tensor, Tensor, Held]:
-    """Return rows and targets to train on, and those held out, if any.
+def split_rows(X: Tensor, y: Tensor, valid: Any, seed: int) -> tuple[Tensor, Held]:
+    """Return the numbers of the rows to train on, and the rows held out, if any.
 
     Args:
         X: Rows.
@@ -27,18 +27,17 @@ def split_rows(X: Any, y: Any, valid: Any, seed: int) -> tuple[Tensor, Tensor, H
         ShrinkageError: ``valid`` is something else, its rows are not like those of X and y, or
             one row would have to be split.
     """
-    rows, targets = as_rows(X, y)
     if valid is None:
-        return rows, targets, None
+        return torch.arange(len(X)), None
     if isinstance(valid, tuple) and len(valid) == 2:
-        return rows, targets, rows_like(rows, targets, valid, "valid")
+        return torch.arange(len(X)), rows_like(X, y, valid, "valid")
     if not (isinstance(valid, float) and 0 < valid < 1):
         raise ShrinkageError(
             f"valid={valid!r:.80}: give a fraction between 0 and 1, rows (X, y), or None."
         )
-    if len(rows) < 2:
+    if len(X) < 2:
         raise ShrinkageError("one row cannot be split; give more rows, or valid=None.")
-    order = torch.randperm(len(rows), generator=generator("held out", seed))
-    count = min(max(round(valid * len(rows)), 1), len(rows) - 1)
-    held, kept = order[:count].sort().values, order[count:].sort().values
-    return rows[kept], targets[kept], (rows[held], targets[held])
+    order = torch.randperm(len(X), generator=generator("held out", seed))
+    count = min(max(round(valid * len(X)), 1), len(X) - 1)
+    held = order[:count].sort().values
+    return order[count:].sort().values, (X[held], y[held])

@@ -12,13 +12,18 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
 
 from shrinkage._provenance import hash_of
 from shrinkage._rules import Acting, Rules
 from shrinkage._summary import Summary
 from shrinkage._whole import as_whole, is_whole
+from shrinkage.engine.augmented import make_augmented
+from shrinkage.engine.datasets import batch_size_of, in_memory
 from shrinkage.engine.identity import named
 from shrinkage.engine.loss import Loss, check_fit, row_loss
+from shrinkage.engine.precision import check_autocast
+from shrinkage.engine.rows import as_rows
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.regularize import regularize
@@ -61,13 +66,15 @@ def train(
     select: Selection = weights,
     how: str | None = None,
     valid: float | Rows | None = 0.2,
+    augmented: Dataset[Any] | DataLoader[Any] | None = None,
     loss: Loss = "auto",
     optimizer: MakeOptimizer = partial(torch.optim.Adam, lr=1e-3),
     scheduler: Callable[[Optimizer], Any] | None = None,
     epochs: int = 40,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     patience: int | None = None,
     seed: int = 0,
+    autocast: torch.dtype | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[Moment], None] | None = None,
 ) -> Trained:
@@ -75,22 +82,25 @@ def train(
 
     Args:
         model: The model, with its initial weights.
-        X: (N, ...) rows.
+        X: (N, ...) rows, or a Dataset of ``(x, y)`` items (then y is None).
         y: (N,) integer classes or numbers.
         penalty: A penalty, or rules, as for :func:`shrinkage.regularize`; none by default.
         select: Which tensors, as there.
         how: The coupling, as there.
         valid: The fraction of the rows held out to watch, or rows of your own ``(X, y)``; None
             trains on all rows to the last epoch.
+        augmented: All rows once more with random changes, drawn anew at every step, as for
+            :func:`shrinkage.fit_path`; the rows held out are plain ones.
         loss: ``"auto"`` (cross-entropy for classes, else mean squared error), a name, a torch
             loss, or a function ``(output, target) -> one value per row``.
         optimizer: The optimizer's class, or a ``functools.partial`` of it.
         scheduler: ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)`` or the like,
             stepped after every epoch; ``ReduceLROnPlateau`` sees the validation loss.
         epochs: How often each row is met, at most.
-        batch_size: Rows per step.
+        batch_size: Rows per step; by default those of the DataLoader trained on, or 32.
         patience: Stop after so many epochs without a smaller validation loss; None never stops.
         seed: Decides held-out rows, batches and dropout, not the initial weights.
+        autocast: ``torch.bfloat16`` computes forward passes in bfloat16 by ``torch.autocast``.
         checkpoint: A file. It is written after every epoch, and on Ctrl-C, SIGTERM or SIGHUP
             after the step at hand. If it is there, the training goes on from it, on the CPU bit
             for bit as if it had never stopped; everything but ``progress`` has to be as it was.
@@ -114,28 +124,39 @@ def train(
         ['epoch', 'lr', 'train_loss', 'valid_accuracy', 'valid_loss']
     """
     _check_model(model, optimizer, scheduler)
-    epochs, batch_size = as_whole("epochs", epochs), as_whole("batch_size", batch_size)
+    epochs = as_whole("epochs", epochs)
+    batch_size = None if batch_size is None else as_whole("batch_size", batch_size)
+    batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
     patience = None if patience is None else as_whole("patience", patience)
     if not is_whole(seed):
         raise ShrinkageError(f"seed={seed!r} is no integer.")
     if patience is not None and valid is None:
         raise ShrinkageError("patience watches the validation loss; give valid=, such as 0.2.")
-    rows, targets, held = split_rows(X, y, valid, seed)
+    check_autocast(autocast, model)
+    rows, targets = as_rows(*in_memory(X, y))
+    numbers, held = split_rows(rows, targets, valid, seed)
     name, each, row_weights = row_loss(loss, targets)
     if row_weights is not None:
         raise ShrinkageError("a loss with weight= is not supported here; weigh the rows yourself.")
     every_target = targets if held is None else torch.cat([targets, held[1]])
-    check_fit(each, name, _first_output(model, rows), every_target)
-    if len(rows) % batch_size == 1:
-        _check_last_batch(model, rows, batch_size)
+    output = _first_output(model, rows)
+    check_fit(each, name, output, every_target)
+    if len(numbers) % batch_size == 1:
+        _check_last_batch(model, rows[numbers], batch_size)
+    view = None
+    if augmented is not None:
+        fits: Any = {"loss": each, "loss_name": name, "output": output}
+        view = make_augmented(augmented, rows, targets, batch_size=batch_size, **fits)
+        view.check_batches({len(numbers) % batch_size} - {0})
     opt = optimizer([p for p in model.parameters() if p.requires_grad])
     schedule = scheduler(opt) if scheduler else None
     handle = (
         regularize(model, opt, penalty, select=select, how=how) if penalty is not None else None
     )
     job = Job(
-        model, rows, targets, held, each, opt, schedule, handle, epochs, batch_size, patience, seed
-    )
+        model, rows, targets, numbers, held, each, opt, schedule, handle, epochs, batch_size,
+        patience, seed, view, autocast,
+    )  # fmt: skip
     manifest = {
         "rows": hash_of(rows, targets, *(held or ()))[:16],
         "model": architecture(model),
@@ -147,6 +168,8 @@ def train(
         "batch_size": batch_size,
         "patience": patience,
         "seed": seed,
+        "augmented": "none" if view is None else view.fact,
+        "autocast": str(autocast),
     }
     path = None if checkpoint is None else Path(checkpoint)
     loop = Loop(job, manifest, path, progress)
