@@ -271,10 +271,10 @@ def test_penalties_that_make_no_sense_are_refused(penalty: Any) -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ({"logits": X}, "puts out dict, not a tensor of rows"),
-        ((), "puts out tuple"),
-        (torch.tensor(1.0), "puts out a number"),
-        (pack_sequence([X]), "puts out PackedSequence"),
+        ({"logits": X}, "is dict, not a tensor of rows"),
+        ((), "is tuple"),
+        (torch.tensor(1.0), "is a number"),
+        (pack_sequence([X]), "is PackedSequence"),
     ],
 )
 def test_outputs_that_are_no_rows_are_refused(output: Any, message: str) -> None:
@@ -285,6 +285,6 @@ def test_outputs_that_are_no_rows_are_refused(output: Any, message: str) -> None
     model = nn.Sequential(Constant())
     with (
         activity(model, L1(1.0), Constant),
-        pytest.raises(ShrinkageError, match=f"a Constant {message}"),
+        pytest.raises(ShrinkageError, match=f"the output of Constant {message}"),
     ):
         model(X)

@@ -1,4 +1,4 @@
-"""What is allowed, but seldom meant: said once, with numbers, when a penalty is put on."""
+"""Warnings about what is allowed but seldom meant, given when a penalty is put on an optimizer."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def warn(messages: Iterable[str]) -> None:
 
 
 def cautions(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
-    """Say what the penalties and the optimizer do to each other, with the numbers of this step.
+    """Yield what is seldom meant about these penalties on this optimizer, with numbers.
 
-    Of each label only the first, whatever the number of rules.
+    Each label comes once, however many rules it is true of.
     """
     said = set()
     for message in _of_rules(targets, optimizer):
@@ -50,10 +50,10 @@ def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
         if isinstance(acting, Penalty) and held:
             yield from _double_decay(acting, held)
             if rule.how in ("decoupled", "proximal"):
-                yield from _of_share(acting, rule, held)
+                yield from _too_large_or_small(acting, rule, held)
             if rule.how == "proximal":
                 yield from _small_threshold(acting, optimizer)
-            yield from _no_scale(acting, held, targets)
+            yield from _scale_invariant(acting, held, targets)
 
 
 def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
@@ -66,8 +66,8 @@ def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
         )
 
 
-def _of_share(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]:
-    """Say what is wrong with the share of a weight that L2 takes off in a step."""
+def _too_large_or_small(penalty: Penalty, rule: Rule, held: list[Target]) -> Iterator[str]:
+    """Judge the share of a weight that L2 takes off in one step: overshoot, or rounded away."""
     alone = all(isinstance(part, L2) and part.toward is None for _, part in penalty.parts())
     for row, group, _ in held:
         share = 2 * _total(penalty, L2) * float(group["lr"])
@@ -101,7 +101,7 @@ def _small_threshold(penalty: Penalty, optimizer: Optimizer) -> Iterator[str]:
         )
 
 
-def _no_scale(penalty: Penalty, held: list[Target], targets: Targets) -> Iterator[str]:
+def _scale_invariant(penalty: Penalty, held: list[Target], targets: Targets) -> Iterator[str]:
     if not all(isinstance(part, L2) and part.toward is None for _, part in penalty.parts()):
         return
     layers = scale_invariant(targets.model)

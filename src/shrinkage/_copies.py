@@ -19,17 +19,17 @@ WARNING = (
 
 
 class WatchedDefaults(dict[str, Any]):
-    """An optimizer's ``defaults``: what goes into a copy but into no ``state_dict``."""
+    """An optimizer's ``defaults``, which copies contain and ``state_dict()`` does not."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return said(copy.deepcopy(dict(self), memo))
+        return defaults_of_copy(copy.deepcopy(dict(self), memo))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[dict[str, Any]]]:
-        return said, (dict(self),)
+        return defaults_of_copy, (dict(self),)
 
 
-def said(defaults: dict[str, Any]) -> dict[str, Any]:
-    """Warn that a copy was made and return its plain defaults."""
+def defaults_of_copy(defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain defaults of a copied optimizer, with a warning that it has no penalty."""
     warnings.warn(WARNING, ShrinkageWarning, stacklevel=2)
     return defaults
 

@@ -19,16 +19,16 @@ from shrinkage.errors import ShrinkageError
 
 
 def own_model(spec: str, features: int, outputs: int) -> Callable[[], nn.Module]:
-    """Factory of a model in a module that is installed or lies in the current directory.
+    """Return the factory of a model, from a module that is installed or in the current directory.
 
     Args:
         spec: "package.module:factory". The factory is a function or a class; it is called with the
             numbers of inputs and outputs, or with nothing if it takes nothing.
-        features: inputs per row.
-        outputs: logits or values per row.
+        features: Inputs per row.
+        outputs: Logits or values per row.
 
     Raises:
-        ShrinkageError: there is no such module or factory, or its code fails, now or when called.
+        ShrinkageError: There is no such module or factory, or its code fails, now or when called.
     """
     name, _, attribute = spec.partition(":")
     here = str(Path.cwd())

@@ -20,7 +20,7 @@ def hash_of(*tensors: Tensor) -> str:
 
 
 def differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """Return the facts that are not the same, each with both values.
+    """Return the facts that differ, each with both values.
 
     Example:
         >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0})

@@ -84,7 +84,7 @@ class Regularization:
 
     @property
     def penalty(self) -> Acting | None:
-        """The only penalty; assign another to change it on the way."""
+        """The only penalty; assign a copy with other numbers to change it while training."""
         return self._only_rule().penalty
 
     @penalty.setter
@@ -129,15 +129,15 @@ class Regularization:
         return torch.stack(values).sum() if values else torch.zeros(())
 
     def observe(self, loss: Tensor) -> None:
-        """Give the data loss of the coming step to ``stats()``; a closure's loss is seen anyhow."""
+        """Give ``stats()`` the data loss of the coming step; that of a closure is seen anyway."""
         if self._stats is not None:
             self._stats.see(loss)
 
     def stats(self) -> list[dict[str, float]]:
-        """Return what was measured every ``stats_every`` steps, as the gradients found the weights.
+        """Return what was measured every ``stats_every`` steps, before each updated the weights.
 
-        One dict a measurement, ready for a data frame or a logger: ``step`` (from 0), ``loss``
-        (the data's alone, of :meth:`observe` or a closure, else not a number), ``penalty``,
+        One dict per measurement, ready for a data frame or a logger: ``step`` (from 0), ``loss``
+        (without the penalty, from :meth:`observe` or a closure, else NaN), ``penalty``,
         ``gradient_share`` (norm of the penalty's gradient over that of the loss's, on the
         penalized tensors), ``sparsity`` (fraction of exact zeros there) and ``zero_groups``
         (fraction of groups that are zero: those of the penalty, else output units). A step that
@@ -165,7 +165,7 @@ class Regularization:
         return self._stats.read()
 
     def cautions(self) -> list[str]:
-        """Return what is seldom meant, with the numbers of this step, as warned of at the start."""
+        """Return the warnings that ``regularize`` gave, with the numbers of this step."""
         optimizer = self._hooks.optimizer() if self.attached else None
         return list(cautions(self._targets, optimizer)) if optimizer else []
 
@@ -237,7 +237,7 @@ class Regularization:
         return penalty
 
     def _conflict(self, optimizer: Optimizer) -> str:
-        """Say what else acts on the same tensors, if both cannot."""
+        """Say which other handle acts on the same tensors, if the two exclude each other."""
         others = [(hooks, other) for hooks in step_hooks() for other in hooks.targets]
         conflicts = (
             _attachable.conflict(

@@ -34,7 +34,7 @@ class Rule:
     Attributes:
         select: The selection.
         penalty: The penalty or constraint, None to leave the tensors alone. Assign
-            ``rule.penalty.at(strength)`` to change the strength on the way.
+            ``rule.penalty.at(strength)`` to change the strength while training.
         how: The coupling; ``"projected"`` for a constraint.
         live: The strengths that are tensors, which may change without a word.
     """
@@ -64,8 +64,9 @@ class Rule:
     def penalty(self, penalty: Acting | None) -> None:
         if type(penalty) is not type(self._penalty):
             raise ShrinkageError(
-                f"{penalty!r} cannot replace {self._penalty!r} on the way; only a copy with other "
-                "numbers can, such as penalty.at(strength). Else remove() and regularize anew."
+                f"{penalty!r} cannot replace {self._penalty!r} while training; only a copy with "
+                "other numbers can, such as penalty.at(strength). For another penalty, remove() "
+                "this handle and call regularize again."
             )
         self._set(penalty)
 

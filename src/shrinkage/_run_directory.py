@@ -51,12 +51,12 @@ def write(
     """Write a run beside ``directory``, then rename it into place; on any error nothing changes.
 
     Args:
-        directory: where the run goes; its parents are made.
-        facts: JSON-able content of the manifest; format, version and checksums are added here.
-        rows: the table, its header first. Floats are written so that they read back exactly.
-        tensors: content of ``path.safetensors``.
-        weights: content of ``weights.safetensors``; ``None`` leaves the file out.
-        overwrite: replace a run that is already there.
+        directory: Where the run goes; its parents are made.
+        facts: The JSON-able content of the manifest; format, version and checksums are added here.
+        rows: The table, its header first. Floats are written so that they read back exactly.
+        tensors: The content of ``path.safetensors``.
+        weights: The content of ``weights.safetensors``; ``None`` leaves the file out.
+        overwrite: Replace a run that is already there.
     """
     with replacing(directory, overwrite) as temporary:
         write_table(temporary / TABLE, rows)

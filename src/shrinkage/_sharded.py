@@ -35,17 +35,17 @@ def part(outcome: Tensor, w: Tensor) -> Tensor:
 
 
 def split_alike(w: Tensor, gradient: Tensor) -> bool:
-    """Say whether the shards of a gradient are those of its tensor, and no parts of a sum."""
+    """Say whether a gradient is sharded as its tensor is, and is not a partial sum."""
     return getattr(w, "placements", None) == getattr(gradient, "placements", None)
 
 
 def version(w: Tensor) -> int:
-    """Return what grows with every change in place, of the tensor or of its shard alone."""
+    """Return a count that grows with every in-place change of the tensor or of its shard."""
     return w._version + shard(w)._version if is_sharded(w) else w._version
 
 
 def reshard(model: nn.Module) -> None:
-    """Let modules show their shards: ``fully_shard`` leaves copies there after a forward pass."""
+    """Make modules hold their shards again: after a forward pass they may hold gathered copies."""
     for module in model.modules():
         if _is_fully_sharded(module):
             module.reshard()  # type: ignore[operator]
@@ -58,11 +58,11 @@ def class_of(module: nn.Module) -> type[nn.Module]:
 
 def is_sharded(w: Tensor) -> bool:
     """Say whether each process holds a shard of ``w``, or a copy as tensor parallelism does."""
-    if type(w) in (nn.Parameter, Tensor):  # most are; to ask for an attribute takes longer
+    if type(w) in (nn.Parameter, Tensor):  # most are, and this is the fastest test
         return False
-    return hasattr(w, "full_tensor")  # of a DTensor; to import its module would load a lot
+    return hasattr(w, "full_tensor")  # a DTensor; importing its module takes long
 
 
 def _is_fully_sharded(module: nn.Module) -> bool:
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # who has not loaded it has no such modules
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # None: not loaded, so no such modules
     return fsdp is not None and isinstance(module, fsdp.FSDPModule)

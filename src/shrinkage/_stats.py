@@ -17,9 +17,9 @@ NAMES = ("loss", "penalty", "gradient_share", "sparsity", "zero_groups")
 
 
 class Stats:
-    """The numbers of every so many steps, as the gradients found the weights.
+    """What is measured once every so many steps, before the step updates the weights.
 
-    They stay on the device until they are read: a step that is measured waits for nothing.
+    The numbers stay on the device until they are read, so a measured step waits for nothing.
 
     Args:
         every: Number of steps from one measurement to the next; the first step is measured.

@@ -39,7 +39,7 @@ class Summary:
 
     Attributes:
         title: The penalty, its coupling and the optimizer, in one line.
-        notes: Further lines: totals, rules, twins in other libraries, what is seldom meant.
+        notes: Further lines: totals, rules, twins in other libraries, cautions.
         rows: One dict per parameter: ``name``, ``penalized``, ``why``, ``rule`` (the first that
             matches), ``rule_number`` (from 1, 0 for none), ``penalty``, ``how``, ``strength``
             (now), ``numel``, ``value`` (its share of the total, 0 if not penalized),
@@ -117,7 +117,7 @@ def summarize(
         assigned: Every parameter and the rule that it matches, if any.
         held: The ``id`` of each tensor the optimizer holds; none if nothing acts.
         title: First line.
-        cautions: What is seldom meant.
+        cautions: Warnings about this combination of penalty and optimizer.
     """
     acting = {rule: now(rule) for rule in rules}
     rows = [_row(row, rule, acting[rule] if rule else None, held) for row, rule in assigned]

@@ -20,12 +20,12 @@ def accumulated(w: Tensor) -> Tensor:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether ``value`` is a real number, a truth value aside."""
+    """Return whether ``value`` is a real number, and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def read(number: Tensor) -> float | None:
-    """Return a number in main memory; None elsewhere, and while it is compiled or mapped over."""
+def readable(number: Tensor) -> float | None:
+    """Return the value of a 0-d CPU tensor; None on a device, under ``compile`` or ``vmap``."""
     if not number.is_cpu or torch.compiler.is_compiling():
         return None
     try:
@@ -44,7 +44,7 @@ def check_real(w: Tensor, owner: str) -> None:
 
 
 def check_dim(dim: Dim, owner: str) -> None:
-    """Refuse what is neither an axis nor a tuple of axes."""
+    """Refuse a ``dim`` that is neither an axis nor a tuple of axes."""
     axes = dim if isinstance(dim, tuple) else (dim,)
     if not axes or any(isinstance(a, bool) or not isinstance(a, int) for a in axes):
         raise ShrinkageError(

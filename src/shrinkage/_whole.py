@@ -9,7 +9,7 @@ from shrinkage.errors import ShrinkageError
 
 
 def is_whole(value: Any) -> bool:
-    """Return whether ``value`` is a whole number, of Python, NumPy or torch; no truth value is."""
+    """Return whether ``value`` is a whole number of Python, NumPy or torch, and not a bool."""
     try:
         operator.index(value)
     except TypeError:

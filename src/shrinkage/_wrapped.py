@@ -10,7 +10,7 @@ from torch import nn
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside ``torch.compile``, DDP and ``DataParallel``, which share its tensors.
 
-    A copy for inspection does without what they add: communication and compiled code.
+    What they add, communication and compiled code, is in the way when a copy is inspected.
     """
     inner = getattr(model, "_orig_mod", model)
     if isinstance(inner, nn.parallel.DistributedDataParallel | nn.DataParallel):

@@ -1,4 +1,4 @@
-"""A penalty on what modules put out, through forward hooks, for the loss."""
+"""A penalty on the outputs of modules, through forward hooks, for the loss."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Activity:
     """A penalty on outputs; made by :func:`shrinkage.activity`.
 
     Attributes:
-        penalty: The penalty; assign ``penalty.at(strength)`` to change the strength on the way.
+        penalty: The penalty; assign ``penalty.at(strength)`` to change the strength while training.
         names: The selected modules.
     """
 
@@ -76,7 +76,7 @@ class Activity:
         self._running = self._called = self._acted = False
         self._values: list[Tensor] = []
 
-        # Functions, not methods: a copy of the model has them too, and must not count.
+        # Closures over this model: a deep copy of it keeps the hooks, but its calls do not count.
         def start(module: nn.Module, args: Any) -> None:
             if module is self._model:
                 self._running, self._values = torch.is_grad_enabled(), []
@@ -115,7 +115,7 @@ class Activity:
         After a call under ``torch.no_grad()`` it is 0: validation losses contain no penalty.
 
         Raises:
-            ShrinkageError: The model was not called, or none of the modules in it.
+            ShrinkageError: The model was not called, or its call reached none of the modules.
         """
         if not self._called:
             raise ShrinkageError(
@@ -173,8 +173,8 @@ def _batch(output: object, module: nn.Module) -> tuple[Tensor, int]:
     if not isinstance(first, Tensor) or first.dim() == 0:
         kind = "a number" if isinstance(first, Tensor) else type(first).__name__
         raise ShrinkageError(
-            f"activity: a {type(module).__name__} puts out {kind}, not a tensor of rows; select "
-            "modules inside it, or leave it out."
+            f"activity: the output of {type(module).__name__} is {kind}, not a tensor of rows; "
+            "select modules inside it, or leave it out."
         )
     batch_first = getattr(module, "batch_first", None)
     if batch_first is None:

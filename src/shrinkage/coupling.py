@@ -12,6 +12,7 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 
 Coupling: TypeAlias = Literal["coupled", "decoupled", "proximal"]
+COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
 
 
 def coupled(
@@ -19,8 +20,8 @@ def coupled(
 ) -> Tensor:
     """Add the penalty's gradient to the loss's, as if the penalty stood in the loss.
 
-    ``scale`` is what ``gradient`` comes multiplied with: a loss scale, or -1 where the optimizer
-    maximizes.
+    ``scale`` is the factor that ``gradient`` already contains: a loss scale, or -1 where the
+    optimizer maximizes.
     """
     added = penalty.gradient(w)
     return gradient + (added if scale is None else scale * added)
@@ -58,17 +59,17 @@ def resolve_coupling(how: str | None, penalty: Penalty) -> Coupling:
     """
     if how is None:
         return "coupled" if penalty.smooth else "proximal"
-    for word in get_args(Coupling):
-        if how == word:
-            return word  # type: ignore[no-any-return]
+    for coupling in COUPLINGS:
+        if how == coupling:
+            return coupling
     raise ShrinkageError(
-        f"how={how!r} is not a coupling; choose from {', '.join(get_args(Coupling))}. To put the "
-        "penalty into the loss yourself, add penalty(model) to it."
+        f"how={how!r} is not a coupling; choose from {', '.join(COUPLINGS)}. To put the penalty "
+        "into the loss yourself, add penalty(model) to it."
     )
 
 
 def check_coupling(penalty: Penalty, w: Tensor, how: str) -> None:
-    """Refuse, before training does, what ``penalty`` cannot do to a tensor like ``w``.
+    """Refuse, before training begins, a tensor that ``penalty`` cannot be coupled to.
 
     Raises:
         ShrinkageError: The tensor has the wrong shape, or a sum of penalties has no exact prox.

@@ -10,7 +10,7 @@ class ShrinkageError(ValueError):
 
 
 def choose_from(word: str, known: Iterable[str]) -> str:
-    """Return what an error says after a name that there is not: the nearest one, and all.
+    """Return the hint that ends an error about an unknown name: the nearest known name, and all.
 
     Example:
         >>> choose_from("digit", ["digits", "wine"])
@@ -38,4 +38,4 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
 
 
 class ShrinkageWarning(UserWarning):
-    """What is allowed, but seldom meant, with numbers; it begins with a label to filter it by."""
+    """Something that is allowed but seldom meant; the message begins with a label to filter by."""

@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[BufferedReader]:
-    """Open a file for reading, but no pipe or device, where a reader would wait forever."""
+    """Open a regular file for reading; refuse pipes and devices, which may never end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ShrinkageError(f"{path} is not a regular file; give one.")

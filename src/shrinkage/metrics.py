@@ -1,4 +1,4 @@
-"""Metrics of outputs: accuracy, and whatever a scikit-learn scorer measures."""
+"""Metrics computed from kept outputs: accuracy, and any scikit-learn scorer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OF_NUMBERS = frozenset(
 
 
 def greater_is_better(metric: Metric) -> bool:
-    """Return whether more of it is better: always, but for the loss, as scikit-learn has it."""
+    """Return whether more is better: true of every metric but the loss, as in scikit-learn."""
     return metric != "loss"
 
 
@@ -98,7 +98,7 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _at_once(metric: Metric, outputs: int) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Return what measures all members at once, for the metrics that are asked for most."""
+    """Return a form of the most common metrics that measures all members at once, or None."""
     ranks = {"roc_auc"} if outputs <= 2 else {"roc_auc_ovr"}
     if metric in ranks:
         return area_under_roc

@@ -31,7 +31,7 @@ FLAT = {
     "_fsdp_flattened": "FullyShardedDataParallel (FSDP1, with use_orig_params=True too)",
     "ds_id": "DeepSpeed's ZeRO-3",
 }
-"""What marks a tensor that is kept in flat pieces, and whose mark it is."""
+"""Attributes that mark a parameter as a flat piece of a shard, and what sets them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +95,8 @@ def explain_selection(model: nn.Module, select: Selection = weights) -> list[Row
             are those of the model inside of ``torch.compile`` and DDP.
 
     Raises:
-        ShrinkageError: ``select`` selects nothing (the nearest names are given), or is of no known
-            kind; or the model is kept in flat pieces.
+        ShrinkageError: ``select`` selects nothing (the nearest names are given) or is not a
+            selection; or the model is sharded into flat pieces (FSDP1, DeepSpeed ZeRO-3).
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -152,12 +152,12 @@ def _check_kind(select: Selection, model: nn.Module) -> None:
 
 
 def _check_whole(place: _Place) -> None:
-    """Refuse a tensor without its shape: a process holds a flat piece of it, or nothing."""
+    """Refuse a tensor of which this process holds only a flat piece, or nothing."""
     for mark, kind in FLAT.items():
         if hasattr(place.tensor, mark):
             raise ShrinkageError(
-                f"{place.names[0]} is sharded by {kind}, which leaves a process a flat piece of it "
-                "or nothing, and a penalty would act on that; shard the model with "
+                f"{place.names[0]} is sharded by {kind}: this process holds a flat piece of it, or "
+                "nothing, and a penalty would act on that piece. Shard the model with "
                 "torch.distributed.fsdp.fully_shard, or train with DDP."
             )
 

@@ -28,22 +28,22 @@ def regularize(
 ) -> Regularization:
     """Let ``penalty`` act on ``model`` in every step of ``optimizer``.
 
-    It acts inside ``optimizer.step()``: when the gradients are ready, averaged and clipped, also
-    those that a closure computes. Only tensors that the step updates are touched: trainable ones
-    with a gradient. A tied tensor counts once, an embedding's padding row like any other; zeros
-    stay zero there. A tensor whose shards lie on several processes is penalized as a whole; what
-    needs the whole gathers it, so all processes have to call ``value`` and ``summary`` together.
-    Every step looks whether the model or the optimizer has other parameters than
-    before: what was added to both, or got its size in a lazy module, is penalized from then on,
-    what was replaced no longer, and a warning names what is in the model only.
+    It acts inside ``optimizer.step()``, when the gradients are ready, averaged and clipped; those
+    that a closure computes too. Only tensors that the step updates are touched: trainable ones
+    with a gradient. A tied tensor counts once. The padding row of an embedding is treated like any
+    other; its zeros stay zero. A tensor whose shards lie on several processes is penalized as a
+    whole: operations that need all of it gather it, so all processes have to call ``value`` and
+    ``summary`` together. Every step checks whether the parameters of the model or the optimizer
+    have changed: a tensor added to both, or given its size in a lazy module, is penalized from then
+    on, a replaced one no longer, and a warning names those that only the model has.
 
     Args:
         model: The model.
         optimizer: Any ``torch.optim.Optimizer`` that holds the model's parameters, or a wrapper of
             one that has it in ``optimizer`` or ``base_optimizer``.
         penalty: The penalty, for example ``L2(1e-4)``; or a constraint, such as ``MaxNorm(3.0)``;
-            or ordered rules, a dict from selections to these or to None, which leaves alone. The
-            first rule that matches a tensor wins:
+            or ordered rules: a dict from selections to penalties, constraints, or None to leave
+            tensors alone. The first rule that matches a tensor wins:
             ``{"features.*": L2(1e-4), nn.LSTM: L1(1e-5), "head.*": None}``.
         select: Which tensors: see :func:`shrinkage.parameters.explain_selection`.
         how: ``"coupled"`` adds the penalty's gradient to ``.grad``, as the penalty in the loss
@@ -54,9 +54,9 @@ def regularize(
             after all of these; the optimizer's averages stay as they are.
         schedule: A callable from the number of the step, 0 for the first, to a factor for the
             strengths; see :mod:`shrinkage.schedules`. A step that a gradient scaler skips counts
-            under fused optimizers only, whose ``step`` is called all the same.
-        stats_every: Measure every so many steps what the penalty does, for ``stats()``; by default
-            never.
+            only under fused optimizers, whose ``step`` it calls all the same.
+        stats_every: Measure what the penalty does once in this many steps, for ``stats()``; by
+            default never.
 
     Returns:
         A handle with ``summary()``, ``stats()``, ``value()``, ``state_dict()`` and ``remove()``. In
@@ -66,7 +66,7 @@ def regularize(
         ShrinkageError: The penalty would not act as asked; the message says what to do instead.
 
     Warns:
-        ShrinkageWarning: What is seldom meant, once, with numbers: ``double decay``, ``rounded
+        ShrinkageWarning: Something seldom meant, once, with numbers: ``double decay``, ``rounded
             away``, ``overshoot``, ``small threshold``, ``scale-invariant``.
 
     Example:
@@ -100,7 +100,7 @@ def attach(
     schedule: Schedule | None = None,
     stats_every: int | None = None,
 ) -> Regularization:
-    """Do as :func:`regularize`, without its warnings: for who puts on many penalties."""
+    """Do as :func:`regularize` without its warnings, for callers that attach many penalties."""
     rules = read_rules(penalty, select, how)
     inner = _attachable.unwrap(optimizer)
     for rule in rules:

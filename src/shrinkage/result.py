@@ -227,10 +227,14 @@ class PathResult:
         )
 
     def report(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write one HTML file, made to be sent: whether the penalty helped, and how one sees it.
+        """Write one self-contained HTML file: whether the penalty helped, and the evidence.
+
+        Args:
+            path: The file to write.
+            overwrite: Replace a file that is there.
 
         Raises:
-            ShrinkageError: The file is there already and ``overwrite`` is not, or disk trouble.
+            ShrinkageError: The file exists and ``overwrite`` is False, or it cannot be written.
         """
         from shrinkage.report import write_report
 
@@ -238,7 +242,14 @@ class PathResult:
 
     @classmethod
     def load(cls, directory: str | Path) -> PathResult:
-        """Read a run directory back, bit for bit, after verifying its checksums."""
+        """Read a run directory back, bit for bit, after verifying its checksums.
+
+        Args:
+            directory: A directory that :meth:`save` or ``shrinkage path`` wrote.
+
+        Raises:
+            ShrinkageError: It is no run, is incomplete, or was changed since it was saved.
+        """
         manifest, tensors = _run_directory.read(Path(directory))
         try:
             return _from_tensors(

@@ -1,6 +1,6 @@
-"""Strengths that change on the way: callables from the number of the step to a factor.
+"""Strengths that change during training: callables from the number of the step to a factor.
 
-``regularize(..., schedule=...)`` multiplies every strength with ``schedule(step)``; the first step
+``regularize(..., schedule=...)`` multiplies every strength by ``schedule(step)``; the first step
 is 0. Any callable will do, such as ``lambda step: 0.99**step``; these are the common ones. The
 handle's ``state_dict()`` has the number of the step, so a resumed training goes on at its place.
 """
@@ -23,7 +23,7 @@ def linear(start: float, end: float, steps: int) -> Callable[[int], float]:
     Args:
         start: First factor, at least 0.
         end: Last factor, at least 0.
-        steps: Number of steps on the way, at least 1.
+        steps: Number of steps from one to the other, at least 1.
 
     Raises:
         ShrinkageError: An argument is out of range.
@@ -47,7 +47,7 @@ def cosine(start: float, end: float, steps: int) -> Callable[[int], float]:
     Args:
         start: First factor, at least 0.
         end: Last factor, at least 0.
-        steps: Number of steps on the way, at least 1.
+        steps: Number of steps from one to the other, at least 1.
 
     Raises:
         ShrinkageError: An argument is out of range.
@@ -68,8 +68,8 @@ def cosine(start: float, end: float, steps: int) -> Callable[[int], float]:
 def follow_lr(optimizer: Optimizer, lr: float) -> Callable[[int], float | Tensor]:
     """Follow the learning rate of ``optimizer``: the factor is its rate now over ``lr``.
 
-    The decoupled and proximal couplings multiply with the learning rate anyhow; with this factor
-    their shrinkage goes as its square.
+    The decoupled and proximal couplings already multiply by the learning rate; with this factor,
+    what they take off in a step goes as its square.
 
     Args:
         optimizer: The optimizer; the rate of its first parameter group counts.

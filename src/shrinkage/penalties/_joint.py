@@ -55,12 +55,12 @@ def joint_prox(parts: Sequence[Part], w: Tensor, step: Number) -> Tensor:
 
 
 def joint_strength_max(parts: Sequence[Part], gradient: Tensor) -> Tensor:
-    """Return the factor of ``parts`` from which on zero is a minimizer, by halving an interval.
+    """Return the smallest common factor of ``parts`` at which zero is a minimizer, by bisection.
 
     L2 is flat at zero and changes nothing.
 
     Raises:
-        ShrinkageError: It cannot be said.
+        ShrinkageError: The references differ, or a penalty is not linear in its strength.
     """
     rest = _in_order(parts, gradient)
     if len({_reference(penalty) for _, penalty in parts}) > 1:
@@ -95,7 +95,7 @@ def shown(parts: Sequence[Part]) -> str:
 
 
 def _in_order(parts: Sequence[Part], w: Tensor) -> list[Part]:
-    """Return what is left of ``parts`` beside L2, such that one prox after the other is exact."""
+    """Return ``parts`` without L2, in an order in which one prox after the other is exact."""
     rest = _merged([part for part in parts if not isinstance(part[1], L2)])
     if len(rest) < 2:
         return rest
@@ -134,13 +134,14 @@ def _axes(penalty: Penalty, w: Tensor) -> set[int]:
 
 
 def _reference(penalty: Penalty) -> object:
-    """Return what tells two references apart."""
+    """Return a key of the reference, equal for the same tensors."""
     if not isinstance(penalty.toward, Mapping):
         return None
     return tuple((name, id(w)) for name, w in penalty.toward.items())
 
 
 def _alone(part: Part, gradient: Tensor) -> Tensor:
+    """Return the factor at which zero is a minimizer if there is only this part."""
     factor, penalty = part
     top = penalty.strength_max(gradient)
     return torch.where(top > 0, top / (factor * penalty.strength), 0.0)

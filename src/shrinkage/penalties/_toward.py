@@ -79,8 +79,8 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
     """Return ``operation`` as a function of the difference to the penalty's reference.
 
     It is computed in at least float32. Where the prox moves nothing, the weights stay as they
-    are, bit for bit. Of complex weights it sees the absolute values, if the penalty is a function
-    of these alone; the phases stay.
+    are, bit for bit. If the penalty is a function of absolute values alone, ``operation`` sees
+    those of complex weights, whose phases are put back afterwards.
 
     Args:
         name: ``"value"``, ``"gradient"``, ``"prox"`` or ``"strength_max"``, which is no function of
@@ -90,7 +90,7 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
 
     @wraps(operation)
     def shifted(penalty: Any, w: Tensor, *step: Any, **named: Any) -> Tensor:
-        owner, is_number = type(penalty).__name__, name in {"value", "strength_max"}
+        owner, gives_number = type(penalty).__name__, name in {"value", "strength_max"}
         if not isinstance(w, Tensor):
             raise ShrinkageError(
                 f"{owner}.{name} is of one tensor, not of a {type(w).__name__}; of a whole model, "
@@ -98,7 +98,7 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
             )
         if w.is_complex() and penalty.absolute and penalty.toward is None:
             size = operation(penalty, accumulated(w.abs()), *step, **named)
-            return size if is_number else (size * w.sgn()).to(w.dtype)
+            return size if gives_number else (size * w.sgn()).to(w.dtype)
         check_real(w, owner)
         wide = accumulated(w)
         if penalty.toward is None:
@@ -111,7 +111,7 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
             result = operation(penalty.around_zero(), difference, *step, **named)
             if name == "prox":
                 result = torch.where(result == difference, wide, center + result)
-        return result if wide is w or is_number else result.to(w.dtype)
+        return result if wide is w or gives_number else result.to(w.dtype)
 
     return shifted
 

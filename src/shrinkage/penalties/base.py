@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from shrinkage._sharded import whole
-from shrinkage._tensors import is_number, read
+from shrinkage._tensors import is_number, readable
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, explain_selection, weights
 from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
@@ -140,7 +140,7 @@ class Penalty(ABC):
         return self._around(None)
 
     def _around(self: P, toward: Snapshot | None) -> P:
-        """Return a copy with another reference; the rest was checked, and may be mapped since."""
+        """Return a copy with another reference, unchecked: the strength may be a mapped tensor."""
         moved = copy.copy(self)
         object.__setattr__(moved, "toward", toward)
         return moved
@@ -182,7 +182,7 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
                 f"{owner}: strength is a tensor of shape {tuple(strength.shape)}; "
                 "give one of shape ()."
             )
-        if (number := read(strength)) is None:
+        if (number := readable(strength)) is None:
             return
     if not is_number(number):
         raise ShrinkageError(f"{owner}: strength={strength!r} is not a number; give one >= 0.")
