@@ -7,30 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from shrinkage import _run_directory
+from shrinkage._chosen import Chosen, check_choice, choice_facts, first_whole_seed
 from shrinkage._refit import Refit as Refit
 from shrinkage._result_axes import KNOBS, REFIT, WEIGHTS, axes_of, check_axes
 from shrinkage._table import table
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric, score
 from shrinkage.penalties import Penalty
-from shrinkage.points import knobs_at, matching, with_arguments
-
-
-class Chosen(Protocol):
-    """What a choice says about a path; :class:`shrinkage.choose.Choice` is one."""
-
-    @property
-    def rule(self) -> str: ...
-    @property
-    def index(self) -> int: ...
-    @property
-    def strength(self) -> float: ...
+from shrinkage.points import matching, with_arguments
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -263,16 +253,6 @@ class PathResult:
             raise ShrinkageError(f"{directory} does not hold a whole run: {error}.") from error
 
 
-def check_choice(result: PathResult, choice: Chosen) -> None:
-    """Refuse a choice that was made from another path."""
-    strengths = result.strengths.tolist()
-    if not 0 <= choice.index < len(strengths) or strengths[choice.index] != choice.strength:
-        raise ShrinkageError(
-            f"the choice (index {choice.index}, strength {choice.strength:g}) is not of this path; "
-            "make it from the same result."
-        )
-
-
 def _tensors(result: PathResult) -> dict[str, Tensor]:
     """Every tensor of a result under the name it has on disk."""
     named = {f.name: getattr(result, f.name) for f in fields(result)}
@@ -299,13 +279,9 @@ def _from_tensors(flat: Mapping[str, Tensor], **others: Any) -> PathResult:
 
 def _keep(result: PathResult, choice: Chosen) -> tuple[dict[str, Any], dict[str, Tensor] | None]:
     """What the manifest says of a choice, and its weights if a refit seed trained well."""
-    check_choice(result, choice)
-    k = choice.index
-    kept = {"rule": choice.rule, "index": k, "strength": choice.strength}
-    if result.knobs:
-        kept["knobs"] = knobs_at(result.knobs, k)
-    refit = result.refit
-    if refit is None or not (whole := (refit.diverged[k] < 0).nonzero().flatten().tolist()):
-        return {**kept, "weights_seed": None}, None
-    weights = {name: tensor[k, whole[0]] for name, tensor in refit.weights.items()}
-    return {**kept, "weights_seed": result.seeds[whole[0]]}, weights
+    check_choice(result.strengths, choice)
+    place = first_whole_seed(result.refit, choice.index)
+    if result.refit is None or place is None:
+        return choice_facts(choice, result.knobs, None), None
+    own = {name: tensor[choice.index, place] for name, tensor in result.refit.weights.items()}
+    return choice_facts(choice, result.knobs, result.seeds[place]), own

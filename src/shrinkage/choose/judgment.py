@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shrinkage._chosen import check_choice
 from shrinkage.choose.held_out import (
     apart,
     curve,
@@ -34,7 +35,7 @@ from shrinkage.choose.rules import RULES, Choice, choice_by, kept
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
 from shrinkage.points import alike, knobs_at, knobs_text
-from shrinkage.result import PathResult, check_choice
+from shrinkage.result import PathResult
 
 CONFIDENCE = 0.95
 
@@ -90,7 +91,7 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     choice = choice_by("minimum", result, metric) if choice is None else choice
     if not isinstance(choice, Choice):
         raise ShrinkageError(f"choice={choice!r:.80} is no choice; make one, as minimum(result).")
-    check_choice(result, choice)
+    check_choice(result.strengths, choice)
     rows, n_folds = fold_rows(result), result.n_folds
     sign = lower_is_better(metric)
     losses = sign * curve(result, metric).per_fold
