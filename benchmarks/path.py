@@ -70,8 +70,12 @@ class Contender:
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """Point every compile cache, torch's own included, into one directory."""
-    return os.environ | {
+    """Point every compile cache, torch's own included, into one directory.
+
+    Python may keep the bytecode of what it imports, as it does of installed packages.
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {
         "SHRINKAGE_CACHE": str(cache / "shrinkage"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
