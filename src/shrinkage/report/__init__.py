@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shrinkage.engine.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
 from shrinkage.report.page import render
@@ -14,7 +15,8 @@ def write_report(result: PathResult, path: str | Path, *, overwrite: bool = Fals
     """Write the report of a path; see :meth:`shrinkage.PathResult.report`."""
     path = Path(path)
     check_report(path, overwrite)
-    page = render(result)
+    with one_thread():
+        page = render(result)
     with atomic_write(path) as stream:
         stream.write(page.encode())
 
