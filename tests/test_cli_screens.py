@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import warnings
 from pathlib import Path
@@ -162,3 +163,17 @@ def test_live_progress_names_stage_epoch_and_members() -> None:
         show(Progress("train", 24, 96, 3, 4, 24, 96))
     drawn = console.export_text()
     assert "epoch 3/4, 24/96 members" in drawn
+
+
+def test_the_collector_leaves_alone_what_a_command_loads() -> None:
+    before = gc.get_freeze_count()
+    try:
+        with screens.loading(screens.make_console(quiet=True)):
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+        with pytest.raises(ImportError), screens.loading(screens.make_console(quiet=True)):
+            raise ImportError
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()

@@ -21,7 +21,7 @@ def compare(options: CompareOptions) -> None:
     """
     started = time.perf_counter()
     side = screens.make_console(stderr=True, quiet=options.quiet)
-    with screens.busy(side, "Loading PyTorch"):
+    with screens.loading(side):
         from shrinkage.cli.compare_job import run
     screen = screens.make_console(quiet=options.quiet or options.as_json)
     run(options, screen, side, started=started)

@@ -34,9 +34,9 @@ def report(
     """
     side = screens.make_console(stderr=True, quiet=quiet)
     with one_line_errors(debug):
-        with screens.busy(side, "Reading the run"):
+        with screens.loading(side):
             from shrinkage.result import PathResult
-
+        with screens.busy(side, "Reading the run"):
             if (run / "comparison.csv").is_file():
                 raise ShrinkageError(
                     f"{run} holds a comparison, and its report is {run / 'report.html'}. For the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,18 @@ def busy(console: Console, what: str) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextmanager
+def loading(console: Console) -> Iterator[None]:
+    """Show that PyTorch is on its way; no search for garbage goes through what stays to the end."""
+    gc.disable()
+    try:
+        with busy(console, "Loading PyTorch"):
+            yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @contextmanager

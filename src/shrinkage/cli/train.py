@@ -22,7 +22,7 @@ def train(options: TrainOptions) -> None:
     """
     started = time.perf_counter()
     side = screens.make_console(stderr=True, quiet=options.quiet)
-    with screens.busy(side, "Loading PyTorch"):
+    with screens.loading(side):
         from shrinkage.cli.train_job import run
     screen = screens.make_console(quiet=options.quiet or options.as_json)
     run(options, screen, side, started=started)
