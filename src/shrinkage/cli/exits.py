@@ -44,6 +44,7 @@ class Commands(Group):
             if error.exit_code == 2 and context is not None:
                 typer.echo(f"Try '{context.command_path} --help'.", err=True)
             sys.exit(error.exit_code)
+        exec("")  # else CPython ends by SIGINT itself where an interrupt met the exec of an import
         sys.exit(code if isinstance(code, int) else 0)
 
 
