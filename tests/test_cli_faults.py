@@ -34,7 +34,6 @@ def write_idx(directory: Path) -> Path:
         (["--strengths", "-1"], "finite and >= 0"),
         (["--strengths", "1,nan"], "finite and >= 0"),
         (["--strengths", "inf"], "finite and >= 0"),
-        (["--strengths", "1e-3,2e-3,1e-3"], "given twice: 0.001"),
         (["--strengths", "0"], "no strength above 0"),
         (["--strengths", "1", "--n-strengths", "3"], "not both"),
         (["--n-strengths", "1"], "--n-strengths: '1' should be at least 2 (How many"),

@@ -27,6 +27,14 @@ def _fail(*arguments: Any, **options: Any) -> None:
     raise OSError("no font")
 
 
+def test_fault_21_strengths_are_sorted_and_merged_and_it_says_so(engine: FakeEngine) -> None:
+    done = call("path", "--data", "iris", "--strengths", "1e-2,1e-3,1e-2")
+    assert done.exit_code == 0
+    assert engine.calls[0]["strengths"] == [0, 0.001, 0.01]
+    assert "Note: strengths: given more than once, trained once: 0.01.\n" in done.stderr
+    assert "Note: the strengths were sorted.\n" in done.stderr
+
+
 def test_options_reach_the_engine(engine: FakeEngine) -> None:
     options = "--penalty l1 --select 0.* --strengths 1e-2,0,1e-3 --seeds 4 --epochs 7 --lr 0.5"
     done = call(

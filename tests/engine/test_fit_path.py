@@ -230,7 +230,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no seeds": ({"seeds": 0}, "seeds=0"),
     "a seed twice": ({"seeds": [1, 1]}, "seeds="),
     "a negative strength": ({"strengths": [-1.0, 1.0]}, "finite and >= 0"),
-    "a strength twice": ({"strengths": [1.0, 1.0]}, "twice: 1"),
     "an unknown loss": ({"loss": "hinge"}, "unknown loss"),
     "unknown settings": ({"optimizer": functools.partial(torch.optim.SGD, rate=1)}, "rate"),
     "too little memory": ({"max_memory": 10}, "max_memory"),

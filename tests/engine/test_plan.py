@@ -18,7 +18,7 @@ from shrinkage.engine.plan import (
     make_seeds,
     make_strengths,
 )
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 
 FOLDS = torch.arange(23) % 4
 
@@ -107,18 +107,28 @@ def test_strengths_are_sorted_with_zero_in_front(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept", "said"),
+    [([0.1, 0.2, 0.1], [0, 0.1, 0.2], "0.1"), ([0.0, 0.0, 1.0, 1], [0, 1.0], "0, 1")],
+)
+def test_fault_21_strengths_given_twice_are_merged_and_said(
+    given: list[float], kept: list[float], said: str
+) -> None:
+    with pytest.warns(ShrinkageWarning, match=f"^strengths: given more than once, .*: {said}.$"):
+        assert make_strengths(given).tolist() == kept
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         ([-0.1, 1.0], "-0.1"),
         ([float("nan"), 1.0], "nan"),
         ([float("inf")], "inf"),
-        ([0.1, 0.2, 0.1], "twice: 0.1"),
-        ([0.0, 0.0, 1.0], "twice: 0"),
         ([], "no strength above 0"),
         ([0.0], "no strength above 0"),
         ("ab", "not numbers"),
         ("20", "not numbers"),
         (["a"], "not numbers"),
+        (["1e-3", 1.0], "not numbers"),
         (None, "not numbers"),
         (0.5, "not numbers"),
         (torch.ones(2, 2), "not numbers"),

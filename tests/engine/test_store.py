@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,17 @@ def test_a_damaged_file_is_left_out_and_said(tmp_path: Path, damage: str) -> Non
         path.write_bytes({"flip": bytes(content), "cut": content[:-3], "empty": b""}[damage])
         with pytest.warns(UserWarning, match="is damaged .* trained again"):
             assert read(store).keys() == {"b"}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_left_out_without_waiting_for_it(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    with open_store(tmp_path, FACTS) as store:
+        put(store, "a", 1)
+        make(tmp_path / f"b.{'0' * 32}.safetensors")
+        with pytest.warns(UserWarning, match="is damaged .* trained again"):
+            assert read(store).keys() == {"a"}
 
 
 def test_the_earlier_file_serves_if_the_newer_one_is_damaged(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.exits import usage
+from shrinkage.cli.notes import warnings_as_notes
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.train_options import TrainOptions
 from shrinkage.coupling import resolve_coupling
@@ -61,7 +62,8 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
             raise ShrinkageError(
                 f"{job.strengths!r} is not a list of numbers; write 1e-5,1e-4,1e-3."
             ) from None
-        kept = given if job.grid and given == [0] else make_strengths(given).tolist()
+        with warnings_as_notes(side):
+            kept = given if job.grid and given == [0] else make_strengths(given).tolist()
     if given != sorted(given):
         side.print("Note: the strengths were sorted.", style="yellow")
     if job.strengths.isdecimal() and given[0] >= 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from shrinkage._whole import is_whole
 from shrinkage.engine.folds import Folds
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.points import knobs_at
 
 ALL_ROWS: Literal[-1] = -1
@@ -124,19 +125,23 @@ def generator(*parts: object) -> torch.Generator:
 
 
 def make_strengths(strengths: Iterable[float]) -> Tensor:
-    """Return the strengths sorted, with 0 in front.
+    """Return the strengths sorted, each once, with 0 in front.
 
     Raises:
-        ShrinkageError: One is negative, not finite, not a number or given twice, or none is given.
+        ShrinkageError: One is negative, not finite or not a number, or none is given.
+
+    Warns:
+        ShrinkageWarning: One is given twice.
 
     Example:
         >>> make_strengths([1e-2, 1e-3])
         tensor([0.0000, 0.0010, 0.0100], dtype=torch.float64)
     """
     try:
-        if isinstance(strengths, str):
+        given = list(strengths)
+        if any(isinstance(s, str) for s in given):
             raise TypeError("a text")
-        values = [float(s) for s in strengths]
+        values = [float(s) for s in given]
     except (TypeError, ValueError) as error:
         raise ShrinkageError(
             f"strengths={strengths!r} are not numbers >= 0; give these, or how many automatic ones."
@@ -146,7 +151,12 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
         raise ShrinkageError(f"strengths must be finite and >= 0; got {', '.join(map(str, bad))}.")
     twice = sorted({s for s in values if values.count(s) > 1})
     if twice:
-        raise ShrinkageError(f"strengths given twice: {', '.join(f'{s:g}' for s in twice)}.")
+        listed = ", ".join(f"{s:g}" for s in twice)
+        warnings.warn(
+            f"strengths: given more than once, trained once: {listed}.",
+            ShrinkageWarning,
+            stacklevel=2,
+        )
     if not any(values):
         raise ShrinkageError("no strength above 0 is given; a path needs at least one.")
     return torch.tensor(sorted({0.0, *values}), dtype=torch.float64)

@@ -18,7 +18,7 @@ from torch import Tensor
 from shrinkage._provenance import differences
 from shrinkage._storable import restored, storable
 from shrinkage.errors import ShrinkageError
-from shrinkage.files import atomic_write
+from shrinkage.files import atomic_write, open_regular
 
 FORMAT, VERSION = "shrinkage checkpoint", 1
 MANIFEST, LOCK, SUFFIX = "manifest.json", "lock", ".safetensors"
@@ -71,14 +71,15 @@ class Store:
         """Yield every entry that is whole; where two have one name, only the newer."""
         seen: set[str] = set()
         newest_first = sorted(
-            self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns
+            self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.lstat().st_mtime_ns
         )[::-1]
         for path in newest_first:
             name, digest, *_ = path.name.split(".")
-            content = path.read_bytes()
             if name in seen:
                 continue
             try:
+                with open_regular(path) as stream:
+                    content = stream.read()
                 if _digest(content) != digest:
                     raise ValueError("its content is not what was written")
                 size = int.from_bytes(content[:8], "little")
