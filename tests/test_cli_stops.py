@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from _command import SMALL, FakeEngine, call
 
@@ -90,6 +94,29 @@ def test_a_signal_ends_a_run_and_the_same_command_goes_on(
     assert "the checkpoint holds" in done.stderr
     one, other = (tmp_path / "runs" / "iris-l2", tmp_path / "again")
     assert (one / "path.safetensors").read_bytes() == (other / "path.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_gives_the_same_table(tmp_path: Path) -> None:
+    """Each next one begins at once, beside what the killed one may have left running."""
+    command = [sys.executable, "-m", "shrinkage", "path", *LONG, "--epochs", "400", "--quiet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "3"}
+    run = partial(subprocess.run, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run([*command, "--out", "whole"]).returncode == 0
+    command += ["--out", "again", "--checkpoint", "kept"]
+    for seconds in np.random.default_rng(0).uniform(0, 2, 4):
+        with subprocess.Popen(command, cwd=tmp_path, env=environment) as process:
+            while not (tmp_path / "kept" / "manifest.json").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1 + seconds)
+            process.kill()
+    done = None if (tmp_path / "again").exists() else run(command)
+    assert done is None or (done.returncode, done.stderr) == (0, "")
+    one, other = tmp_path / "whole", tmp_path / "again"
+    for name in ("path.safetensors", "weights.safetensors", "results.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 @pytest.mark.slow

@@ -181,3 +181,26 @@ def test_removed_penalties_leave_an_optimizer_as_it_was(make: Callable[..., Opti
         for _ in gradients(net):
             optimizer.step()
     assert_close(nets[0].state_dict(), nets[1].state_dict(), rtol=0, atol=0)
+
+
+FEW_OPTIMIZERS = {name: OPTIMIZERS[name] for name in ("SGD-foreach", "Adam-fused", "AdamW-forloop")}
+
+
+@table(make=FEW_OPTIMIZERS, penalty=PENALTIES)
+@pytest.mark.parametrize("how", ["coupled", "decoupled", "proximal"])
+def test_fault_21_strength_0_is_to_the_bit_no_penalty(
+    make: Callable[..., Optimizer], penalty: Penalty, how: str
+) -> None:
+    if how == "proximal" and type(penalty).__name__ == "Orthogonal":
+        pytest.skip("has no prox")
+    nets = [make_net().float(), make_net().float()]
+    for net, nothing in zip(nets, (penalty.at(0.0), None), strict=True):
+        optimizer = make(net.parameters())
+        if nothing is not None:
+            regularize(net, optimizer, nothing, how=how)
+        random = torch.Generator().manual_seed(5)
+        for _ in range(4):
+            net.zero_grad()
+            net(torch.randn(8, 4, generator=random)).square().mean().backward()
+            optimizer.step()
+    assert_close(nets[0].state_dict(), nets[1].state_dict(), rtol=0, atol=0)

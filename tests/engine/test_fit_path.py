@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "the last batch of an epoch has one row",
     ),
-    "one row": ({"X": X[:1], "y": Y[:1]}, "folds=3 with 1 rows"),
+    "one row": ({"X": X[:1], "y": Y[:1]}, "there is one row"),
     "fewer rows than folds": ({"folds": 33}, "give 2 to 32 folds"),
     "a rare class": ({"folds": 12}, "fewer than folds=12"),
     "a missing class": ({"folds": KFold(3), "y": Y.sort().values}, "no row of class"),

@@ -96,6 +96,8 @@ def _labels(groups: Any, n: int) -> Tensor:
 def _splitter(folds: int, y: Tensor, seed: int, groups: Tensor | None) -> Any:
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+    if len(y) < 2:
+        raise ShrinkageError("there is one row; a path holds out some and trains on the others.")
     if not 2 <= folds <= len(y):
         raise ShrinkageError(f"folds={folds} with {len(y)} rows: give 2 to {len(y)} folds.")
     if groups is not None and groups.max() + 1 < folds:
