@@ -251,8 +251,8 @@ def main() -> None:
     for name, case in chosen.items():
         repeats = max(2, round(options.repeats * case.share_of_repeats))
         first = repeat_once(name, case, 0)  # compiles the step for all
-        fork = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, fork) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(options.jobs, spawn) as pool:
             jobs = [pool.submit(repeat_once, name, case, repeat) for repeat in range(1, repeats)]
             done = track(as_completed(jobs), name, len(jobs), console=Console(stderr=True))
             answers = first + [answer for job in done for answer in job.result()]

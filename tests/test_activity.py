@@ -62,7 +62,7 @@ def test_it_is_the_mean_over_the_batch_as_in_keras(penalty: Any) -> None:
         (nn.Sequential, ("",)),
     ],
 )
-def test_selection(select: Any, names: tuple[str, ...]) -> None:
+def test_the_value_sums_the_selected_modules_alone(select: Any, names: tuple[str, ...]) -> None:
     model = net()
     with activity(model, L1(1.0), select) as extra:
         model(X)

@@ -109,7 +109,7 @@ def test_more_accuracy_is_better() -> None:
         ([1.0, 2.0, 3.0, 4.0], False),
     ],
 )
-def test_at_edge(losses: list[float], edge: bool) -> None:
+def test_the_smallest_and_the_largest_strength_are_edges(losses: list[float], edge: bool) -> None:
     result = with_losses(torch.tensor(losses).unsqueeze(1).expand(4, 3))
     assert minimum(result).at_edge is edge
 

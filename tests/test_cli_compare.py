@@ -115,7 +115,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(name: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_error_and_leaves_nothing(name: str, tmp_path: Path) -> None:
     arguments, code, words = MISTAKES[name]
     done = call(*SMALL, *arguments, "--out", str(tmp_path / "out"))
     assert done.exit_code == code, done.output

@@ -70,7 +70,9 @@ def test_a_seed_changes_test_rows_folds_and_starts(engine: FakeEngine) -> None:
         ("cosine", [0.4, 0.2 + 0.2 * math.sqrt(0.5), 0.2, 0.2 - 0.2 * math.sqrt(0.5)]),
     ],
 )
-def test_schedules(engine: FakeEngine, spec: str, expected: list[float]) -> None:
+def test_a_schedule_sets_the_rate_of_every_epoch(
+    engine: FakeEngine, spec: str, expected: list[float]
+) -> None:
     call("path", *SMALL, "--scheduler", spec, "--lr", "0.4", "--epochs", "4", "--optimizer", "sgd")
     (asked,) = engine.calls
     rates = learning_rates(asked["optimizer"], asked["scheduler"], 4)

@@ -310,7 +310,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_bad_input_is_refused(name: str) -> None:
     changes, words = REFUSED[name]
     X, y, test = split(planted(), 60)
     with pytest.raises(ShrinkageError, match=words):
@@ -343,7 +343,9 @@ def test_pairs_of_methods() -> None:
 @pytest.mark.parametrize(
     ("chosen", "count", "expected"), [(0.0, 2, [0, 1]), (3.0, 2, [2, 3]), (1.0, 3, [0, 1, 2])]
 )
-def test_around(chosen: float, count: int, expected: list[float]) -> None:
+def test_around_keeps_the_chosen_value_and_its_neighbors(
+    chosen: float, count: int, expected: list[float]
+) -> None:
     assert around([0, 1, 2, 3], chosen, count) == expected
 
 

@@ -45,7 +45,9 @@ def put(directory: Path, part: str = "t10k", end: str = "", **replaced: bytes) -
         ("diabetes", (442, 10), 1),
     ],
 )
-def test_built_in_sets(name: str, shape: tuple[int, int], outputs: int) -> None:
+def test_a_built_in_set_has_its_published_size(
+    name: str, shape: tuple[int, int], outputs: int
+) -> None:
     data = load_data(name)
     assert (data.name, tuple(data.X.shape), data.outputs) == (name, shape, outputs)
     assert data.task == BUILT_IN[name] == ("regression" if name == "diabetes" else "classification")

@@ -85,7 +85,7 @@ def test_a_quoted_cell_may_hold_delimiters_and_lines(place: Path) -> None:
         ("10 9 10 9", None, [1, 0, 1, 0], ("9", "10")),
     ],
 )
-def test_target(
+def test_the_target_becomes_classes_or_numbers(
     place: Path, values: str, task: Any, expected: list[float], classes: tuple[str, ...]
 ) -> None:
     text = "a,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values.split()))

@@ -303,7 +303,7 @@ def own_net(inputs: int, outputs: int) -> nn.Module:
 
 
 @pytest.mark.parametrize("model", [own_net, own_net(4, 3)], ids=["function", "module"])
-def test_own_models(model: Any) -> None:
+def test_a_model_may_be_a_module_or_a_function(model: Any) -> None:
     assert PathClassifier(model, **QUICK).fit(X, LABELS).score(X, LABELS) > 0.9
 
 
@@ -317,6 +317,6 @@ def test_own_models(model: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_refusals(changes: dict[str, Any], words: str) -> None:
+def test_bad_arguments_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
         PathRegressor(**{**QUICK, **changes}).fit(X, X[:, 0])

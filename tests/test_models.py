@@ -75,7 +75,9 @@ def test_dropout_follows_every_hidden_layer() -> None:
         ("cnn:4,8,2", 3 * 8 * 12, (3, 8, 12), 2 * 1 * 1),
     ],
 )
-def test_cnn(spec: str, features: int, shape: tuple[int, ...], last: int) -> None:
+def test_cnn_has_one_input_per_channel_and_pooled_pixel(
+    spec: str, features: int, shape: tuple[int, ...], last: int
+) -> None:
     model = make_model(spec, features, 5, shape)()
     assert widths(model) == [(last, 5)]
     assert model(torch.zeros(2, features)).shape == (2, 5)
@@ -142,7 +144,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("name", "expected"),
     [("Net", [(7, 3)]), ("fixed", [(7, 3)]), ("extra", [(7, 4), (4, 3)])],
 )
-def test_own_models(own: Path, name: str, expected: list[tuple[int, int]]) -> None:
+def test_a_factory_of_ones_own_makes_new_models(
+    own: Path, name: str, expected: list[tuple[int, int]]
+) -> None:
     factory = make_model(f"own_nets:{name}", 7, 3)
     assert widths(factory()) == expected
     assert factory() is not factory()

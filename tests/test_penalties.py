@@ -124,7 +124,7 @@ def test_b6_the_group_lasso_is_no_sum_of_squares() -> None:
     assert GroupLasso(1.0).value(2 * W) == 2 * GroupLasso(1.0).value(W)
 
 
-def test_limits() -> None:
+def test_mixtures_become_their_parts_at_the_ends() -> None:
     same(ElasticNet(0.3, l1_ratio=1.0), L1(0.3))
     same(ElasticNet(0.3, l1_ratio=0.0), L2(0.15))
     column = W.reshape(-1, 1)

@@ -23,7 +23,7 @@ def test_a_ramp_goes_from_start_to_end_and_stays(make: object, start: float, end
     assert values == sorted(values, reverse=start > end)
 
 
-def test_formulas() -> None:
+def test_a_factor_is_its_formula() -> None:
     for step in range(5):
         assert linear(1.0, 3.0, steps=4)(step) == pytest.approx(1 + 2 * step / 4)
         wave = 1 + 2 * (1 - math.cos(math.pi * step / 4)) / 2

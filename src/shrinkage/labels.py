@@ -18,7 +18,7 @@ def number(strength: float) -> str:
 
 
 def short_names(names: Sequence[str], limit: int) -> list[str]:
-    """Return names that fit: printable, without the dotted beginning all share if one is too long.
+    """Return printable names of at most ``limit`` characters, without a shared prefix if too long.
 
     Example:
         >>> short_names(["model.encoder.0.weight", "model.encoder.1.weight"], 12)

@@ -1,4 +1,4 @@
-"""Numbers for every strength that figures, pages and screens share, and the frame for them."""
+"""Numbers per strength that figures, pages and screens share, and the range of losses they show."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def explained(mean_square: Tensor, targets: Tensor) -> Tensor:
 
 
 def frame(values: Curve, train: Tensor, judged: Sequence[int]) -> tuple[float, float] | None:
-    """Return the lowest and highest loss to show, so that strengths that ruin the fit leave it.
+    """Return the lowest and highest loss to show: strengths that ruin the fit lie outside.
 
     Args:
         values: The held-out loss.

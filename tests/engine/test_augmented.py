@@ -292,6 +292,8 @@ def test_a_loader_to_train_on_gives_rows_and_batch_size() -> None:
          "shape of targets", "nan", "no target", "own numbers", "stream", "tensor", "test",
          "preprocess", "exact"],
 )  # fmt: skip
-def test_refusals(augmented: Any, settings: dict[str, Any], words: str) -> None:
+def test_what_is_no_other_view_of_the_rows_is_refused(
+    augmented: Any, settings: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ShrinkageError, match=words):
         fit(perceptron(), X, Y, augmented=augmented, **settings)

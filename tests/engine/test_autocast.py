@@ -230,7 +230,9 @@ def test_a_step_in_bfloat16_is_not_taken_for_one_in_float32() -> None:
         (nn.Linear(4, 3), {**BF16, "solver": "exact"}, "autocast= has no meaning"),
     ],
 )
-def test_refused(model: nn.Module, changes: dict[str, Any], said: str) -> None:
+def test_what_autocast_cannot_do_is_refused(
+    model: nn.Module, changes: dict[str, Any], said: str
+) -> None:
     given = {name: v for name, v in SMALL.items() if name not in ("optimizer", "seeds", "epochs")}
     with pytest.raises(ShrinkageError, match=said):
         fit_path(model, X, Y, L2(1.0), **{**given, **changes})

@@ -107,6 +107,6 @@ def test_a_complex_path_has_exact_zeros() -> None:
         ({"solver": "exact"}, "complex parameters"),
     ],
 )
-def test_refusals(changes: dict[str, Any], words: str) -> None:
+def test_what_complex_parameters_cannot_do_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
         fit(Waves, **{"penalty": L2(1.0), **changes})

@@ -85,7 +85,7 @@ REGRESSION = {
     ("name", "how"),
     [("ridge", None), ("ridge", "proximal"), ("lasso", None), ("elastic net", None)],
 )
-def test_least_squares(name: str, how: str | None) -> None:
+def test_least_squares_lands_on_scikit_learns_coefficients(name: str, how: str | None) -> None:
     penalty, strengths, oracle = REGRESSION[name]
     X, y = data()
     result = solved(penalty, strengths, how=how)
@@ -148,7 +148,7 @@ def centered(t: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("strengths", [[5e-3, 0.03, 0.3]])
-def test_softmax_ridge(strengths: list[float]) -> None:
+def test_softmax_ridge_lands_on_scikit_learns_coefficients(strengths: list[float]) -> None:
     result = solved(L2(1.0), strengths, classes=3, optimizer=ACCELERATED)
     for k, strength in enumerate(strengths, start=1):
         model = softmax_oracle(3, C=1 / (2 * N * strength))
@@ -171,7 +171,7 @@ def test_two_logits_share_the_weight_of_one() -> None:
 
 
 @pytest.mark.parametrize("strengths", [[5e-3, 0.02, 0.08]])
-def test_one_logit_lasso(strengths: list[float]) -> None:
+def test_a_lasso_of_one_logit_lands_on_scikit_learns_coefficients(strengths: list[float]) -> None:
     X, y = data(2)
     model = nn.Sequential(nn.Linear(P, 1), nn.Flatten(0)).double()
     result = fit_path(

@@ -77,7 +77,7 @@ def test_a_dataset_is_its_rows(dataset: Any) -> None:
     ],
     ids=["stream", "two targets", "noisy", "no target", "text", "ragged", "far", "empty"],
 )
-def test_refusals(rows: Any, targets: Any, words: str) -> None:
+def test_what_gives_no_numbered_rows_is_refused(rows: Any, targets: Any, words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
         fit(nn.Linear(4, 3), rows, targets, **QUICK)
 

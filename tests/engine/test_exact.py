@@ -97,7 +97,7 @@ def test_lasso_and_elastic_net_paths(ratio: float) -> None:
     assert_same_curve(losses, result)
 
 
-def test_ridge_path() -> None:
+def test_a_ridge_path_is_scikit_learns() -> None:
     X, y = data("diabetes")
     result = exact(nn.Linear(10, 1), "diabetes", L2(1.0), strengths=np.logspace(-4, 2, 8))
 
@@ -170,7 +170,7 @@ def test_groups_of_inputs_meet_their_optimality_condition() -> None:
         assert not kept.all()
 
 
-def test_what_the_result_says() -> None:
+def test_the_result_says_that_it_is_exact_and_how_nearly() -> None:
     result = exact(nn.Linear(4, 3), "iris", L2(1.0), strengths=[0.01, 0.1], refine=2)
     words, residual = result.about["engine"].rsplit(" ", 1)
     assert words == "exact, residual at most"
@@ -222,7 +222,7 @@ def test_more_inputs_than_rows() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_refusals(changes: dict[str, Any], words: str) -> None:
+def test_what_the_exact_solver_cannot_do_is_refused(changes: dict[str, Any], words: str) -> None:
     X, y = data("iris")
     settings = {"model": nn.Linear(4, 3), "penalty": L2(1.0), "solver": "exact", **changes}
     model, penalty = settings.pop("model"), settings.pop("penalty")

@@ -28,7 +28,7 @@ X_NUMBERS, T = numbers()
 QUICK: dict[str, Any] = {"epochs": 1, "seeds": 1}
 
 
-def test_axes() -> None:
+def test_every_number_has_the_axes_of_the_plan() -> None:
     result = fit(perceptron(), X, Y, L1(1.0), test=(X[:7], Y[:7]), epochs=4)
     K, F_, S, E, N, P = 3, 3, 2, 4, 32, 2
     assert result.predictions.shape == (K, S, N, 3)
@@ -238,7 +238,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
+def test_bad_input_is_refused(case: str) -> None:
     changes, words = REFUSED[case]
     given = {"model": linear(), "X": X, "y": Y, "penalty": L2(1.0), **QUICK, **changes}
     with pytest.raises(ShrinkageError, match=words):

@@ -43,14 +43,14 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_rows(kind: str) -> None:
+def test_every_container_holds_the_same_rows(kind: str) -> None:
     rows, targets = as_rows(*KINDS[kind])
     torch.testing.assert_close(rows.double(), X, rtol=1e-6, atol=0)
     assert torch.equal(targets.flatten(), Y)
     assert targets.dtype == torch.int64
 
 
-def test_a_path_of_a_frame() -> None:
+def test_a_path_takes_a_frame_as_it_is() -> None:
     frame, y = KINDS["pandas"]
     result = fit(nn.Linear(4, 3), frame, y, test=(frame[:5], y[:5]), **QUICK)
     assert_same_result(
@@ -88,7 +88,7 @@ def test_a_column_that_is_no_number_is_named(column: Any, words: str) -> None:
     ],
     ids=["polars", "labels", "one number", "no columns", "ragged"],
 )
-def test_refusals(rows: Any, targets: Any, words: str) -> None:
+def test_what_holds_no_numbers_is_refused(rows: Any, targets: Any, words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
         as_rows(rows, targets)
 

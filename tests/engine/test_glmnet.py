@@ -79,7 +79,7 @@ def close(found: torch.Tensor, printed: list[float]) -> None:
     assert torch.equal(found == 0, expected == 0)
 
 
-def test_lasso() -> None:
+def test_lasso_coefficients_are_glmnets() -> None:
     result = path(L1(1.0), [2 * LARGEST * 10**-decades for decades in BELOW])
     for k, printed in enumerate(BELOW.values(), start=1):
         close(coefficients(result)[k], printed)
@@ -106,7 +106,7 @@ def test_the_square_is_divided_by_the_deviation_of_the_target(
         close(coefficients(result)[k], by_lambda[strength])
 
 
-def test_cross_validation() -> None:
+def test_cross_validation_and_both_rules_are_glmnets() -> None:
     result = path(L1(1.0), [2 * LARGEST * 10 ** (-n / 5) for n in CV], np.arange(len(Y)) % 10)
     values, printed = curve(result), torch.tensor(list(CV.values())[::-1], dtype=torch.float64)
     found = torch.stack([values.mean, values.standard_error], 1)[1:]

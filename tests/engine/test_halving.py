@@ -118,7 +118,7 @@ def test_only_those_that_go_on_train_further() -> None:
     assert members[0] > members[1] > members[2]
 
 
-def test_survivors() -> None:
+def test_the_best_points_survive_with_strength_zero_of_their_knobs() -> None:
     plan = replace_knobs([0, 1, 2, 0, 1, 2], [0.0] * 3 + [0.5] * 3)
     losses = torch.tensor([5.0, 1, 4, 6, 2, math.inf])
     assert survivors(plan, losses, 1).tolist() == [True, True, False, False, False, False]
@@ -137,7 +137,9 @@ def replace_knobs(strengths: list[float], dropout: list[float]) -> Any:
     ("epochs", "factor", "expected"),
     [(40, 3, [13, 26, 40]), (9, 2, [3, 6, 9]), (4, 3, [1, 2, 4]), (3, 2, [1, 2, 3])],
 )
-def test_rungs(epochs: int, factor: int, expected: list[int]) -> None:
+def test_points_are_dropped_after_each_third_of_the_epochs(
+    epochs: int, factor: int, expected: list[int]
+) -> None:
     assert rungs(epochs, factor) == expected
 
 

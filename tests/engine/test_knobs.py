@@ -298,7 +298,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_bad_knobs_are_refused(name: str) -> None:
     changes, words = REFUSED[name]
     with pytest.raises(ShrinkageError, match=words):
         path(**changes)

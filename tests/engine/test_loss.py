@@ -30,11 +30,11 @@ TARGETS = torch.randn(7, generator=torch.Generator().manual_seed(2))
         (nn.HuberLoss(), TARGETS, "HuberLoss"),
     ],
 )
-def test_names(loss: Any, y: Tensor, name: str) -> None:
+def test_the_loss_is_named_after_what_it_computes(loss: Any, y: Tensor, name: str) -> None:
     assert row_loss(loss, y)[0] == name
 
 
-def test_cross_entropy_by_row() -> None:
+def test_cross_entropy_of_a_row_is_torchs() -> None:
     values = row_loss("auto", CLASSES)[1](LOGITS, CLASSES)
     assert values.shape == (7,)
     torch.testing.assert_close(values.mean(), F.cross_entropy(LOGITS, CLASSES))

@@ -142,7 +142,7 @@ def test_bad_strengths_are_refused(given: Any, words: str) -> None:
 # seeds
 
 
-def test_seeds() -> None:
+def test_a_number_of_seeds_counts_from_zero() -> None:
     assert make_seeds(3) == make_seeds(np.int64(3)) == (0, 1, 2)
     assert make_seeds([5, 2]) == (5, 2)
     assert make_seeds(np.array([5, 2])) == (5, 2)

@@ -97,7 +97,7 @@ def test_decoupled_l2_under_adam_is_adamw() -> None:
 
 @pytest.mark.parametrize("penalty", [L1(1.0), GroupLasso(1.0), ElasticNet(1.0, l1_ratio=0.7)])
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_proximal(penalty: Penalty, optimizer: str) -> None:
+def test_proximal_is_the_prox_after_every_step_by_hand(penalty: Penalty, optimizer: str) -> None:
     make = COUPLED[optimizer]
     result = fit(perceptron(), X, Y, penalty, optimizer=make)
     assert result.about["plan"]["how"] == "proximal"

@@ -41,12 +41,12 @@ def curve(result: PathResult, metric: Metric = "loss") -> Curve:
 
 
 def measure(metric: Metric) -> str:
-    """Return what the curve of a metric shows, in words."""
+    """Return a description of the curve of a metric, such as "cross-validated loss"."""
     return f"cross-validated {metric_name(metric)}"
 
 
-def lower_is_better(metric: Metric) -> float:
-    """Return the sign that makes less of a metric better."""
+def loss_sign(metric: Metric) -> float:
+    """Return the factor, 1 or -1, that turns a metric into a loss: less is better."""
     return -1.0 if greater_is_better(metric) else 1.0
 
 
@@ -61,18 +61,18 @@ def whole_members(result: PathResult, metric: Metric) -> Tensor:
 
 
 def fold_rows(result: PathResult) -> Tensor:
-    """Return how many rows each fold holds out, (F,), or what they weigh."""
+    """Return how many rows each fold holds out, or their total weight: (F,)."""
     return torch.bincount(result.folds, result.row_weights, result.n_folds).double()
 
 
 def trained_rows(result: PathResult) -> Tensor:
-    """Return how many rows each fold trained on, (F,), or what they weigh."""
+    """Return how many rows each fold trained on, or their total weight: (F,)."""
     rows = fold_rows(result)
     return rows.sum() - rows if result.trained_on is None else result.trained_on
 
 
 def looks(result: PathResult, folds: Tensor | None = None) -> float:
-    """Return how often these folds hold a row out, on average: 1, but for repeated splits.
+    """Return how often these folds hold out a row on average: 1, or more in repeated splits.
 
     Args:
         result: The path.
@@ -96,8 +96,8 @@ def apart(result: PathResult) -> Tensor:
 def mean_and_error(per_fold: Tensor, rows: Tensor, looks: float = 1) -> tuple[Tensor, Tensor]:
     """Return weighted mean and standard error over the last axis: glmnet's cvm and cvsd.
 
-    A second look at a row is no second row: with so many looks at each, the error is that of as
-    many times fewer folds.
+    A row that is held out twice is no second row: the variance of the mean is multiplied by
+    ``looks``, the number of times that each row is held out.
     """
     share = rows / rows.sum()
     mean = (share * per_fold).sum(-1)

@@ -25,13 +25,13 @@ from shrinkage.choose.held_out import (
     curve,
     fold_rows,
     looks,
-    lower_is_better,
+    loss_sign,
     mean_and_error,
     measure,
     need_folds,
     trained_rows,
 )
-from shrinkage.choose.rules import RULES, Choice, choice_by, kept
+from shrinkage.choose.rules import RULES, Choice, choice_by, index_kept
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
 from shrinkage.points import alike, knobs_at, knobs_text
@@ -93,7 +93,7 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
         raise ShrinkageError(f"choice={choice!r:.80} is no choice; make one, as minimum(result).")
     check_choice(result.strengths, choice)
     rows, n_folds = fold_rows(result), result.n_folds
-    sign = lower_is_better(metric)
+    sign = loss_sign(metric)
     losses = sign * curve(result, metric).per_fold
     if not result.strengths.any():
         differences = torch.full_like(rows, torch.nan)
@@ -134,7 +134,7 @@ def _differences(result: PathResult, losses: Tensor, rows: Tensor, choice: Choic
             if not others.any():
                 return torch.full_like(rows, torch.nan)
             seen = looks(result, others)
-            index = kept(choice.rule, losses[:, others], rows[others], seen, result)
+            index = index_kept(choice.rule, losses[:, others], rows[others], seen, result)
         found[fold] = losses[index, fold] - losses[unpenalized(result, index), fold]
     return found
 
@@ -204,6 +204,6 @@ def _side(difference: float, digits: int) -> str:
 
 
 def _size(difference: float, digits: int) -> str:
-    """Return the size with so many decimals, or with as many as show that it is not 0."""
+    """Return the absolute value with so many decimals, or one digit if that would show 0."""
     text = f"{abs(difference):.{digits}f}"
     return text if float(text) or not difference else f"{abs(difference):.1g}"

@@ -1,7 +1,7 @@
 """Rules: from a path to one strength.
 
-Where the strengths are crossed with other knobs, the best point is sought among all of them, and
-what follows, the standard-error rules and the verdict, stays on the path with the same knobs.
+Where the strengths are crossed with other knobs, the best point is sought among all points. The
+standard-error rules and the verdict then stay on the path that has its knobs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shrinkage.choose.held_out import (
     curve,
     fold_rows,
     looks,
-    lower_is_better,
+    loss_sign,
     mean_and_error,
     need_folds,
 )
@@ -68,7 +68,7 @@ def minimum(result: PathResult, metric: Metric = "loss") -> Choice:
     Warns:
         ShrinkageWarning: The choice is at an edge of the grid; so do the other rules.
     """
-    return _said(choice_by("minimum", result, metric))
+    return _warned(choice_by("minimum", result, metric))
 
 
 def one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
@@ -78,7 +78,7 @@ def one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
     ``lambda.1se``. Arguments and errors as in `minimum`; there must be two folds.
     """
     need_folds(result, "the one-standard-error rule")
-    return _said(choice_by("one_standard_error", result, metric))
+    return _warned(choice_by("one_standard_error", result, metric))
 
 
 def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Choice:
@@ -89,7 +89,7 @@ def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Ch
     and errors as in `minimum`; there must be two folds.
     """
     need_folds(result, "the paired one-standard-error rule")
-    return _said(choice_by("paired_one_standard_error", result, metric))
+    return _warned(choice_by("paired_one_standard_error", result, metric))
 
 
 def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
@@ -124,10 +124,10 @@ RULES: Mapping[str, Callable[[Tensor, Tensor, float, int], Tensor]] = MappingPro
         "paired_one_standard_error": _within_paired_error,
     }
 )
-"""Which strengths a rule allows, by losses, (K, F), rows of each fold, looks at a row, the best."""
+"""Which points a rule allows, from losses (K, F), rows per fold, looks per row, best point."""
 
 
-def kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResult) -> int:
+def index_kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResult) -> int:
     """Return the point that a rule keeps: the largest strength that it allows.
 
     One fold has no standard error, and every rule is the minimum there.
@@ -151,16 +151,16 @@ def kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResu
 
 
 def choice_by(rule: str, result: PathResult, metric: Metric = "loss") -> Choice:
-    """Return what the rule of this name keeps; that it is at an edge is left to the caller."""
+    """Return the choice by the rule of this name, without a warning if it lies at an edge."""
     values = curve(result, metric)
-    losses = lower_is_better(metric) * values.per_fold
+    losses = loss_sign(metric) * values.per_fold
     if losses.isnan().any(1).all():
         raise ShrinkageError(
             f"no strength can be chosen: at every strength from 0 to {result.strengths.max():g} "
             "some member diverged. Lower the learning rate, or standardize the inputs, and run "
             "again."
         )
-    index = kept(rule, losses, fold_rows(result), looks(result), result)
+    index = index_kept(rule, losses, fold_rows(result), looks(result), result)
     path = alike(result.knobs, index, len(losses)).nonzero().flatten().tolist()
     at_edge, knobs = _at_edge(result, values, path, index), knobs_at(result.knobs, index)
     return Choice(rule, index, result.strengths[index].item(), at_edge, knobs)
@@ -175,8 +175,8 @@ def _at_edge(result: PathResult, values: Curve, path: list[int], index: int) -> 
     return index == path[1] and not gap <= SAME * float(values.standard_error[index])
 
 
-def _said(choice: Choice) -> Choice:
-    """Return the choice, and warn where the grid ends before the curve turns."""
+def _warned(choice: Choice) -> Choice:
+    """Return the choice, with a warning if it lies at an edge of the grid."""
     if choice.at_edge:
         warnings.warn(
             f"edge of the grid: {choice.rule} keeps {choice.strength:.2g}, an end of the grid, and "

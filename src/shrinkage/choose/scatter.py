@@ -78,7 +78,7 @@ class Noise:
 def noise(result: PathResult, metric: Metric = "loss") -> Noise:
     r"""Split the scatter of a held-out metric into strength, fold, seed and the rest.
 
-    Strengths of which a member diverged are left out.
+    Strengths at which a member diverged are left out.
 
     Args:
         result: The path.

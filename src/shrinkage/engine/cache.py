@@ -18,7 +18,7 @@ from shrinkage.points import with_arguments
 
 
 def cache_directory() -> Path | None:
-    """Return the private folder of compiled steps, or None if there can be none.
+    """Return the private folder of compiled steps, or None if none can be made.
 
     The folder holds native code, so it must belong to this user and be writable by nobody else.
     ``SHRINKAGE_CACHE`` names another place than ``$XDG_CACHE_HOME/shrinkage``.

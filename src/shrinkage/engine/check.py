@@ -24,7 +24,7 @@ from shrinkage.engine.update import Update
 
 TOLERANCE = 1e-2
 AUTOCAST_TOLERANCE = 0.25
-"""The difference that rounding cannot make; in bfloat16 Adam's first steps differ by up to 0.1."""
+"""Differences larger than rounding makes; in bfloat16 Adam's first steps differ by up to 0.1."""
 
 STEPS_FROM_EACH_END = 2
 ROWS = 256
@@ -37,9 +37,9 @@ def difference_together(
 
     The steps are the first and the last two of an epoch, the short batch among them. The two
     members are those of the chunk's smallest and largest strength. Compared are their outputs:
-    the gap between the two results against the way that either has gone. Rounding lies far
-    below the tolerance; a batch statistic or a random number out of step far above it. Weights
-    are not compared, since Adam makes whole steps of gradients that are rounding; nor are the
+    the gap between the two results, relative to how far training has moved them. Rounding lies far
+    below the tolerance, a wrong batch statistic or random number far above it. Weights are not
+    compared, since Adam makes whole steps of gradients that are mere rounding; nor are the
     running means of batch normalization, which follow a bias that has only such gradients.
 
     Args:
@@ -69,7 +69,8 @@ def difference_together(
         way, gap = (alone - before).norm(), (alone - stacked).norm()
         if way.isfinite() and not gap <= tolerance * way + 1e-5 * alone.norm():
             return (
-                f"{_suspect(model)}trained together, outputs differ by {gap / way:.1%} of their way"
+                f"{_suspect(model)}trained together, outputs differ by {gap / way:.1%} of their "
+                "change"
             )
     return None
 

@@ -33,13 +33,13 @@ CONVEX_LOSSES = (
     nn.SoftMarginLoss,
 )
 GRADIENT_STEPS = functools.partial(torch.optim.SGD, lr=1.0)
-"""What the automatic strengths take for the optimizer: the gradient as it is."""
+"""Stands in for the optimizer in the automatic strengths: the gradient is taken as it is."""
 
 TOLERANCE = 1e-6
 
 
 def check_unused(**given: object) -> None:
-    """Refuse arguments that have a meaning for the stochastic solver alone."""
+    """Refuse arguments that only training by steps uses."""
     for name, value in given.items():
         if value is not None and value is not False:
             raise ShrinkageError(

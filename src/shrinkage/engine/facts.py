@@ -51,7 +51,7 @@ def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[
 
 
 def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
-    """Return all that a member's numbers depend on, but its point, fold, seed and epochs."""
+    """Return all that a member's numbers depend on besides its point, fold, seed and epochs."""
     model = problem.build(0)
     rows = [problem.X, problem.y]
     weights = [] if problem.row_weights is None else [problem.row_weights]

@@ -36,7 +36,7 @@ class Folds:
 
     @property
     def of_rows(self) -> Tensor:
-        """The fold that holds out each row, (N,); -1 where none does, the last of several."""
+        """The fold that holds out each row, (N,); the last one of several, -1 for none."""
         ids = torch.full((self.rows,), -1)
         for fold, held in enumerate(self.held):
             ids[held] = fold

@@ -76,20 +76,21 @@ def _check_no_arguments(make: Callable[[], nn.Module]) -> None:
 
 
 def _reset(model: nn.Module) -> nn.Module:
-    for module in reversed(list(model.modules())):  # a parent may set its children once more
-        reset = getattr(module, "reset_parameters", None) or getattr(
-            module, "_reset_parameters", None
-        )
-        if reset is not None:
+    for module in reversed(list(model.modules())):  # a parent may reset its children once more
+        if (reset := _resetter(module)) is not None:
             reset()
     return model
 
 
+def _resetter(module: nn.Module) -> Callable[[], object] | None:
+    public = getattr(module, "reset_parameters", None)
+    return public or getattr(module, "_reset_parameters", None)
+
+
 def _check_resettable(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        resettable = hasattr(module, "reset_parameters") or hasattr(module, "_reset_parameters")
         own = [n for n, _ in module.named_parameters(recurse=False)]
-        if own and not resettable:
+        if own and _resetter(module) is None:
             where = f"{name}.{own[0]}" if name else own[0]
             raise ShrinkageError(
                 f"{where} belongs to a {type(module).__name__} without reset_parameters(), so a "

@@ -20,13 +20,13 @@ from shrinkage.points import alike
 def halved(problem: Problem, plan: Plan, factor: int, train: Callable[[Plan], Outcome]) -> Outcome:
     """Train all points for a third of the epochs, the best for two thirds, the best again for all.
 
-    A point goes on or stops in all folds and seeds at once, by its mean held-out loss. What goes on
-    is what it would be if all had: its learning rates are those of the whole run.
+    A point goes on or stops in all folds and seeds at once, by its mean held-out loss. A point that
+    goes on has the same numbers as without halving: learning rates are those of the whole run.
 
     Args:
         problem: What to train.
         plan: The grid.
-        factor: Of so many points one goes on.
+        factor: One of this many points goes on.
         train: Trains a plan, going on from where an earlier one with fewer epochs left its members.
     """
     whole = empty_outcome(problem, plan)

@@ -26,7 +26,7 @@ def identity(thing: object) -> str:
     of a module's own parameters and buffers only the shape, since they are not part of its code.
 
     Raises:
-        UnidentifiedError: The object is of a kind that says too little about itself.
+        UnidentifiedError: The object is of a kind whose code or data cannot be read.
     """
     if isinstance(thing, PLAIN):
         return repr(thing)

@@ -100,7 +100,7 @@ class Kept:
             raise Stopped
 
     def after_epoch(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
-        """Write the members if they are done, or the last writing was some time ago, or to stop."""
+        """Write the members if they are done, if it is time, or to stop."""
         done, stop = steps == self._all_steps(chunk.group), self.stop_asked()
         if done or stop or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self._put(chunk, members, outcome, steps)
@@ -155,7 +155,7 @@ class Kept:
 def keeping(
     problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
 ) -> Iterator[Callable[[Plan], Kept]]:
-    """Yield what finds the members of a plan that are kept, while they are being written.
+    """Yield a function that returns what is kept of a plan; what is trained inside is written.
 
     Args:
         problem: What to train.

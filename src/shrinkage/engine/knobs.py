@@ -1,4 +1,4 @@
-"""Knobs: what else than the strength may differ between members, and what each of them changes.
+"""Knobs: what may differ between members besides the strength, and what each of them changes.
 
 A point is a strength with its knobs, by name: tensors inside the mapped step, where a new value
 never compiles again, and plain numbers for a member alone.
@@ -61,16 +61,16 @@ def optimizer_at(problem: Problem, point: Point) -> MakeOptimizer:
 def dropout_alone(
     problem: Problem, point: Point, group: Group, step: int
 ) -> AbstractContextManager[None]:
-    """Let a member alone drop what it drops together with the others."""
+    """Make a member that trains alone drop what it would drop among the others."""
     functions = dropout(drawn(group, step), point.get("dropout"))
     return replaced(functions if problem.draws else {})
 
 
 def check_values(penalty: Penalty, epochs: int, name: str, values: Sequence[float]) -> None:
-    """Refuse a knob that there is not, or a value that is out of its range.
+    """Refuse an unknown knob, or a value that is out of its range.
 
     Raises:
-        ShrinkageError: With the nearest knob or those there are, or what the values may be.
+        ShrinkageError: The message names the nearest knob and all others, or the allowed values.
     """
     shape = arguments(penalty)
     if name == "strength":
@@ -102,7 +102,7 @@ def check_values(penalty: Penalty, epochs: int, name: str, values: Sequence[floa
 
 
 def check_lacking(problem: Problem, name: str) -> None:
-    """Refuse a knob that this problem has not, such as the rate of a dropout that is not there."""
+    """Refuse a knob that this problem lacks, such as a dropout rate where nothing is dropped."""
     lacking = None if name in arguments(problem.penalty) else _lacking(problem, name)
     if lacking:
         raise ShrinkageError(f"grid: {name} is no knob here: {lacking}.")

@@ -1,4 +1,4 @@
-"""Layers written anew for the step: dropout, batch normalization, narrow linear layers.
+"""torch's functions rewritten for the step: dropout, batch normalization, narrow linear layers.
 
 Every layer of torch calls ``torch.nn.functional``, so the few functions that draw random numbers
 or mix rows are replaced there while a training step runs. Dropout then reads numbers that all
@@ -124,11 +124,11 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
 
 
 def linear() -> Functions:
-    """Return torch's linear layer, its product turned around where there are few units.
+    """Return torch's linear layer, computed as ``weight @ input.T`` where there are few units.
 
-    Matrix libraries compute many rows of 10 numbers half as fast as 10 rows of many, and for one
-    unit round by how many members there are. So they would for weights that do not all begin at
-    16 bytes, were those turned around.
+    Matrix libraries multiply into many rows of 10 numbers half as fast as into 10 rows of many. For
+    a single unit they also round differently by the number of members. Transposed, they would do
+    so for weights that do not all begin at a multiple of 16 bytes, so those are left as they are.
     """
     usual = F.linear
 
@@ -146,9 +146,9 @@ def linear() -> Functions:
 
 
 def normalization(real: Tensor) -> Functions:
-    """Return torch's batch normalization, over the real rows of a padded batch.
+    """Return torch's batch normalization over the real rows of a padded batch.
 
-    So are the running statistics of instance normalization.
+    The running statistics of instance normalization leave the padding out, too.
 
     Args:
         real: (B,) 1 for a row, 0 for padding.
@@ -224,7 +224,7 @@ def without_memory() -> Functions:
     }
 
 
-def seen(forward: Callable[[], Tensor], *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
+def inspected(forward: Callable[[], Tensor], *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
     """Run a forward pass; return how many numbers each call of dropout reads, and if rows mix.
 
     Args:

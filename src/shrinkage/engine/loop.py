@@ -162,7 +162,7 @@ def record_end(
     outcome: Outcome,
     place: tuple[int, int],
 ) -> None:
-    """Put the losses, outputs, norms and weights of one finished member into the outcome."""
+    """Write the losses, outputs, norms and weights of a finished member into the outcome."""
     k, column = place
     X, rows, held = problem.views.of(group.fold), plan.train_rows(group), plan.held_rows(group)
     alive = outcome.diverged[place] < 0

@@ -21,8 +21,8 @@ Loss: TypeAlias = str | nn.Module | RowLoss
 class CrossEntropy:
     """The cross-entropy of each row's logits with its class, or the probability of each class.
 
-    Where classes have weights, a row weighs in the mean as its class does, and its loss is what is
-    left of torch's formula then: the weighted mean is torch's to the letter.
+    Where classes have weights, they are the weights of their rows in the mean. The loss of a row is
+    divided by its weight, so that this weighted mean equals torch's exactly.
 
     Attributes:
         smoothing: Share of the target that is spread over all classes.
@@ -102,7 +102,7 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
 
 
 def _unreduced(module: nn.Module, *, classes: bool) -> tuple[RowLoss, Tensor | None]:
-    """The loss of each row, and the class weights by which torch weighs their mean."""
+    """Return the loss of each row, and the class weights of torch's mean, if any."""
     by_class = getattr(module, "weight", None)
     classed = isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
     plain = getattr(module, "reduction", None) == "mean" and (
@@ -139,7 +139,7 @@ def check_fit(loss: RowLoss, name: str, output: Tensor, targets: Tensor) -> None
         targets: All targets.
 
     Raises:
-        ShrinkageError: With both shapes and what would fit.
+        ShrinkageError: The message gives both shapes and what would fit.
     """
     target = targets[: len(output)]
     shapes = f"output {tuple(output.shape)}, targets {tuple(target.shape)} of {targets.dtype}"

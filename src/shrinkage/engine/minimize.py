@@ -1,4 +1,4 @@
-"""Convex minimization: proximal steps find the support, Newton's settle the values."""
+"""Convex minimization: proximal steps find the support, Newton steps settle the values."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Objective:
     def curvature(
         self, tensors: Tensors, free: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensors, Callable[[Tensors], Tensors]]:
-        """Return loss and penalties, their gradient, and the product of their Hessian with a way.
+        """Return loss plus penalties, its gradient, and its Hessian as a product with a direction.
 
         Entries that are not free count as constants.
         """
@@ -106,9 +106,9 @@ class Objective:
 def minimize(objective: Objective, start: Tensors, scale: float) -> tuple[Tensors, float]:
     """Return the minimum near ``start``, and its residual as a share of ``scale``.
 
-    Penalties with kinks alternate between the two methods: once the steps have found which
-    entries are zero, what is left is smooth. What Newton's method finds counts only where it comes
-    closer to optimal, so a support that was not right yet costs time and nothing else.
+    With kinks the two methods alternate: once proximal steps have found which entries are zero, the
+    problem in the others is smooth. A Newton result is taken only if its residual is smaller, so a
+    support that was not right yet costs time and nothing else.
 
     References:
         Beck & Teboulle (2009), A Fast Iterative Shrinkage-Thresholding Algorithm for Linear
@@ -144,8 +144,8 @@ def _proximal_steps(
 ) -> tuple[Tensors, float]:
     """Take accelerated proximal gradient steps; the step is halved until it is short enough.
 
-    It starts longer than it last was: near the minimum of a logistic loss, where most rows are
-    fitted, the curvature is a small part of what it was far from it.
+    It starts at a multiple of its last length: near the minimum of a logistic loss, where most rows
+    are fitted, the curvature is a small part of what it is far away.
     """
     at, ahead, momentum, step = start, start, 1.0, LONGER * step
     for _ in range(steps):
@@ -199,7 +199,7 @@ def _free(objective: Objective, tensors: Tensors) -> Tensors:
 
 
 def _conjugate_gradients(curve: Callable[[Tensors], Tensors], gradient: Tensors) -> Tensors:
-    """Return about the Newton step, closer to it the smaller the gradient."""
+    """Return the Newton step, approximately, by conjugate gradients."""
     way = {name: torch.zeros_like(g) for name, g in gradient.items()}
     left = {name: -g for name, g in gradient.items()}
     ahead, size = left, _dot(left, left)

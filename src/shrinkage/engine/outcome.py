@@ -1,4 +1,4 @@
-"""What training leaves behind, by strength and group, in memory that workers share."""
+"""What training produces, by strength and group, in memory that workers share."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
 
 
 def progress(plan: Plan, outcome: Outcome) -> Progress:
-    """Return how far a run is."""
+    """Return the progress of a run, from the epochs that its members have done."""
     done = outcome.epochs_done
     per_epoch = torch.tensor([plan.steps(group) for group in outcome.columns])
     steps = int((done * per_epoch).sum())

@@ -163,7 +163,11 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
 
 
 def make_seeds(seeds: Any) -> tuple[int, ...]:
-    """Return the seeds; a number S stands for 0..S-1."""
+    """Return the seeds; a number S stands for 0..S-1.
+
+    Raises:
+        ShrinkageError: ``seeds`` is neither a number >= 1 nor distinct integers.
+    """
     try:
         chosen = tuple(range(seeds) if is_whole(seeds) else map(operator.index, seeds))
     except TypeError as error:

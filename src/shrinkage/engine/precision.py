@@ -24,10 +24,10 @@ NARROW_WHOLE = ("linear", "conv1d", "conv2d", "conv3d")
 
 
 def check_autocast(autocast: Autocast, model: nn.Module) -> None:
-    """Refuse another type than bfloat16, or a model that autocast would leave alone.
+    """Refuse a type other than bfloat16, or a model that autocast would leave alone.
 
     Raises:
-        ShrinkageError: With what goes.
+        ShrinkageError: The message says what is allowed.
     """
     if autocast is None:
         return
@@ -66,7 +66,7 @@ def forward(
 
 
 def _as_unmapped(device: str, autocast: torch.dtype) -> Functions:
-    """Return functions that cast, mapped, what autocast casts where they are not."""
+    """Return functions that cast under ``vmap`` what autocast casts without it."""
 
     def wide(usual: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def computed(input: Tensor, *given: Any, **named: Any) -> Tensor:

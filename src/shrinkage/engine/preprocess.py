@@ -1,4 +1,4 @@
-"""What is learned from rows before training, such as means and scales: from each fold's own."""
+"""What a transformer learns from rows before training, such as means: for each fold without it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _transformed(
 
 
 def _learned(fitted: Any) -> dict[str, Any]:
-    """Return what a fitted transformer, or each step of a pipeline, found out."""
+    """Return the attributes that a transformer, or each step of a pipeline, has when fitted."""
     if hasattr(fitted, "steps"):
         return {name: _learned(step) for name, step in fitted.steps}
     public = {name: value for name, value in vars(fitted).items() if name.endswith("_")}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
 from shrinkage.engine.augmented import Augmented, make_augmented
 from shrinkage.engine.fresh import ModelSource, make_builder
-from shrinkage.engine.layers import seen
+from shrinkage.engine.layers import inspected
 from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
 from shrinkage.engine.precision import Autocast, check_autocast, forward
@@ -126,7 +126,7 @@ def make_problem(
     y = _typed("y", y, dtype)
     loss_name, each, class_weights = row_loss(loss, y)
     check_fit(each, loss_name, _first_output(fresh, views.X, autocast), y)
-    draws, normalizes = _seen(build(0), views.X[:batch_size], any_rate="dropout" in knobs)
+    draws, normalizes = _inspected(build(0), views.X[:batch_size], any_rate="dropout" in knobs)
     penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
     for name, tensor in penalized.items():
         check_coupling(penalty.for_tensor(name, tensor), tensor, coupling)
@@ -205,10 +205,10 @@ def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
     return rows
 
 
-def _seen(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
+def _inspected(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
     try:
         with torch.no_grad(), torch.random.fork_rng():
-            return seen(lambda: model.train()(X), any_rate=any_rate)
+            return inspected(lambda: model.train()(X), any_rate=any_rate)
     except Exception as error:
         raise ShrinkageError(
             f"the model refuses a batch of {len(X)} rows in training: "
@@ -217,7 +217,9 @@ def _seen(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ..
 
 
 def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    return other if one is None else one if other is None else one * other
+    if one is None or other is None:
+        return other if one is None else one
+    return one * other
 
 
 def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:

@@ -16,7 +16,7 @@ from shrinkage.points import alike, combinations
 REFINED = 8
 BEYOND = 10.0
 BELOW = 100.0
-"""Where the minimum lies at an end: how far above the largest strength, or below the smallest."""
+"""Where the minimum lies at an end, the factors by which the second round reaches past it."""
 
 
 def refined(

@@ -19,7 +19,7 @@ MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
 def learning_rates(
     optimizer: MakeOptimizer, scheduler: MakeScheduler | None, epochs: int
 ) -> Tensor:
-    """Run the real scheduler once, stepped after each epoch, and return the rates.
+    """Run the scheduler once, stepped after each epoch, and return the learning rates.
 
     Args:
         optimizer: The optimizer's class or a ``functools.partial`` of it.

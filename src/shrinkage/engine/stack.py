@@ -33,7 +33,7 @@ def model_tensors(model: nn.Module) -> Tensors:
 
 
 def member_bytes(problem: Problem, update: Update, batch_size: int) -> tuple[int, int]:
-    """Return about how many bytes a member's state takes, and how many it needs while training."""
+    """Estimate the bytes of a member's state, and of all that it needs while training."""
     model = problem.build(0)
     sizes = [_bytes(problem.X[:1])]
     hooks = [

@@ -18,10 +18,10 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopping_gently() -> Iterator[Callable[[], bool]]:
-    """Yield a question that becomes true, also in forked processes, once a signal has come.
+    """Yield a function that returns True, in forked processes too, once a signal has come.
 
-    The first signal only answers it; the next one ends the process as it always does. Leaving
-    the block by :class:`Stopped` becomes what the signal stands for: ``KeyboardInterrupt``, or
+    The first signal does nothing else; the next one ends the process as it always does. Leaving
+    the block by :class:`Stopped` raises what the signal stands for: ``KeyboardInterrupt``, or
     ``SystemExit`` with 128 plus its number. Outside the main thread signals are left alone.
     """
     if threading.current_thread() is not threading.main_thread():
