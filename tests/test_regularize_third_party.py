@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from _training import STRENGTH, assert_same, batches, data_loss, forward_backwar
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
+from shrinkage._attachable import NOT_LAST
+from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet
@@ -84,6 +87,66 @@ def test_c10_whose_step_is_not_the_last_word_takes_the_coupled_only(
     model = make_net()
     with pytest.raises(ShrinkageError, match=rf"how='{how}' under \w+: it .*; use how='coupled'"):
         regularize(model, make(model.parameters()), L2(STRENGTH), how=how)
+
+
+def kept(kind: type[Optimizer]) -> float:
+    """Return how much of a move of the weights between two steps is left eleven steps later."""
+
+    def trained(move: float) -> Tensor:
+        torch.manual_seed(0)
+        w = torch.randn(8, 8, dtype=torch.double, requires_grad=True)
+        optimizer = kind([{"params": [w], "use_muon": True}], lr=1e-3)
+        getattr(optimizer, "train", bool)()
+        for step in range(24):
+            w.grad = torch.randn_like(w)
+            optimizer.step()
+            if step == 12:
+                w.data.add_(move)
+        return w.detach()
+
+    return float(((trained(0.01) - trained(0.0)) / 0.01).mean())
+
+
+@pytest.mark.filterwarnings("ignore")  # of the optimizers themselves
+def test_whose_step_undoes_what_acts_after_it_takes_no_prox_and_no_constraint() -> None:
+    undo, tried = set(), 0
+    for kind in (*vars(torch.optim).values(), *vars(library).values()):
+        if isinstance(kind, type) and issubclass(kind, Optimizer):
+            with suppress(Exception):  # needs more than tensors and a rate, or a closure
+                share = kept(kind)
+                tried += 1
+                if not share > 0.95:
+                    undo.add(kind.__name__)
+    assert tried > 100
+    assert undo >= {"FTRL", "MADGRAD", "Ranger"}
+    assert {name for name in undo if any(part in name for part in NOT_LAST)} == undo
+
+
+@pytest.mark.parametrize("name", ["MADGRAD", "FTRL", "Nero"])
+@pytest.mark.parametrize("penalty", [L1(0.1), MaxNorm(1.0)], ids=repr)
+def test_c10_an_optimizer_that_writes_weights_of_its_own_is_refused(
+    name: str, penalty: Any
+) -> None:
+    model = make_net()
+    with pytest.raises(ShrinkageError, match=rf"under {name}: it "):
+        regularize(model, getattr(library, name)(model.parameters()), penalty)
+
+
+@pytest.mark.parametrize("name", ["Prodigy", "DAdaptAdam"])
+def test_c10_a_rate_that_an_optimizer_estimates_is_not_lr(name: str) -> None:
+    model = make_net()
+    optimizer = getattr(library, name)(model.parameters())
+    with pytest.raises(ShrinkageError, match=rf"{name} estimates its own; use how='coupled'"):
+        regularize(model, optimizer, L1(0.1))
+    with regularize(model, optimizer, MaxNorm(1.0)), regularize(model, optimizer, L2(0.1)):
+        pass
+
+
+def test_a_scheduler_is_taken_for_the_optimizer_inside() -> None:
+    model = make_net()
+    scheduler = torch.optim.lr_scheduler.StepLR(SGD(model.parameters(), lr=0.1), 1)
+    for penalty in (L1(0.1), L2(0.1)):
+        assert "on SGD inside StepLR" in repr(regularize(model, scheduler, penalty))
 
 
 def sharpness_aware(how: str | None, penalty: Any, **options: Any) -> tuple[nn.Module, Any]:

@@ -14,14 +14,21 @@ from shrinkage.errors import ShrinkageError, some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
+OWN = ("A2Grad", "AccSGD", "DAdaptAdaGrad", "DAdaptSGD", "FTRL", "MADGRAD", "SRMM")
 NOT_LAST = {
+    **dict.fromkeys(OWN, "it computes the weights from others, which it keeps to itself"),
+    "FOCUS": "it pulls the weights back to where they were",
     "Lookahead": "it mixes in slow weights afterwards",
+    "Nero": "it brings every unit back to its norm",
     "PruneOptimizer": "it writes weights of its own afterwards",
     "Ranger": "it mixes in slow weights afterwards",
     "ScheduleFree": "it trains on averages of other weights, which it keeps to itself",
     "TRAC": "it moves the weights again afterwards",
 }
-"""Optimizers, by a part of their names, whose step is not the last to write the weights."""
+"""Optimizers, by a part of their names, that undo what acts on the weights after their step."""
+
+ESTIMATES = ("DAdapt", "Prodigy")
+"""Parts of the names of optimizers whose rate is ``lr`` times an estimate of their own."""
 
 
 def unwrap(optimizer: Any) -> Optimizer:
@@ -68,12 +75,12 @@ def check_optimizer(optimizer: Optimizer, how: str) -> None:
             f"{name} with overlap_with_ddp=True updates the weights during the backward pass, "
             "before a penalty could act; build it without."
         )
-    if how in ("decoupled", "proximal") and any(
-        "lr" not in group for group in optimizer.param_groups
-    ):
-        raise ShrinkageError(
-            f"how={how!r} needs a learning rate, {name} has none; use how='coupled'."
-        )
+    groups = getattr(optimizer, "param_groups", ())  # a wrapper may leave them to the one inside
+    why = f"{name} has none" if any("lr" not in group for group in groups) else ""
+    if any(kind in name for kind in ESTIMATES):
+        why = f"{name} estimates its own"
+    if why and how in ("decoupled", "proximal"):
+        raise ShrinkageError(f"how={how!r} needs a learning rate, {why}; use how='coupled'.")
 
 
 def check_tensor(row: Row, rule: Rule) -> None:
