@@ -171,6 +171,34 @@ def test_the_table_fits(
     assert any("largest value was chosen for L2" in note for note in notes(hostile))
 
 
+@pytest.mark.parametrize("columns", [40, 60, 72, 80, 88, 120])
+def test_small_differences_of_several_optimizers_fit(
+    columns: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    rows = []
+    for optimizer in ("adam", "sgd:0.0125"):
+        base = 0.1 + 0.1 * torch.rand(60, generator=random, dtype=torch.float64)
+        for n, method in enumerate(("none", "decoupled decay", "L2 + label smoothing")):
+            noise = 1e-5 * n * torch.randn(60, generator=random, dtype=torch.float64)
+            rows.append(contender(method, base + noise, optimizer=optimizer))
+    console = make_console()
+    console.width = columns
+    show_comparison(console, ranked(rows, {}, "classification", {}), 60)
+    printed = capsys.readouterr().out
+    lines = [line.rstrip() for line in printed.splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert [line[-1] for line in lines if re.match(r"\d ", line)] == [*"??==??"]
+    header = next(line for line in lines if line.startswith("#"))
+    expected = dict.fromkeys((40, 60), "# contender loss")
+    expected |= dict.fromkeys((72, 80), "# method optimizer chosen test loss to none ±")
+    expected |= dict.fromkeys((88, 120), "# method optimizer chosen test loss accuracy to none ±")
+    assert " ".join(header.split()) == expected[columns]
+    assert not re.search(r"0\.\d{5}", printed)
+    assert ("+0.0000 ± 0.0000" in printed) == (columns > 60)
+    assert "-0.0000" not in printed
+
+
 class Text(HTMLParser):
     """The tags of a page, and its text."""
 

@@ -14,6 +14,7 @@ from _results import make_result
 
 import shrinkage
 from shrinkage.cli import exits, screens
+from shrinkage.cli.path_tables import show_path
 from shrinkage.engine import Progress
 from shrinkage.result import PathResult
 
@@ -116,7 +117,7 @@ def test_the_ends_of_the_picture_are_two_errors_below_and_six_above_the_best() -
         for k, (loss, error) in enumerate(values)
     ]
     console = Console(width=120, record=True, file=io.StringIO())
-    screens.show_path(console, rows, {})
+    show_path(console, rows, {})
     head, _, first, best, beyond = console.export_text().splitlines()
     start = head.index("0.300")
     assert head[start:].split() == ["0.300", "1.100"]
@@ -177,3 +178,23 @@ def test_the_collector_leaves_alone_what_a_command_loads() -> None:
         assert gc.isenabled()
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("columns", [56, 72, 80, 90, 120, 200])
+def test_columns_go_rather_than_be_cut(columns: int) -> None:
+    from rich.console import Console
+
+    rows = [
+        {"strength": 10.0**-k, "loss": 12345.678, "standard_error": 1e-6, "accuracy": 1.0}
+        | {"fit_loss": 12345.678, "norm": 123456.789, "zeros": 0.5, "diverged": 12}
+        for k in range(3)
+    ]
+    console = Console(width=columns, record=True, file=io.StringIO())
+    choices = {"no_penalty": {"index": 0}, "minimum": {"index": 0}}
+    show_path(console, rows, choices)
+    printed = console.export_text()
+    assert "…" not in printed
+    for word in ("strength", "CV loss", "accuracy", "no penalty,", "diverged"):
+        assert word in printed
+    assert ("zeros" in printed) == (columns >= 80)
+    assert ("norm" in printed) == (columns >= 120)

@@ -261,3 +261,13 @@ def test_small_and_odd_runs_are_shown(visit: Callable[..., Any], case: str) -> N
         assert "NaN" not in page.evaluate(
             "[...document.querySelectorAll('svg[role=img]')].map((s) => s.outerHTML).join()"
         )
+
+
+def test_paper_shows_what_a_click_would_open(visit: Callable[..., Any]) -> None:
+    with visit(make_result()) as page:
+        opened = "[...document.querySelectorAll('details')].map((part) => part.open)"
+        assert not any(page.evaluate(opened))
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert all(page.evaluate(opened))
+        page.emulate_media(media="print")
+        assert not page.is_visible("#dial")

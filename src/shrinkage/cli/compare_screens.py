@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from shrinkage.cli import screens
+from shrinkage.cli import screens, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from shrinkage.comparing import Comparison, Row
 
-SHORTEST = {"method": 15, "optimizer": 9}
+WORDS = {"method": 15, "optimizer": 9, "chosen": 8, "contender": 15}
 STYLES = {"better": "green", "worse": "yellow"}
 MEANING = (
     "Rank 1 is shared by all that cannot be told from the best. The intervals, {confidence:.0%} "
     "for all methods together, are over other test rows, not over other training rows or starts."
 )
+SCORES = {"classification": "accuracy", "regression": "R2"}
 
 
 def show_comparison(console: Console, comparison: Comparison, rows: int) -> None:
-    """Print the ranking.
+    """Print the ranking, without the columns for which there is no room.
 
     Args:
         console: Where to.
@@ -30,41 +31,52 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     """
     from shrinkage.comparing import CONFIDENCE
 
-    tiny, narrow = console.width < screens.TINY, console.width < screens.NARROW
-    several = len(comparison.optimizers) > 1
-    score = "accuracy" if comparison.task == "classification" else "R2"
-    reaches = [row.to_none.high - row.to_none.difference for row in comparison.rows]
-    wide = sorted(reach for reach in reaches if reach > 0)
-    digits = screens.decimals(wide[len(wide) // 2 :][:1])
-    words = ["method", *(["optimizer"] if several and not tiny else [])]
-    words += [] if tiny else ["chosen"]
-    numbers = [] if narrow and not tiny else ["loss" if tiny else "test loss"]
-    numbers += [] if narrow else [score]
-    numbers += [] if tiny else [f"to none {screens.plus_minus(console)}"]
-    table = screens.make_table(console, ["#", *words, *numbers, ""])
-    for column in table.columns[1 : 1 + len(words)]:
-        column.justify, column.no_wrap = "left", False
-        column.min_width = SHORTEST.get(str(column.header), 0)
-    table.columns[-1].justify = "left"
+    score, difference = SCORES[comparison.task], f"to none {tables.plus_minus(console)}"
+    digits = _decimals(comparison)
+    lines: list[tables.Row] = []
     for row in comparison.rows:
         who = row.contender
-        cells = [str(row.rank or "-"), comparison.name(who) if tiny else who.method]
-        cells += [who.optimizer] if several and not tiny else []
-        cells += [] if tiny else ["failed" if who.note else row.setting]
-        cells += [] if narrow and not tiny else [screens.show_number(who.test_loss, digits)]
-        cells += [] if narrow else [screens.show_score(score, who.score)]
-        cells += [] if tiny else [_difference(row, digits)]
-        table.add_row(*cells, _answer(row), style=STYLES.get(row.answer))
+        loss = tables.show_number(who.test_loss, digits)
+        cells = {
+            "#": str(row.rank or "-"),
+            "method": who.method,
+            "optimizer": who.optimizer,
+            "contender": comparison.name(who),
+            "chosen": "failed" if who.note else row.setting,
+            "test loss": loss,
+            "loss": loss,
+            score: tables.show_score(score, who.score),
+            difference: _difference(row, digits),
+            "": _answer(row),
+        }
+        lines.append((cells, STYLES.get(row.answer)))
+    optimizers = ["optimizer"] * (len(comparison.optimizers) > 1)
+    who_and_what = ["#", "method", *optimizers, "chosen"]
+    versions = [
+        [*who_and_what, *some, difference, ""] for some in (["test loss", score], ["test loss"], [])
+    ]
+    versions.append(["#", "contender", "loss", ""])
     screens.show_title(console, "Test", f"{rows:,} rows that no choice has seen; best first")
-    console.print(table)
+    console.print(tables.fitting(console, lines, versions, WORDS))
     console.print(MEANING.format(confidence=CONFIDENCE), style="dim")
+
+
+def _decimals(comparison: Comparison) -> int:
+    """Decimals for an interval of usual length, but no more than four digits of a loss."""
+    reaches = [row.to_none.high - row.to_none.difference for row in comparison.rows]
+    wide = sorted(reach for reach in reaches if reach > 0)
+    losses = [row.contender.test_loss for row in comparison.rows]
+    known = [loss for loss in losses if math.isfinite(loss) and loss > 0]
+    most = max(2, 3 - math.floor(math.log10(min(known)))) if known else 4
+    return min(most, tables.decimals(wide[len(wide) // 2 :][:1]))
 
 
 def _difference(row: Row, digits: int) -> str:
     difference, _, high = row.to_none
     if not math.isfinite(difference) or row.answer == "the same":
         return ""
-    return f"{difference:+.{digits}f} ± {high - difference:.{digits}f}"
+    rounded = round(difference, digits) + 0.0  # of -0.0 the sign is lost
+    return f"{rounded:+.{digits}f} ± {high - difference:.{digits}f}"
 
 
 def _answer(row: Row) -> str:

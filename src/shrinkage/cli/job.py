@@ -35,6 +35,7 @@ from shrinkage.cli.path_screens import (
     show_summary,
     training_line,
 )
+from shrinkage.cli.path_tables import show_path
 from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.summary import path_rows, summarize
 from shrinkage.cli.training import check_solver, training_of
@@ -125,7 +126,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
         best = choice_by("minimum", result)
     except ShrinkageError:
         screen.print()
-        screens.show_path(screen, path_rows(best_path(result)), {})
+        show_path(screen, path_rows(best_path(result)), {})
         raise
     summary = summarize(result)
     directory = job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite)

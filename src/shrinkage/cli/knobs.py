@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shrinkage.cli import screens
+from shrinkage.cli import tables
 from shrinkage.cli.exits import usage
 from shrinkage.cli.path_options import PathOptions
+from shrinkage.cli.path_tables import STYLES
 from shrinkage.engine.cross import Grid, check_grid
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
@@ -71,21 +72,20 @@ def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: ``knobs`` of `summarize`.
     """
     shown = rows[:MOST_ROWS]
-    tiny = console.width < screens.TINY
-    digits = screens.decimals([row["standard_error"] for row in shown])
-    loss = "CV loss" if tiny else f"CV loss {screens.plus_minus(console)} SE"
-    table = screens.make_table(console, ["knobs", "strength", loss])
-    table.columns[0].justify, table.columns[0].no_wrap = "left", False
-    table.add_column("", justify="left")
+    digits = tables.decimals([row["standard_error"] for row in shown])
+    loss = f"CV loss {tables.plus_minus(console)} SE"
+    lines: list[tables.Row] = []
     for place, row in enumerate(shown):
-        chosen = place == 0 and math.isfinite(row["loss"])
-        table.add_row(
-            knobs_text(row["knobs"]),
-            screens.show_strength(row["strength"]),
-            screens.with_error(console, row["loss"], row["standard_error"], digits),
-            "best" if chosen else "",
-            style=screens.STYLES["minimum"] if chosen else None,
-        )
-    console.print(table)
+        best = place == 0 and math.isfinite(row["loss"])
+        cells = {
+            "knobs": knobs_text(row["knobs"]),
+            "strength": tables.show_strength(row["strength"]),
+            loss: tables.with_error(console, row["loss"], row["standard_error"], digits),
+            "CV loss": tables.show_number(row["loss"], digits),
+            "": "best" if best else "",
+        }
+        lines.append((cells, STYLES["minimum"] if best else None))
+    versions = [["knobs", "strength", loss, ""], ["knobs", "strength", "CV loss", ""]]
+    console.print(tables.fitting(console, lines, versions, {"knobs": 12}))
     if len(rows) > len(shown):
         console.print(f"and {len(rows) - len(shown):,} more: results.csv has them all.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shrinkage.cli import screens
 from shrinkage.cli.knobs import show_knobs
 from shrinkage.cli.path_options import PathOptions
+from shrinkage.cli.path_tables import RULES, show_path, show_test
 from shrinkage.engine.cross import Grid
 from shrinkage.errors import some_of
 from shrinkage.parameters import Row
@@ -72,14 +73,14 @@ def show_summary(screen: Console, summary: dict[str, Any], tests: int) -> None:
     screens.show_title(
         screen, "Cross-validation", f"{at}mean and standard error (SE) over the folds"
     )
-    screens.show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
+    show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
     for advice in _advice(summary):
         screen.print(f"Note: {advice}", style="yellow")
     spread = summary["test"][0]["loss_sd"]
     kept = f"{tests:,} rows that no choice has seen"
     kept += "; mean and deviation over the seeds" if math.isfinite(spread) else ""
     screens.show_title(screen, "Test", kept)
-    screens.show_test(screen, summary["test"])
+    show_test(screen, summary["test"])
     screen.print()
     screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
 
@@ -100,7 +101,7 @@ def _advice(summary: dict[str, Any]) -> list[str]:
     chosen: dict[int, list[str]] = {}
     for rule, choice in summary["choices"].items():
         if choice["at_edge"]:
-            chosen.setdefault(choice["index"], []).append(screens.RULES[rule])
+            chosen.setdefault(choice["index"], []).append(RULES[rule])
     advice = []
     for place, rules in sorted(chosen.items()):
         word, factors = ends[place]

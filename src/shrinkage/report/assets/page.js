@@ -100,7 +100,15 @@ function setUpTheme() {
   });
 }
 
+// Paper cannot be clicked on.
+function setUpPrint() {
+  window.addEventListener("beforeprint", () => {
+    for (const part of document.querySelectorAll("details")) part.open = true;
+  });
+}
+
 setUpChoices();
 setUpTheme();
+setUpPrint();
 show(0);
 new ResizeObserver(draw).observe(document.querySelector("main"));
