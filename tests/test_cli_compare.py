@@ -19,6 +19,7 @@ from shrinkage.cli.compare_screens import notes, show_comparison
 from shrinkage.cli.screens import make_console
 from shrinkage.comparing import Comparison, Contender
 from shrinkage.comparing.comparison import ranked
+from shrinkage.data import load_data, split_test
 from shrinkage.report.comparison import render_comparison
 
 SMALL = ["compare", "--data", "wine", "--model", "mlp:6", "--values", "4", "--folds", "2"]
@@ -245,3 +246,31 @@ def test_a_comparison_is_saved_whole_or_not_at_all(
     assert (place / "comparison.csv").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     hostile.save(place, overwrite=True)
+
+
+def test_rows_are_split_again_and_passes_are_in_bfloat16(tmp_path: Path) -> None:
+    options = ["--repeats", "2", "--bfloat16", "--methods", "l2", "--out", str(tmp_path / "run")]
+    done = call(*SMALL, *options)
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stdout.split())
+    assert "each at 4 values x 2 folds x 2 repeats x 1 seed," in told
+    assert "3 epochs, bfloat16" in told
+    path = PathResult.load(tmp_path / "run" / "paths" / "adam-L2")
+    assert path.n_folds == 4
+    assert path.rows_held is not None
+    assert path.rows_held.bincount().tolist() == [2] * 142
+    assert path.about["plan"]["autocast"] == "torch.bfloat16"
+
+
+def test_groups_stay_together(tmp_path: Path) -> None:
+    rows = [f"{n % 5},{'yn'[n % 2]},patient {n // 3}" for n in range(60)]
+    file = tmp_path / "mine.csv"
+    file.write_text("size,kind,who\n" + "\n".join(rows), encoding="utf-8")
+    own = ["--data", str(file), "--target", "kind", "--groups", "who", "--methods", "l2"]
+    done = call(*SMALL, *own, "--out", str(tmp_path / "run"))
+    assert done.exit_code == 0, done.output
+    folds = PathResult.load(tmp_path / "run" / "paths" / "adam-L2").folds
+    train, _ = split_test(load_data(str(file), target="kind", groups="who"))
+    assert train.groups is not None
+    pairs = set(zip(train.groups.tolist(), folds.tolist(), strict=True))
+    assert len(pairs) == len(set(train.groups.tolist()))

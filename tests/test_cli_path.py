@@ -46,11 +46,40 @@ def test_options_reach_the_engine(engine: FakeEngine) -> None:
     assert isinstance(asked["penalty"], shrinkage.L1)
     assert (asked["select"], asked["how"], asked["compile"]) == ("0.*", "proximal", "auto")
     assert (asked["seeds"], asked["epochs"], asked["batch_size"]) == (range(4), 7, 9)
-    assert set(asked["folds"]) == {0, 1, 2}
+    assert set(asked["folds"].of_rows.tolist()) == {0, 1, 2}
     assert asked["optimizer"].func is torch.optim.RMSprop
     assert asked["optimizer"].keywords == {"lr": 0.5}
     assert len(asked["test"][1]) + len(asked["X"]) == 1797
     assert "sorted" in done.stderr
+
+
+def test_rows_are_split_again_and_again(engine: FakeEngine) -> None:
+    done = call(
+        *[
+            "path",
+            "--data",
+            "wine",
+            "--folds",
+            "3",
+            "--repeats",
+            "4",
+            "--seeds",
+            "2",
+            "--strengths",
+            "1e-2",
+        ]
+    )
+    told = " ".join(done.stdout.split())
+    assert "2 strengths x 3 folds x 4 repeats x 2 seeds = 48, plus 4 refits" in told
+    (asked,) = engine.calls
+    held = asked["folds"].held
+    assert len(held) == 12
+    for repeat in range(4):
+        rows = torch.cat(held[3 * repeat : 3 * repeat + 3])
+        assert torch.equal(rows.sort().values, torch.arange(len(asked["X"])))
+    Path("run.toml").write_text("repeats = 4\nfolds = 3", encoding="utf-8")
+    call("path", "--data", "wine", "--config", "run.toml")
+    assert len(engine.calls[1]["folds"].held) == 12
 
 
 def test_a_seed_changes_test_rows_folds_and_starts(engine: FakeEngine) -> None:
@@ -58,7 +87,7 @@ def test_a_seed_changes_test_rows_folds_and_starts(engine: FakeEngine) -> None:
         call("path", "--data", "digits", "--seeds", "3", "--seed", seed)
     first, second = engine.calls
     assert (first["seeds"], second["seeds"]) == (range(3), range(3, 6))
-    assert first["folds"] != second["folds"]
+    assert not torch.equal(first["folds"].of_rows, second["folds"].of_rows)
     assert not torch.equal(first["test"][0], second["test"][0])
 
 

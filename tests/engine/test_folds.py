@@ -13,6 +13,8 @@ from sklearn.model_selection import (
     LeaveOneGroupOut,
     LeaveOneOut,
     PredefinedSplit,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
     StratifiedKFold,
     TimeSeriesSplit,
 )
@@ -30,6 +32,33 @@ def test_a_number_of_folds_is_stratified_for_classes() -> None:
     for fold in range(4):
         assert torch.bincount(CLASSES[folds.held[fold]]).tolist() == [3, 2, 1]
     assert torch.equal(folds.of_rows, make_folds(4, X, CLASSES).of_rows)
+
+
+@pytest.mark.parametrize(
+    ("y", "splitter"), [(CLASSES, RepeatedStratifiedKFold), (NUMBERS, RepeatedKFold)]
+)
+def test_repeats_are_those_of_scikit_learn_and_begin_with_the_folds_alone(
+    y: torch.Tensor, splitter: Any
+) -> None:
+    ours = make_folds(4, X, y, seed=7, repeats=3)
+    theirs = splitter(n_splits=4, n_repeats=3, random_state=7).split(X, y)
+    assert not ours.ordinary
+    for held, (_, expected) in zip(ours.held, theirs, strict=True):
+        assert held.tolist() == expected.tolist()
+    alone = make_folds(4, X, y, seed=7)
+    for held, expected in zip(ours.held, alone.held, strict=False):
+        assert torch.equal(held, expected)
+    assert make_folds(ours, X, y) is ours
+
+
+@pytest.mark.parametrize("y", [CLASSES, NUMBERS])
+def test_groups_stay_together_in_every_repeat(y: torch.Tensor) -> None:
+    groups = torch.arange(24) // 2
+    folds = make_folds(2, X, y, groups=groups, repeats=3)
+    assert len(folds.held) == 6
+    for held in folds.held:
+        assert (torch.bincount(groups[held], minlength=12) != 1).all()
+    assert len({tuple(held.tolist()) for held in folds.held}) > 2
 
 
 def test_a_number_of_folds_is_shuffled_for_numbers() -> None:

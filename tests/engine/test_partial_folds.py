@@ -29,6 +29,7 @@ from shrinkage.choose import (
 from shrinkage.engine import fit_path
 from shrinkage.penalties import L2
 from shrinkage.plots import plot_path
+from shrinkage.report.findings import find
 from shrinkage.result import PathResult
 
 N, P, STRENGTH = 60, 3, 0.3
@@ -144,8 +145,13 @@ def test_repeated_folds_are_kept_and_reported(tmp_path: Path) -> None:
     again = PathResult.load(tmp_path / "run")
     assert torch.equal(again.rows_held, result.rows_held)
     assert verdict(again) == verdict(result)
+    assert "(3 folds x 2 repeats x 1 seed)" in verdict(again).sentence
+    assert plot_path(again).caption.startswith("Means over 3 folds x 2 repeats and 1 seed;")
     again.report(tmp_path / "report.html")
-    plot_path(again)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "3 folds × 2 repeats × 1 seed" in page
+    steps = [step.code for step in find(again).steps]
+    assert any(code.endswith("--folds 3 --repeats 4") for code in steps)
 
 
 def test_such_a_path_is_kept_sliced_drawn_and_reported(tmp_path: Path) -> None:

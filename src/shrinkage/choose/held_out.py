@@ -84,6 +84,14 @@ def looks(result: PathResult, folds: Tensor | None = None) -> float:
     return len(rows) / len(set(rows.tolist()))
 
 
+def folds_in_words(result: PathResult) -> str:
+    """Return the number of folds, and of repeats if all rows were split again and again."""
+    repeats = looks(result)
+    if repeats == 1 or not repeats.is_integer() or result.n_folds % repeats:
+        return f"{result.n_folds} fold{'s' * (result.n_folds > 1)}"
+    return f"{result.n_folds // int(repeats)} folds x {int(repeats)} repeats"
+
+
 def apart(result: PathResult) -> Tensor:
     """Return whether two folds hold out no row in common, (F, F)."""
     if result.rows_held is None:

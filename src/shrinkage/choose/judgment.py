@@ -24,6 +24,7 @@ from shrinkage.choose.held_out import (
     apart,
     curve,
     fold_rows,
+    folds_in_words,
     looks,
     loss_sign,
     mean_and_error,
@@ -155,7 +156,7 @@ def _sentence(
 ) -> str:
     n_seeds = len(result.seeds)
     knobs = knobs_text(knobs_at(result.knobs, choice.index))
-    counts = f"{result.n_folds} folds x {n_seeds} seed{'s' * (n_seeds > 1)}"
+    counts = f"{folds_in_words(result)} x {n_seeds} seed{'s' * (n_seeds > 1)}"
     if not result.strengths.any():
         return f"Cannot tell: no strength above 0 was tried ({counts})."
     if math.isnan(difference) and choice.rule in RULES and not apart(result).any(1).all():

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 import typer
 
 from shrinkage.cli import screens
@@ -17,14 +18,13 @@ from shrinkage.cli.compare_options import CompareOptions
 from shrinkage.cli.compare_screens import notes, show_comparison
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
-from shrinkage.cli.inputs import check_classes, make_factory, make_preprocessing, read_data
+from shrinkage.cli.inputs import folds_of, make_factory, make_preprocessing, read_data
 from shrinkage.cli.job import COMPILE
 from shrinkage.cli.notes import warnings_as_notes
 from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.training import OPTIMIZERS, make_scheduler
 from shrinkage.comparing import NAMES, Comparison, compare
 from shrinkage.comparing.methods import METHODS, check_names
-from shrinkage.engine.folds import make_folds
 from shrinkage.engine.update import MakeOptimizer
 from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.parameters import explain_selection, weights
@@ -71,17 +71,19 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
     with usage("--select"):
         explain_selection(first, job.select or weights)
     with usage("--folds"):
-        check_classes(job, train)
-        folds = make_folds(job.folds, train.X, train.y, seed=job.seed)
+        folds = folds_of(job, train)
     preprocess = make_preprocessing(train)
     seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
+    folds_line = f"{job.folds} folds" + f" x {job.repeats} repeats" * (job.repeats > 1)
     header = {
         "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
         "Network": f"{job.model}, {sum(p.numel() for p in first.parameters()):,} parameters",
         "Methods": ", ".join(methods or ["all"])
-        + f", each at {job.values} values x {job.folds} folds x {seeds}, plus refits on all rows",
+        + f", each at {job.values} values x {folds_line} x {seeds}, plus refits on all rows",
         "Training": f"{', '.join(map(_with_rate, optimizers))}, batches of {job.batch_size}, "
-        f"{job.epochs} epochs" + (f", {job.scheduler}" if job.scheduler else ""),
+        f"{job.epochs} epochs"
+        + (f", {job.scheduler}" if job.scheduler else "")
+        + ", bfloat16" * job.bfloat16,
     }
     screens.show_facts(screen, header)
     with warnings_as_notes(side), screens.live_progress(side) as progress:
@@ -93,13 +95,15 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
             methods=methods,
             optimizers=optimizers,
             values=job.values,
-            folds=folds.of_rows.tolist(),
+            folds=folds,
+            groups=train.groups,
             seeds=range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
             epochs=job.epochs,
             batch_size=job.batch_size,
             scheduler=scheduler,
             preprocess=preprocess,
             select=job.select or weights,
+            autocast=torch.bfloat16 if job.bfloat16 else None,
             compile=COMPILE[job.compile],
             progress=progress,
         )

@@ -14,6 +14,7 @@ from shrinkage.cli.options import (
     LearningOptions,
     ModelOptions,
     Output,
+    PrecisionOption,
     ScreenOptions,
     SeedOption,
     Seeds,
@@ -89,6 +90,7 @@ class FewerSeeds(FoldOptions):
 class CompareOptions(
     ScreenOptions,
     CompareOutputOptions,
+    PrecisionOption,
     CompileOption,
     OptimizerOptions,
     LearningOptions,

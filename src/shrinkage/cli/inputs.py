@@ -17,6 +17,7 @@ from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.train_options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
+from shrinkage.engine.folds import Folds, make_folds
 from shrinkage.engine.plan import make_strengths
 from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.models import make_model, with_dropout
@@ -125,7 +126,7 @@ def _dropping(make: Any) -> nn.Module:
     return with_dropout(make())
 
 
-def check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:
+def _check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:
     """Refuse a class with fewer rows than folds, by its name."""
     if not train.classes:
         return
@@ -136,6 +137,13 @@ def check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:
             f"class {train.classes[rarest]!r} has {counts[rarest]} training rows, fewer than "
             f"{job.folds} folds; take fewer folds or leave the class out."
         )
+
+
+def folds_of(job: PathOptions | CompareOptions, train: Dataset) -> Folds:
+    """Return which rows each fold holds out; a group stays in one fold of each repeat."""
+    _check_classes(job, train)
+    settings: Any = {"seed": job.seed, "groups": train.groups, "repeats": job.repeats}
+    return make_folds(job.folds, train.X, train.y, **settings)
 
 
 def make_preprocessing(train: Dataset) -> Any:

@@ -18,7 +18,7 @@ from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import (
-    check_classes,
+    folds_of,
     make_factory,
     make_penalty,
     make_preprocessing,
@@ -40,7 +40,6 @@ from shrinkage.cli.places import check_free, free_directory
 from shrinkage.cli.summary import path_rows, summarize
 from shrinkage.cli.training import check_solver, training_of
 from shrinkage.engine import fit_path
-from shrinkage.engine.folds import make_folds
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.plots import save_figures
@@ -86,8 +85,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     with usage("--select"):
         explained = explain_selection(first, job.select or weights)
     with usage("--folds"):
-        check_classes(job, train)
-        folds = make_folds(job.folds, train.X, train.y, seed=job.seed, groups=train.groups)
+        folds = folds_of(job, train)
     preprocess = make_preprocessing(train)
     lines = {
         "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
@@ -113,7 +111,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             grid=grid or None,
             draws=job.draws,
             refine=job.refine,
-            folds=folds.of_rows.tolist(),
+            folds=folds,
             preprocess=preprocess,
             select=job.select or weights,
             **training,

@@ -132,6 +132,14 @@ class FoldOptions:
         int,
         Grid(min=2, metavar="N", help="Each fold is held out once, to measure what was learned."),
     ] = 5
+    repeats: Annotated[
+        int,
+        Grid(
+            min=1,
+            metavar="N",
+            help="How many times the rows are split into folds: a mean over splits is less luck.",
+        ),
+    ] = 1
     seeds: Seeds = 3
 
 
@@ -166,6 +174,16 @@ class TrainingOptions(LearningOptions):
         Literal["adam", "adamw", "sgd", "rmsprop"],
         Training(metavar="NAME", help="adam, adamw, sgd or rmsprop, all without weight decay."),
     ] = "adam"
+
+
+@dataclass(frozen=True)
+class PrecisionOption:
+    """In which type forward passes compute."""
+
+    bfloat16: Annotated[
+        bool,
+        Training("--bfloat16", help="Compute forward passes in bfloat16, as torch.autocast does."),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from shrinkage.cli.options import (
     ModelOptions,
     Output,
     OutputOptions,
+    PrecisionOption,
     ScreenOptions,
     SeedOption,
     SelectOption,
@@ -117,10 +118,6 @@ class SolverOptions:
             help="exact finds the minimum itself, for --model linear and a convex penalty.",
         ),
     ] = "steps"
-    bfloat16: Annotated[
-        bool,
-        Training("--bfloat16", help="Compute forward passes in bfloat16, as torch.autocast does."),
-    ] = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,7 @@ class PathOptions(
     ScreenOptions,
     CheckpointOption,
     OutputOptions,
+    PrecisionOption,
     SolverOptions,
     CompileOption,
     TrainingOptions,

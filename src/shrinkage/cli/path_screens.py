@@ -50,9 +50,10 @@ def members_line(job: PathOptions, strengths: int | list[float], combinations: i
     n, times = (n, f"{combinations} combinations x ") if combinations > 1 else (points, "")
     more = f" ({job.refine} around the best)" if job.refine else ""
     seeds = 1 if job.solver == "exact" else job.seeds
+    repeats = f" x {job.repeats} repeats" if job.repeats > 1 else ""
     return (
-        f"{times}{_counted(n, 'strength')}{more} x {_counted(job.folds, 'fold')} x "
-        f"{_counted(seeds, 'seed')} = {points * job.folds * seeds:,}, plus "
+        f"{times}{_counted(n, 'strength')}{more} x {_counted(job.folds, 'fold')}{repeats} x "
+        f"{_counted(seeds, 'seed')} = {points * job.folds * job.repeats * seeds:,}, plus "
         f"{points * seeds:,} refits on all rows"
     )
 

@@ -68,7 +68,9 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
         "Network": f"{job.model}, {sum(p.numel() for p in model.parameters()):,} parameters",
         "Penalty": ", ".join(job.penalty or ["none"]),
         "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
-        f"{job.epochs} epochs" + (f", {job.scheduler}" if job.scheduler else ""),
+        f"{job.epochs} epochs"
+        + (f", {job.scheduler}" if job.scheduler else "")
+        + ", bfloat16" * job.bfloat16,
         "Validation": f"{len(held.y):,} of the training rows",
     }
     screens.show_facts(screen, header)
@@ -85,6 +87,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
                 model, fit.X, fit.y, penalty, how=how, valid=(held.X, held.y),
                 select=next(iter(rules), weights) if len(rules) == 1 else weights,
                 optimizer=make_optimizer(job), scheduler=scheduler, epochs=job.epochs,
+                autocast=torch.bfloat16 if job.bfloat16 else None,
                 batch_size=job.batch_size, patience=job.patience, seed=job.seed,
                 checkpoint=directory / train_files.CHECKPOINT, progress=report,
             )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,16 +55,19 @@ def by_ids(of_rows: Tensor) -> Folds:
     return Folds(len(of_rows), held, tuple((~own).nonzero().flatten() for own in folds))
 
 
-def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any = None) -> Folds:
+def make_folds(
+    folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any = None, repeats: int = 1
+) -> Folds:
     """Return which rows each fold holds out and trains on.
 
     Args:
         folds: A number (stratified and shuffled for classes, shuffled for numbers), a
-            scikit-learn splitter, or one fold id per row.
+            scikit-learn splitter, one fold id per row, or what this returned.
         X: Training rows.
         y: Their targets.
         seed: Seed of the shuffling, if ``folds`` is a number.
         groups: A label per row, or None; rows of one group stay in one fold.
+        repeats: How often to split anew, each time shuffled otherwise, if ``folds`` is a number.
 
     Raises:
         ShrinkageError: Fewer than two folds, more folds than rows of a class or than groups, a
@@ -71,10 +75,13 @@ def make_folds(folds: Any, X: Tensor, y: Tensor, *, seed: int = 0, groups: Any =
     """
     classes = not y.is_floating_point()
     labels = None if groups is None else _labels(groups, len(y))
-    if is_whole(folds):
-        made = _split(_splitter(int(folds), y, seed, labels), X, y, labels)
+    if isinstance(folds, Folds):
+        made = folds
+    elif is_whole(folds):
+        splitter = _splitter(int(folds), y, np.random.RandomState(seed), labels)
+        made = _split(f"folds={folds}", [splitter] * repeats, X, y, labels)
     elif hasattr(folds, "split") and not isinstance(folds, str | Tensor):
-        made = _split(folds, X, y, labels)
+        made = _split(f"folds={folds!r}", [folds], X, y, labels)
     else:
         made = by_ids(_given(folds, len(y)))
     if labels is not None:
@@ -93,7 +100,7 @@ def _labels(groups: Any, n: int) -> Tensor:
     return torch.from_numpy(numbers).long()
 
 
-def _splitter(folds: int, y: Tensor, seed: int, groups: Tensor | None) -> Any:
+def _splitter(folds: int, y: Tensor, seed: np.random.RandomState, groups: Tensor | None) -> Any:
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     if len(y) < 2:
@@ -119,21 +126,22 @@ def _splitter(folds: int, y: Tensor, seed: int, groups: Tensor | None) -> Any:
     return kind(folds, shuffle=True, random_state=seed)
 
 
-def _split(splitter: Any, X: Tensor, y: Tensor, groups: Tensor | None) -> Folds:
+def _split(
+    name: str, splitters: Sequence[Any], X: Tensor, y: Tensor, groups: Tensor | None
+) -> Folds:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that groups are ignored; checked later
             labels = () if groups is None else (groups.numpy(),)
-            parts = list(splitter.split(X.numpy(), y.numpy(), *labels))
+            rows = X.numpy(), y.numpy(), *labels
+            parts = [part for splitter in splitters for part in splitter.split(*rows)]
     except (TypeError, ValueError) as error:
         asks = " Give groups=, a label per row." if "groups" in str(error) else ""
-        raise ShrinkageError(
-            f"folds={splitter!r} does not split these rows: {error}{asks}"
-        ) from error
+        raise ShrinkageError(f"{name} does not split these rows: {error}{asks}") from error
     if not parts:
-        raise ShrinkageError(f"{splitter!r} makes no folds.")
+        raise ShrinkageError(f"{name} makes no folds.")
     for fold, (trained, held) in enumerate(parts):
-        _check_part(repr(splitter), fold, trained, held)
+        _check_part(name, fold, trained, held)
     trained, held = (
         tuple(torch.as_tensor(rows).long().sort().values for rows in own)
         for own in zip(*parts, strict=True)
@@ -141,13 +149,13 @@ def _split(splitter: Any, X: Tensor, y: Tensor, groups: Tensor | None) -> Folds:
     return Folds(len(y), held, trained)
 
 
-def _check_part(splitter: str, fold: int, trained: Any, held: Any) -> None:
+def _check_part(name: str, fold: int, trained: Any, held: Any) -> None:
     if not len(trained) or not len(held):
         empty = "hold out" if len(trained) else "train on"
-        raise ShrinkageError(f"{splitter} leaves fold {fold} no row to {empty}.")
+        raise ShrinkageError(f"{name} leaves fold {fold} no row to {empty}.")
     if len({*trained, *held}) < len(trained) + len(held):
         raise ShrinkageError(
-            f"{splitter} names a row twice in fold {fold}; a fold trains on a row once, or holds "
+            f"{name} names a row twice in fold {fold}; a fold trains on a row once, or holds "
             "it out."
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from shrinkage.choose import verdict
+from shrinkage.choose.held_out import folds_in_words
 from shrinkage.choose.rules import best_path
 from shrinkage.labels import number, printable, why_left_out
 from shrinkage.metrics import Metric
@@ -151,7 +152,9 @@ def save_figures(result: PathResult, directory: str | Path) -> None:
 def _caption(result: PathResult, mean: Tensor) -> str:
     seeds = f"{len(result.seeds)} seed{'s' * (len(result.seeds) > 1)}"
     if result.n_folds > 1:
-        text = f"Means over {result.n_folds} folds and {seeds}; bars and band: one standard error."
+        text = (
+            f"Means over {folds_in_words(result)} and {seeds}; bars and band: one standard error."
+        )
     else:
         text = f"One fold, mean over {seeds}; no standard error."
     if mean.isnan().any():

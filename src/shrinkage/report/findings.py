@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from shrinkage.choose import Choice, Verdict, curve, verdict
+from shrinkage.choose.held_out import looks
 from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import number
@@ -133,7 +134,9 @@ def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> 
 
 def _more(result: PathResult) -> Step:
     """Which measurements narrow the interval: folds always do, seeds if starts blur it most."""
-    folds = f"{AGAIN} --folds {max(10, 2 * result.n_folds)}"
+    folds, repeats = f"{AGAIN} --folds {max(10, 2 * result.n_folds)}", round(looks(result))
+    if repeats > 1:
+        folds = f"{AGAIN} --folds {result.n_folds // repeats} --repeats {2 * repeats}"
     if seeds_matter(result):
         text = "Measure more: folds narrow the interval, and the random starts blur it most:"
         return Step(text, f"{folds} --seeds {2 * len(result.seeds) + 1}")

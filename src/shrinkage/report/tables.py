@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
+from shrinkage.choose.held_out import folds_in_words
 from shrinkage.penalties.base import kind_of
 from shrinkage.per_strength import explained, total_norm, zero_share
 from shrinkage.report.curves import loss_name
@@ -173,7 +174,7 @@ def members(result: PathResult) -> str:
     what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
     if K == 1:
         what = "strength"
-    folds, seeds = f"{F} fold{'s' * (F > 1)}", f"{S} seed{'s' * (S > 1)}"
+    folds, seeds = folds_in_words(result).replace(" x ", " × "), f"{S} seed{'s' * (S > 1)}"
     grid = f"{K:,} {labels.printable(what)} × {folds} × {seeds}"
     return f"{grid} = {K * F * S:,} trainings{refits}"
 
