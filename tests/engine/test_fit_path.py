@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import random
 import re
 from typing import Any
@@ -328,6 +329,26 @@ def test_the_callers_random_state_has_no_say(model: Any) -> None:
     torch.manual_seed(6)
     two = fit(model, X, Y, L1(1.0), strengths=3, **QUICK)
     assert_same_result(one, two, rtol=0, atol=0)
+
+
+def test_garbage_is_searched_for_among_new_objects_only_and_only_for_the_run() -> None:
+    gc.unfreeze()
+    during: list[int] = []
+    fit(perceptron(), X, Y, **QUICK, progress=lambda _: during.append(gc.get_freeze_count()))
+    assert min(during) > 0
+    assert gc.get_freeze_count() == 0
+    with pytest.raises(ShrinkageError):
+        fit(perceptron(), X, Y, epochs=0)
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_caller_keeps_from_the_garbage_collector_is_left_so() -> None:
+    gc.freeze()
+    try:
+        fit(perceptron(), X, Y, **QUICK)
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("training", [True, False])
