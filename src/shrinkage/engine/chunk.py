@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from shrinkage.engine.memory import free_memory
 from shrinkage.engine.plan import Group, Plan
 from shrinkage.errors import ShrinkageError
 
@@ -14,8 +14,6 @@ CACHE_BYTES = 1_000_000
 """Bytes of parameters and optimizer state that one core trains fast."""
 
 FEWEST_MEMBERS = 4
-
-UNKNOWN_MEMORY = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,3 @@ def split_by_progress(
             repeats = own[-1:] * (len(chunk.strengths) - len(own))
             parts.append(Chunk(chunk.group, (*own, *repeats), len(own)))
     return parts
-
-
-def free_memory() -> int:
-    """Return the bytes that can be had now without swapping; a guess where Linux does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return UNKNOWN_MEMORY
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kilobytes[0] * 1024 if kilobytes else UNKNOWN_MEMORY
