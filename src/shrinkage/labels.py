@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from shrinkage.result import PathResult
 
@@ -33,6 +34,22 @@ def short_names(names: Sequence[str], limit: int) -> list[str]:
         if shared:
             clean = ["…" + ".".join(name.split(".")[shared:]) for name in clean]
     return [name if len(name) <= limit else name[: limit - 1] + "…" for name in clean]
+
+
+def data_name(about: Mapping[str, Any]) -> str:
+    """Return the name of the data that a result is about, printable and short, or ""."""
+    data = about.get("data")
+    return printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
+
+
+def capitalized(text: str) -> str:
+    """Return a text with a capital first letter, the rest as it is.
+
+    Example:
+        >>> capitalized("at L1 strength 0")
+        'At L1 strength 0'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def printable(name: str) -> str:

@@ -14,12 +14,12 @@ from shrinkage.errors import ShrinkageError
 
 
 def tutorial_net(features: int, classes: int, hidden: int = 128) -> nn.Sequential:
-    """The tutorial's network, one hidden layer with ReLU: 784-128-10 on MNIST.
+    """Return the tutorial's network, one hidden layer with ReLU: 784-128-10 on MNIST.
 
     Args:
-        features: inputs per row; images come in flat, so no ``nn.Flatten`` is needed.
-        classes: outputs, one logit per class.
-        hidden: units of the hidden layer.
+        features: Inputs per row; images come in flat, so no ``nn.Flatten`` is needed.
+        classes: Outputs, one logit per class.
+        hidden: Units of the hidden layer.
 
     Shape:
         input: (N, features). output: (N, classes).
@@ -34,13 +34,13 @@ def tutorial_net(features: int, classes: int, hidden: int = 128) -> nn.Sequentia
 def perceptron(
     features: int, outputs: int, widths: Sequence[int], dropout: float = 0.0
 ) -> nn.Sequential:
-    """Linear layers with ReLU between them.
+    """Return linear layers with ReLU between them.
 
     Args:
-        features: inputs per row.
-        outputs: logits or values per row.
-        widths: units of each hidden layer.
-        dropout: probability that a hidden unit is left out of a training step.
+        features: Inputs per row.
+        outputs: Logits or values per row.
+        widths: Units of each hidden layer.
+        dropout: Probability that a hidden unit is left out of a training step.
 
     Shape:
         input: (N, features). output: (N, outputs).
@@ -64,12 +64,12 @@ def perceptron(
 
 
 def convolutional(shape: Sequence[int], outputs: int, channels: Sequence[int]) -> nn.Sequential:
-    """Convolutions of 3 x 3 with ReLU, each followed by 2 x 2 pooling, then a linear layer.
+    """Return convolutions of 3 x 3 with ReLU and 2 x 2 pooling, then a linear layer.
 
     Args:
-        shape: height and width, or channels, height and width of the images, which come in flat.
-        outputs: logits or values per row.
-        channels: channels of each convolution.
+        shape: Height and width, or channels, height and width of the images, which come in flat.
+        outputs: Logits or values per row.
+        channels: Channels of each convolution.
 
     Shape:
         input: (N, height * width * channels). output: (N, outputs).
@@ -94,10 +94,10 @@ def convolutional(shape: Sequence[int], outputs: int, channels: Sequence[int]) -
 
 
 def with_dropout(model: nn.Sequential) -> nn.Sequential:
-    """Layers with dropout before each linear layer but the first layer, its rate 0 to begin with.
+    """Return the layers with dropout of rate 0 before each linear layer but the first layer.
 
     Args:
-        model: layers; left alone if there is dropout among them.
+        model: Layers; left alone if there is dropout among them.
 
     Example:
         >>> with_dropout(perceptron(4, 3, (8,)))
@@ -118,11 +118,11 @@ def with_dropout(model: nn.Sequential) -> nn.Sequential:
 
 
 def linear(features: int, outputs: int) -> nn.Linear:
-    """Linear or logistic regression, by the loss it is trained with.
+    """Return a linear layer: linear or logistic regression, by the loss it is trained with.
 
     Args:
-        features: inputs per row.
-        outputs: logits or values per row.
+        features: Inputs per row.
+        outputs: Logits or values per row.
 
     Shape:
         input: (N, features). output: (N, outputs).
@@ -137,19 +137,19 @@ def linear(features: int, outputs: int) -> nn.Linear:
 def make_model(
     spec: str, features: int, outputs: int, shape: Sequence[int] = ()
 ) -> Callable[[], nn.Module]:
-    """Factory of the model that a short text describes; each call draws new initial weights.
+    """Return a factory of the model that a short text describes; each call draws new weights.
 
     Args:
         spec: "linear"; "mlp:" and the widths of the hidden layers, such as "mlp:512,512", with
             dropout as "mlp:512,512,dropout=0.5"; "cnn", or "cnn:" and the channels of its
             convolutions; or "package.module:factory", a function or a class that takes the
             numbers of inputs and outputs.
-        features: inputs per row.
-        outputs: logits or values per row.
-        shape: shape of a row before it was flattened, for "cnn".
+        features: Inputs per row.
+        outputs: Logits or values per row.
+        shape: Shape of a row before it was flattened, for "cnn".
 
     Raises:
-        ShrinkageError: any other text, or images that "cnn" cannot take.
+        ShrinkageError: Any other text, or images that "cnn" cannot take.
 
     Example:
         >>> make_model("mlp:128", features=784, outputs=10)()

@@ -97,10 +97,10 @@ def combinations(knobs: Mapping[str, Tensor], points: int) -> list[Tensor]:
 
 
 def arguments(penalty: Penalty) -> list[str]:
-    """Return the real arguments of a penalty that may be knobs, its strength left out.
+    """Return the names of a penalty's numeric arguments that may be knobs, its strength left out.
 
-    Those of a sum's terms bear the name of the term, such as ``l2_strength``; of two terms of one
-    kind neither has one.
+    Those of a sum's terms begin with the name of the term, such as ``l2_strength``; where two terms
+    are of one kind, neither has any.
     """
     own = [f.name for f in fields(penalty)[1:] if "float" in str(f.type)]
     for term, prefix in _terms(penalty):

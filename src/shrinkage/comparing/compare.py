@@ -60,9 +60,9 @@ def compare(
 
     Each method is tuned over the same number of values, none among them: a penalty over automatic
     strengths, dropout over rates up to 0.7, label smoothing up to 0.35, early stopping over the
-    number of epochs. The best pair joins the two best that can act at once, on as many points
-    around their choices; so it stands on the tuning of both. Cross-validation chooses the value of
-    the smallest mean loss; models refit on all training rows meet the test rows once.
+    number of epochs. The best pair combines the two best methods that can act at once, on as
+    many points around their choices, so it builds on the tuning of both. Cross-validation chooses
+    the value of the smallest mean loss; models refit on all training rows meet the test rows once.
 
     A method's number is the mean test loss over rows and seeds, its difference to another method
     a mean over the same rows. The intervals hold together with 95% confidence, whatever the number

@@ -15,7 +15,7 @@ from torch import Tensor
 from shrinkage.comparing.contender import NONE, Contender
 from shrinkage.comparing.intervals import simultaneous
 from shrinkage.comparing.saved import save
-from shrinkage.labels import number
+from shrinkage.labels import capitalized, number
 from shrinkage.result import PathResult
 
 CONFIDENCE = 0.95
@@ -38,9 +38,9 @@ class Row:
     """One contender in the ranking.
 
     Attributes:
-        rank: 1 for the best and all that cannot be told from it; of the others 1 plus how many are
-            surely better; 0 without a number.
-        contender: Who.
+        rank: 1 for the best and all that cannot be told from it; for the others 1 plus the number
+            of contenders that are surely better; 0 without a test loss.
+        contender: The contender.
         to_none: Its test loss minus that of no regularization with the same optimizer.
         to_best: Its test loss minus that of the best.
     """
@@ -70,7 +70,7 @@ class Row:
             '1.0e-03'
         """
         who = self.contender
-        parts = [_said(name, value) for name, value in who.chosen.items()]
+        parts = [_in_words(name, value) for name, value in who.chosen.items()]
         return ", ".join(parts) or ("" if who.note or who.method == NONE else NONE)
 
 
@@ -208,7 +208,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _said(name: str, value: float) -> str:
+def _in_words(name: str, value: float) -> str:
     if name == "strength":
         return number(value)
     if name == "epochs":
@@ -233,13 +233,9 @@ def _sentence(comparison: Comparison) -> str:
         if names:
             sides.append(f"{answer} than none: {', '.join(names)}")
     second = "; ".join(sides) or "no method can be told from none"
-    return f"{_capital(first)} {_capital(second)}."
+    return f"{capitalized(first)} {capitalized(second)}."
 
 
 def _spoken(comparison: Comparison, row: Row) -> str:
     name = comparison.name(row.contender)
     return name.replace(NONE, "no regularization") if row.contender.method == NONE else name
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

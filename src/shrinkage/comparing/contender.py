@@ -77,7 +77,7 @@ def unregularized(path: PathResult, optimizer: str, off: Mapping[str, float]) ->
 
 
 def used(path: PathResult, index: int, off: Mapping[str, float]) -> dict[str, float]:
-    """Return what a point of a path has that does something: strength and settings by name."""
+    """Return strength and settings of a point, by name, without those that do nothing."""
     strength = path.strengths[index].item()
     settings = {name: path.knobs[name][index].item() for name in off}
     found = {name: value for name, value in settings.items() if value != off[name]}
@@ -112,23 +112,23 @@ def row_losses(path: PathResult, index: int) -> Tensor:
     Shape:
         (T,), float64.
     """
-    refit = path.refit
-    if refit is None or refit.test_predictions is None or refit.test_targets is None:
-        raise ShrinkageError("a comparison needs test rows: test=(X, y).")
-    _, each, _ = row_loss(path.about["plan"]["loss"], refit.test_targets)
-    outputs = refit.test_predictions[index].double()
-    return torch.stack([each(own, refit.test_targets) for own in outputs]).double().mean(0)
+    predictions, targets = _tested(path)
+    _, each, _ = row_loss(path.about["plan"]["loss"], targets)
+    outputs = predictions[index].double()
+    return torch.stack([each(own, targets) for own in outputs]).double().mean(0)
 
 
 def score_of(path: PathResult, losses: Tensor, index: int) -> Tensor:
     """Return the accuracy, or R2 of the mean squared error, on the test rows."""
     if path.task == "classification":
         return path.test_metric("accuracy")[index].mean()
-    targets = _tested(path).double()
-    return 1 - losses.mean() / targets.var(0, correction=0).mean()
+    _, targets = _tested(path)
+    return 1 - losses.mean() / targets.double().var(0, correction=0).mean()
 
 
-def _tested(path: PathResult) -> Tensor:
-    if path.refit is None or path.refit.test_targets is None:
+def _tested(path: PathResult) -> tuple[Tensor, Tensor]:
+    """Return the predictions for the test rows, and their targets."""
+    refit = path.refit
+    if refit is None or refit.test_predictions is None or refit.test_targets is None:
         raise ShrinkageError("a comparison needs test rows: test=(X, y).")
-    return path.refit.test_targets
+    return refit.test_predictions, refit.test_targets

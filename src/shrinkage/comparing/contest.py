@@ -20,7 +20,7 @@ from shrinkage.result import PathResult
 
 
 class Relay:
-    """Tells the progress of one run as a part of all."""
+    """Reports the progress of one run as a part of all runs."""
 
     def __init__(self, tell: Callable[[Progress], None] | None, runs: int) -> None:
         self.tell, self.runs = tell, runs
@@ -52,10 +52,10 @@ class Contest:
     Attributes:
         optimizer: What to call it.
         train: `fit_path` with all that the methods have in common.
-        off: The settings there are, at the value that does nothing.
+        off: Every setting, at the value at which it does nothing.
         relay: Told how far it is.
         paths: The path of each method.
-        contenders: What each came to, no regularization first.
+        contenders: The contender of each method, no regularization first.
     """
 
     optimizer: str

@@ -71,7 +71,7 @@ def make_methods(
     Args:
         names: Which, or None for all that the model and the loss have.
         values: How many values each is tuned over, none among them.
-        off: The settings there are, at the value that does nothing.
+        off: Every setting, at the value at which it does nothing.
 
     Raises:
         ShrinkageError: A name is unknown or given twice, the model or the loss lacks the setting,

@@ -20,18 +20,18 @@ class Dataset:
     """Rows and their targets, with what a run's manifest says about them.
 
     Args:
-        name: built-in name, or the name of the file or directory.
+        name: Built-in name, or the name of the file or directory.
         X: float32, one flat row of features per sample; NaN only where a missing value is still
             to be imputed.
         y: int64 classes counted from 0, or float32 targets.
         task: "classification" or "regression".
-        sha256: hash of the values, types and shapes of ``X`` and ``y``, however they were stored.
-        feature_shape: shape of one row before it was flattened, such as ``(28, 28)``.
-        test: the test part that came with the data, if one did.
-        feature_names: names of the features, if they have any; "color=red" is one of a text column.
-        classes: names of the classes in the order of their numbers, if they have any.
-        notes: what was done to the data as they were read.
-        groups: the number of each row's group, such as a patient, if a column names it.
+        sha256: Hash of the values, types and shapes of ``X`` and ``y``, however they were stored.
+        feature_shape: Shape of one row before it was flattened, such as ``(28, 28)``.
+        test: The test part that came with the data, if one did.
+        feature_names: Names of the features, if they have any; "color=red" is one of a text column.
+        classes: Names of the classes in the order of their numbers, if they have any.
+        notes: What was done to the data as they were read.
+        groups: The number of each row's group, such as a patient, if a column names it.
 
     Shape:
         X: (N, features). y, groups: (N,).
@@ -70,19 +70,19 @@ class Dataset:
 
 
 def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Training part and test part of a data set; stratified by class for classification.
+    """Return the training and test parts of a data set; stratified by class for classification.
 
     A test part that came with the data is returned as it is, and nothing is drawn. Otherwise every
     class gives the rounded fraction of its rows, at least one and never all. Rows keep their order.
-    Where rows have groups, whole groups are drawn, and the fraction is met about.
+    Where rows have groups, whole groups are drawn, and the fraction is approximate.
 
     Args:
-        dataset: what ``load_data`` returned.
-        fraction: share of the rows for the test part, between 0 and 1.
-        seed: seed of the draw; the global random state is left alone.
+        dataset: What ``load_data`` returned.
+        fraction: Share of the rows for the test part, between 0 and 1.
+        seed: Seed of the draw; the global random state is left alone.
 
     Raises:
-        ShrinkageError: a fraction outside (0, 1), or a class with a single row or group.
+        ShrinkageError: A fraction outside (0, 1), or a class with a single row or group.
 
     Example:
         >>> from shrinkage.data import load_data

@@ -22,17 +22,17 @@ _HIGHEST_LABEL = 65535
 
 
 def read_idx(path: Path, max_bytes: int) -> Tensor:
-    """Array of one IDX file, in the shape and the number type that its header names.
+    """Return the array of an IDX file, in the shape and the number type that its header names.
 
     Gzip is recognized by content, not by name. A header that promises too much is refused before
     anything is allocated, and a small file that expands without end is never held.
 
     Args:
-        path: a regular file.
-        max_bytes: largest size of the uncompressed values.
+        path: A regular file.
+        max_bytes: Largest size of the uncompressed values.
 
     Raises:
-        ShrinkageError: the file is not readable, not IDX, damaged, or larger than ``max_bytes``.
+        ShrinkageError: The file is not readable, not IDX, damaged, or larger than ``max_bytes``.
 
     Example:
         >>> import tempfile
@@ -59,19 +59,19 @@ def read_idx(path: Path, max_bytes: int) -> Tensor:
 def read_pair(
     directory: Path, names: set[str], prefix: str, max_bytes: int
 ) -> tuple[Tensor, Tensor] | None:
-    """Images and labels of one part of a directory, None if neither file is there.
+    """Return images and labels of one part of a directory, None if neither file is there.
 
     Args:
-        directory: where the files are.
-        names: the names in that directory.
+        directory: Where the files are.
+        names: The names in that directory.
         prefix: "train" or "t10k".
-        max_bytes: largest uncompressed size of one file.
+        max_bytes: Largest uncompressed size of one file.
 
     Returns:
         uint8 images (N, height, width) and int64 labels (N,).
 
     Raises:
-        ShrinkageError: one file of the two is missing, bad, or does not fit the other.
+        ShrinkageError: One file of the two is missing, bad, or does not fit the other.
 
     Example:
         >>> read_pair(Path("."), {"notes.txt"}, "train", max_bytes=1000) is None

@@ -31,7 +31,7 @@ def load_data(
     groups: str | None = None,
     max_bytes: int = 2 * 1024**3,
 ) -> Dataset:
-    """Data set behind a built-in name, in a file, or in a directory of MNIST-style IDX files.
+    """Return the data set of a built-in name, a file, or a directory of MNIST-style IDX files.
 
     Only images are scaled, by a constant: digits by 1/16, uint8 images by 1/255. Anything else is
     the caller's, who standardizes within each training fold (so diabetes comes in raw units).
@@ -40,20 +40,20 @@ def load_data(
     not fit its column, a date or a missing value is refused with its place.
 
     Args:
-        source: a name in ``BUILT_IN``; a ``.csv``, ``.tsv`` or ``.parquet`` table whose columns
+        source: A name in ``BUILT_IN``; a ``.csv``, ``.tsv`` or ``.parquet`` table whose columns
             have names; an ``.npz`` with arrays ``X`` and ``y``, and ``X_test`` and ``y_test`` if
             there is a test part; or a directory with ``train-images-idx3-ubyte`` and
             ``train-labels-idx1-ubyte``, the same two for ``t10k`` (the test part), or all four;
             each may end in ``.gz``. A built-in name wins over a directory of that name; write
             ``"./digits"``, or pass a ``Path``, for the directory.
-        target: name of the target column of a table, or of the array in an ``.npz``.
+        target: Name of the target column of a table, or of the array in an ``.npz``.
         task: None decides: text, and whole numbers with at most 20 different values, are classes.
-        missing: what to do about missing values: "refuse"; "drop" the rows; or "mean", which
+        missing: What to do about missing values: "refuse"; "drop" the rows; or "mean", which
             leaves NaN for an imputation that is fitted on each training fold.
-        ignore: names of columns to leave out, such as row numbers.
-        groups: name of the column that says which rows belong together, such as a patient's. It
+        ignore: Names of columns to leave out, such as row numbers.
+        groups: Name of the column that says which rows belong together, such as a patient's. It
             becomes the ``groups`` of the data set, and no feature.
-        max_bytes: largest uncompressed size of one file or array. Images take four times that as
+        max_bytes: Largest uncompressed size of one file or array. Images take four times that as
             float32.
 
     Returns:
@@ -61,7 +61,7 @@ def load_data(
         part itself if it is alone.
 
     Raises:
-        ShrinkageError: unknown name, or a file that is missing, damaged, oversized or mislabeled.
+        ShrinkageError: Unknown name, or a file that is missing, damaged, oversized or mislabeled.
 
     Example:
         >>> digits = load_data("digits")

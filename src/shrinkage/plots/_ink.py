@@ -103,8 +103,8 @@ def paper(
     Args:
         ax: None; as many axes as panels; or a figure or subfigure to put the panels in.
         heights: Relative heights of the panels, which share one horizontal axis if one column.
-        width: Of a figure to make, in inches; its height too.
-        height: See there.
+        width: Width of a new figure, in inches.
+        height: Its height.
         columns: Panels side by side.
     """
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from torch import Tensor
 from shrinkage.choose import verdict
 from shrinkage.choose.held_out import folds_in_words
 from shrinkage.choose.rules import best_path
-from shrinkage.labels import number, printable, why_left_out
+from shrinkage.labels import data_name, number, printable, why_left_out
 from shrinkage.metrics import Metric
 from shrinkage.plots import _ink
 from shrinkage.plots._display import Display
@@ -56,8 +56,7 @@ class PathDisplay(Display):
             headline = verdict(result, metric=metric).sentence
         result = best_path(result, metric)
         cv = CVDisplay.from_result(result, metric)
-        data = result.about.get("data")
-        name = str(data.get("name", ""))[:60] if isinstance(data, dict) else ""
+        name = data_name(result.about)
         kind, beyond = penalty_name(result), ""
         if cv.frame is not None:
             highest = float(cv.mean.nan_to_num(-math.inf).max())

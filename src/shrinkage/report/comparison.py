@@ -10,7 +10,7 @@ from typing import Any
 from shrinkage import __version__
 from shrinkage.comparing import CONFIDENCE, Comparison, Row
 from shrinkage.files import atomic_write
-from shrinkage.labels import printable
+from shrinkage.labels import data_name, printable
 from shrinkage.report.page import digest
 
 WIDTH, HALF_HEIGHT, MARGIN = 260, 11, 8
@@ -32,8 +32,7 @@ def render_comparison(comparison: Comparison) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (assets / "comparison.html").read_text(encoding="utf-8")
     )
-    data = comparison.about.get("data")
-    name = printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
+    name = data_name(comparison.about)
     ends = [end for row in comparison.rows for end in row.to_none if math.isfinite(end)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     least = comparison.rows[0].contender.test_loss

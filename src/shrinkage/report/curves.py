@@ -62,8 +62,8 @@ def _layers(result: PathResult) -> tuple[Tensor, Tensor]:
     if result.refit is None:
         return result.norms.double().mean((1, 2)), result.sparsity.double().mean((1, 2))
     lost = (result.refit.diverged >= 0).any(1, keepdim=True)
-    norms, sparsity = result.refit.norms, result.refit.sparsity
-    return tuple(t.double().mean(1).masked_fill(lost, torch.nan) for t in (norms, sparsity))  # type: ignore[return-value]
+    norms, sparsity = result.refit.norms.double().mean(1), result.refit.sparsity.double().mean(1)
+    return norms.masked_fill(lost, torch.nan), sparsity.masked_fill(lost, torch.nan)
 
 
 def learning(result: PathResult, places: list[int]) -> dict[str, Any]:

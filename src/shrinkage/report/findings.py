@@ -9,7 +9,7 @@ from shrinkage.choose import Choice, Verdict, curve, verdict
 from shrinkage.choose.held_out import looks
 from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
-from shrinkage.labels import number
+from shrinkage.labels import capitalized, number
 from shrinkage.penalties.base import kind_of, without_twins
 from shrinkage.report.scatter import seeds_matter
 from shrinkage.result import PathResult
@@ -49,11 +49,12 @@ class Findings:
 
 
 def find(result: PathResult, among: PathResult | None = None) -> Findings:
-    """Judge a path; what cannot be judged is said, not raised.
+    """Judge a path; where there can be no verdict, the findings say why.
 
     Args:
         result: The path.
-        among: What it is the best part of, if the verdict shall choose among all of that.
+        among: The whole result, if ``result`` is its best slice and the verdict is to choose among
+            all of its points.
     """
     kind = kind_of(result.penalty)
     try:
@@ -79,10 +80,10 @@ def find(result: PathResult, among: PathResult | None = None) -> Findings:
         return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
     simple = choice_by("one_standard_error", result)
     judged = verdict(result, best) if among is None else verdict(among)
-    sentence = _sentence(judged.sentence.removeprefix(f"{judged.answer.capitalize()}: "))
+    sentence = capitalized(judged.sentence.removeprefix(f"{judged.answer.capitalize()}: "))
     return Findings(
         judged.answer,
-        _headline(result, judged, best, kind),
+        _headline(result, judged, kind),
         sentence,
         judged,
         {choice.rule: choice for choice in (best, simple)},
@@ -90,7 +91,7 @@ def find(result: PathResult, among: PathResult | None = None) -> Findings:
     )
 
 
-def _headline(result: PathResult, judged: Verdict, best: Choice, kind: str) -> str:
+def _headline(result: PathResult, judged: Verdict, kind: str) -> str:
     if judged.answer == "cannot tell":
         return f"Cannot tell whether {kind} helped"
     if judged.answer == "did not help":
@@ -199,7 +200,3 @@ def _use(result: PathResult, choice: Choice) -> str:
 def _twin(result: PathResult, choice: Choice) -> str:
     twin = result.penalty.at(float(f"{choice.strength:.1e}")).twins().get("torch")
     return f" (in torch: {twin})" if twin and choice.index else ""
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

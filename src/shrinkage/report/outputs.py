@@ -45,7 +45,7 @@ def _probabilities(result: PathResult, k: int) -> Tensor:
 
 
 def _calibration(probabilities: Tensor, targets: Tensor) -> dict[str, Any]:
-    """How often the model was right when it was so sure; bins of equal width."""
+    """Return how often the model was right in each bin of its confidence, of equal width."""
     confidence, classes = probabilities.max(-1)
     known = confidence.isfinite()
     confidence, right = confidence[known], (classes == targets)[known].double()
@@ -53,10 +53,10 @@ def _calibration(probabilities: Tensor, targets: Tensor) -> dict[str, Any]:
         return {"bins": [], "error": None}
     place = (confidence * BINS).long().clamp(max=BINS - 1)
     count = torch.bincount(place, minlength=BINS).double()
-    said, was = (torch.bincount(place, v, BINS) / count for v in (confidence, right))
-    error = ((said - was).abs() * count).nansum() / count.sum()
+    claimed, observed = (torch.bincount(place, v, BINS) / count for v in (confidence, right))
+    error = ((claimed - observed).abs() * count).nansum() / count.sum()
     filled = count > 0
-    rows = torch.stack([said, was, count / count.sum()], 1)[filled]
+    rows = torch.stack([claimed, observed, count / count.sum()], 1)[filled]
     return {
         "bins": plain(rows),
         "error": plain(error),

@@ -111,8 +111,7 @@ def numbers(
 
 def title(result: PathResult) -> str:
     """Return what the page is about: the penalty and, if it has a name, the data."""
-    data = result.about.get("data")
-    name = labels.printable(str(data.get("name", "")))[:60] if isinstance(data, dict) else ""
+    name = labels.data_name(result.about)
     knobs = ", ".join(f"{knob} {value:g}" for knob, value in result.about.get("knobs", {}).items())
     kind = kind_of(result.penalty) + (f", {labels.printable(knobs)}," if knobs else "")
     return f"{kind} on {name}" if name else f"{kind.rstrip(',')} path"

@@ -10,6 +10,7 @@ from shrinkage.choose.held_out import whole_members
 from shrinkage.choose.rules import choice_by
 from shrinkage.choose.scatter import components
 from shrinkage.errors import ShrinkageError
+from shrinkage.labels import capitalized
 from shrinkage.report.thin import plain_number
 from shrinkage.result import PathResult
 
@@ -29,8 +30,7 @@ def scatter(result: PathResult) -> dict[str, Any]:
     try:
         parts = noise(result)
     except ShrinkageError as error:
-        text = str(error)
-        return {"rows": [], "sentence": text[:1].upper() + text[1:]}
+        return {"rows": [], "sentence": capitalized(str(error))}
     compared = _compared(result)
     rows = [
         {"name": name, "why": why, "kind": kind, "size": plain_number(math.sqrt(compared[part]))}

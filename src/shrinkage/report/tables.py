@@ -43,7 +43,7 @@ def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
         [name, *(column[k] for k in named)]
         for name, column in {"strength": strengths, **columns, **tests}.items()
     ]
-    head = ["", *(_capital(" = ".join(rules)) for rules in named.values())]
+    head = ["", *(labels.capitalized(" = ".join(rules)) for rules in named.values())]
     note = "± one standard error over the folds"
     spread = tests and len(result.seeds) > 1
     return Table(head, rows, note + ("; test: ± deviation over the seeds." if spread else "."))
@@ -230,7 +230,3 @@ def _fixed(value: float, digits: int) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""What a page can hold: evenly chosen places of a long axis, and numbers of five digits."""
+"""Less for a page to hold: evenly chosen places of a long axis, numbers of five digits."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             facts = file.metadata() or {}
             if facts.get("format") != FORMAT:
                 raise ShrinkageError(f"{path} is no checkpoint of {FORMAT!r}. Remove it.")
-            # Copied: sums over memory that is aligned in another way round in another way.
+            # Copied into new memory: sums over other alignments round differently.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         state: dict[str, Any] = _unpack(json.loads(facts["state"]), restored(tensors))
         return state

@@ -23,7 +23,7 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.regularize import Regularization
 from shrinkage.training.checkpoint import write_checkpoint
 
-TOGETHER = 4096
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +200,7 @@ class Loop:
     def _validate(self, X: Tensor, y: Tensor) -> dict[str, float]:
         job = self._job
         job.model.eval()
-        parts = torch.split(X, TOGETHER)
+        parts = torch.split(X, ROWS_AT_ONCE)
         outputs = torch.cat([forward(job.model, part, job.autocast) for part in parts])
         measured = {"valid_loss": float(job.loss(outputs, y).double().mean())}
         self._require_finite(measured["valid_loss"], "validation")

@@ -1,4 +1,4 @@
-"""What a training is, in words: a checkpoint goes on only with the same."""
+"""The facts of a training: a checkpoint goes on only if they are the same."""
 
 from __future__ import annotations
 
