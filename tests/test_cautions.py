@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import suppress
 from functools import partial
@@ -278,3 +279,16 @@ def test_a_strength_without_a_number_is_no_reason_to_warn_or_to_fail() -> None:
     model = nn.Linear(2, 2, device="meta")
     strength = torch.tensor(1e-3, device="meta")
     assert labels(L2(strength), model, how="decoupled") == []
+
+
+@pytest.mark.parametrize("select", [shrinkage.everything, "*.original1", re.compile("original")])
+def test_a7_a_part_of_an_effective_weight_is_told_when_it_is_asked_for(select: Any) -> None:
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), nn.Linear(3, 2))
+    optimizer = sgd(model.parameters())
+    said = r"^parametrized: .*original1.* \(\d of \d tensors\) are parts of effective weights"
+    with pytest.warns(ShrinkageWarning, match=said):
+        handle = regularize(model, optimizer, L2(0.1), select=select)
+    whys = {row["name"]: row["why"] for row in handle.summary().rows}
+    assert "; parametrized: only a part of" in whys["0.parametrizations.weight.original1"]
+    handle.remove()
+    assert labels(L2(0.1), model) == []

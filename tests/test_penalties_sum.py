@@ -194,6 +194,13 @@ def test_a_new_factor_compiles_nothing_new() -> None:
     assert counter.frame_count == 1
 
 
+def test_pythons_sum_adds_penalties_up() -> None:
+    assert repr(sum([L1(0.1), L2(0.2), L2(0.3)])) == "L1(0.1) + L2(0.2) + L2(0.3)"
+    for other in (1, 0.0, False):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            other + L1(0.1)
+
+
 def test_the_strengths_of_a_sum_are_its_own_and_those_of_its_terms() -> None:
     inner, live = (L1(0.5) + L2(0.25)).at(2.0), torch.tensor(0.125)
     penalty = Sum(terms=(inner, GroupLasso(live)))

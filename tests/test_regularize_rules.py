@@ -146,7 +146,7 @@ def test_each_rule_has_its_penalty_and_a_single_one_needs_no_number() -> None:
 
 def test_another_kind_of_penalty_is_refused_on_the_way() -> None:
     _, handle = trained(L2(0.1))
-    with pytest.raises(ShrinkageError, match=r"L1\(0\.1\).* cannot replace L2.*regularize anew"):
+    with pytest.raises(ShrinkageError, match=r"L1\(0\.1\).* cannot replace L2.*regularize again"):
         handle.penalty = L1(0.1)
 
 

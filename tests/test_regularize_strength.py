@@ -48,10 +48,29 @@ def test_a_strength_assigned_to_the_handle_acts_from_the_next_step_on() -> None:
         handle.strength = -1
 
 
+def test_a_strength_assigned_to_a_rule_acts_too() -> None:
+    net = make_net()
+    optimizer = SGD(net.parameters(), lr=0.1)
+    handle = regularize(net, optimizer, {"0.*": L2(0.1), "2.weight": L1(0.2), "*": None})
+    handle.rules[1].strength = 0.5
+    assert [rule.strength for rule in handle.rules[:2]] == [0.1, 0.5]
+    assert handle.state_dict()["strengths"] == [0.1, 0.5]
+    with pytest.raises(ShrinkageError, match=r"'\*': None has no strength"):
+        handle.rules[2].strength = 0.1
+
+
+@pytest.mark.parametrize("step", ["three", -1, 1.5])
+def test_a_state_of_no_step_is_refused(step: Any) -> None:
+    _optimizer, handle = attached(L2(0.1))
+    with pytest.raises(ShrinkageError, match=r"step=.* give a whole number of at least 0"):
+        handle.load_state_dict({**handle.state_dict(), "step": step, "strengths": [0.3]})
+    assert handle.strength == 0.1
+
+
 def test_a_constraint_has_no_strength() -> None:
     net = make_net()
     handle = regularize(net, SGD(net.parameters(), lr=0.1), MaxNorm(2.0))
-    with pytest.raises(ShrinkageError, match="is a constraint and has no strength"):
+    with pytest.raises(ShrinkageError, match="has no strength"):
         handle.strength = 0.1
 
 

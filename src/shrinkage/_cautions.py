@@ -54,6 +54,7 @@ def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
             if rule.how == "proximal":
                 yield from _small_threshold(acting, optimizer)
             yield from _scale_invariant(acting, held, targets)
+            yield from _parametrized(held)
 
 
 def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
@@ -115,6 +116,17 @@ def _scale_invariant(penalty: Penalty, held: list[Target], targets: Targets) -> 
             "the numbers) feed a normalization, which undoes any factor on them: there L2 sets the "
             "effective learning rate, about lr / |w|², not the function. Leave them alone by a "
             "rule with None if that is not meant."
+        )
+
+
+def _parametrized(held: list[Target]) -> Iterator[str]:
+    found = [row.name for row, _, _ in held if "; parametrized" in row.reason]
+    if found:
+        yield (
+            f"parametrized: {some_of(found)} ({len(found)} of {len(held)} tensors) are parts of "
+            "effective weights that every forward pass computes anew, so a penalty on them is none "
+            "on what the model uses; for that, leave them out and add penalty.value of the "
+            "effective weight to the loss."
         )
 
 

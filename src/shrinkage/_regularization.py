@@ -20,6 +20,7 @@ from shrinkage._stats import Stats
 from shrinkage._step_hooks import step_hooks, step_hooks_of
 from shrinkage._summary import Summary, summarize
 from shrinkage._targets import Targets
+from shrinkage._whole import as_whole
 from shrinkage.errors import ShrinkageError, ShrinkageWarning, some_of
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import check_strength
@@ -94,11 +95,11 @@ class Regularization:
     @property
     def strength(self) -> float | Tensor:
         """The strength of the only penalty; assign a number or a 0-d tensor to change it."""
-        return self._only_penalty().strength
+        return self._only_rule().strength
 
     @strength.setter
     def strength(self, strength: float | Tensor) -> None:
-        self.penalty = self._only_penalty().at(strength)
+        self._only_rule().strength = strength
 
     @property
     def how(self) -> str:
@@ -212,13 +213,14 @@ class Regularization:
                 f"{some_of(here['penalties'])} ({len(here['strengths'])}); call regularize with "
                 "the same penalties first."
             )
+        step = as_whole("step", state["step"], least=0)
         for strength in strengths:
             check_strength(strength, "this state")
         left = iter(strengths)
         for rule, penalty in self._penalties():
             loaded = [_loaded(strength, float(next(left))) for strength in penalty.strengths()]
             rule.penalty = penalty.with_strengths(loaded)
-        self._targets.step = int(state["step"])
+        self._targets.step = step
 
     def _penalties(self) -> list[tuple[Rule, Penalty]]:
         return [(rule, rule.penalty) for rule in self.rules if isinstance(rule.penalty, Penalty)]
@@ -229,12 +231,6 @@ class Regularization:
                 f"this handle has {len(self.rules)} rules; say which: handle.rules[0].penalty."
             )
         return self.rules[0]
-
-    def _only_penalty(self) -> Penalty:
-        penalty = self._only_rule().penalty
-        if not isinstance(penalty, Penalty):
-            raise ShrinkageError(f"{penalty} is a constraint and has no strength.")
-        return penalty
 
     def _conflict(self, optimizer: Optimizer) -> str:
         """Say which other handle acts on the same tensors, if the two exclude each other."""

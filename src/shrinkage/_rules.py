@@ -33,8 +33,8 @@ class Rule:
 
     Attributes:
         select: The selection.
-        penalty: The penalty or constraint, None to leave the tensors alone. Assign
-            ``rule.penalty.at(strength)`` to change the strength while training.
+        penalty: The penalty or constraint, None to leave the tensors alone; assign a copy with
+            other numbers to change it while training.
         how: The coupling; ``"projected"`` for a constraint.
         live: The strengths that are tensors, which may change without a word.
     """
@@ -79,6 +79,20 @@ class Rule:
         """Refuse live strengths that have become none."""
         for strength in self.live:
             check_strength(strength, kind_of(self._penalty))
+
+    @property
+    def strength(self) -> float | Tensor:
+        """The strength of the penalty; assign a number or a 0-d tensor to change it."""
+        return self._own_penalty().strength
+
+    @strength.setter
+    def strength(self, strength: float | Tensor) -> None:
+        self.penalty = self._own_penalty().at(strength)
+
+    def _own_penalty(self) -> Penalty:
+        if not isinstance(self._penalty, Penalty):
+            raise ShrinkageError(f"{self!r} has no strength; only penalties have one.")
+        return self._penalty
 
     @property
     def name(self) -> str:

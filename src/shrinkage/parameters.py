@@ -183,6 +183,8 @@ def _places(model: nn.Module) -> list[_Place]:
 def _decide(place: _Place, select: Selection) -> Row:
     name, *shared = place.names
     selected, reason = _judge(place, select)
+    if selected and (parametrized := _parametrized(place)):
+        reason = f"{reason}; {parametrized}"
     if selected and is_lazy(place.tensor):
         reason = f"not initialized yet: {reason}"
         return Row(name, place.tensor, False, reason, tuple(shared), waiting=True)

@@ -67,7 +67,7 @@ def regularize(
 
     Warns:
         ShrinkageWarning: Something seldom meant, once, with numbers: ``double decay``, ``rounded
-            away``, ``overshoot``, ``small threshold``, ``scale-invariant``.
+            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``.
 
     Example:
         >>> import torch

@@ -135,6 +135,10 @@ class Penalty(ABC):
 
         return added(self, other) if isinstance(other, Penalty) else NotImplemented
 
+    def __radd__(self, other: object) -> Penalty:
+        """Let Python's ``sum`` start from 0."""
+        return self if type(other) is int and other == 0 else NotImplemented
+
     def around_zero(self: P) -> P:
         """Return a copy without the reference."""
         return self._around(None)
