@@ -54,6 +54,15 @@ def test_it_writes_weights_curves_facts_and_a_picture(here: Path) -> None:
     assert "L2(0.001), coupled, on Adam" in result.stdout
 
 
+def test_forward_passes_in_bfloat16(here: Path) -> None:
+    shown = [call(*SMALL, *more, "--out", out) for out, more in (("a", ["--bfloat16"]), ("b", []))]
+    assert ["5 epochs, bfloat16" in result.stdout for result in shown] == [True, False]
+    one, other = (load_file(here / run / "weights.safetensors")["0.weight"] for run in "ab")
+    assert one.dtype == torch.float32
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(one, other, rtol=0.1, atol=0.02)
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_nothing_is_cut_in_a_narrow_terminal(columns: int) -> None:
     shown = call(*SMALL, "--penalty", "l1:1e-3", columns=columns).stdout
