@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import gc
+import os
 import random
 import re
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from shrinkage.engine import Progress
 from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import Group, key
+from shrinkage.engine.workers import run_in_workers
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, GroupLasso
@@ -340,6 +342,32 @@ def test_garbage_is_searched_for_among_new_objects_only_and_only_for_the_run() -
     with pytest.raises(ShrinkageError):
         fit(perceptron(), X, Y, epochs=0)
     assert gc.get_freeze_count() == 0
+
+
+def test_one_thread_prepares_and_workers_go_by_the_callers(monkeypatch: Any) -> None:
+    used: list[int] = []
+    workers: list[int] = []
+
+    class Noting(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            used.append(torch.get_num_threads())  # what forked workers note is theirs
+            return super().forward(input)
+
+    def run(jobs: int, work: Any, look: Any, count: int) -> None:
+        workers.append(count)
+        run_in_workers(jobs, work, look, count)
+
+    monkeypatch.setattr("shrinkage.engine.together.WORTH_FORKING", 0)
+    monkeypatch.setattr("shrinkage.engine.train.run_in_workers", run)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fit(lambda: nn.Sequential(Noting(4, 3)), X, Y, **QUICK)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(used) == {1}
+    assert workers == [min(2, len(os.sched_getaffinity(0)))]
 
 
 def test_what_the_caller_keeps_from_the_garbage_collector_is_left_so() -> None:

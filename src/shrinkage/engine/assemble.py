@@ -12,10 +12,12 @@ from shrinkage.engine.plan import ALL_ROWS, Group, Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.rows import flat
 from shrinkage.engine.train import mean_losses
+from shrinkage.engine.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.result import PathResult, Refit
 
 
+@one_thread()
 def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, Any]) -> PathResult:
     """Return the result of a run.
 

@@ -35,6 +35,7 @@ from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
 from shrinkage.engine.schedule import MakeScheduler
 from shrinkage.engine.together import Together, at_start, train_together
 from shrinkage.engine.update import MakeOptimizer, update_for
+from shrinkage.engine.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
@@ -207,31 +208,32 @@ def fit_path(
         raise ShrinkageError(f"solver={solver!r}: choose 'steps' or 'exact'.")
     finite = preprocess is None
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
-    X, y = in_memory(X, y)
-    rows, targets = (given.cpu() for given in as_rows(X, y, finite=finite))
-    made_folds = make_folds(folds, rows, targets, groups=groups)
-    batch_size = len(rows) if exact else min(batch_size, len(rows))
-    if test is not None:
-        test = pair_in_memory(test, "test")
-        check_columns(X, test[0])
-    all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
-    tests = len(all_rows) - len(rows)
-    problem = make_problem(
-        model,
-        preprocess_rows(preprocess, all_rows, all_targets, made_folds),
-        all_targets,
-        penalty,
-        loss=loss,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        epochs=epochs,
-        select=select,
-        how=how,
-        batch_size=batch_size,
-        knobs=grid or {},
-        sample_weight=as_weights(sample_weight, len(rows), tests),
-        autocast=autocast,
-    )
+    with one_thread():
+        X, y = in_memory(X, y)
+        rows, targets = (given.cpu() for given in as_rows(X, y, finite=finite))
+        made_folds = make_folds(folds, rows, targets, groups=groups)
+        batch_size = len(rows) if exact else min(batch_size, len(rows))
+        if test is not None:
+            test = pair_in_memory(test, "test")
+            check_columns(X, test[0])
+        all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
+        tests = len(all_rows) - len(rows)
+        problem = make_problem(
+            model,
+            preprocess_rows(preprocess, all_rows, all_targets, made_folds),
+            all_targets,
+            penalty,
+            loss=loss,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            epochs=epochs,
+            select=select,
+            how=how,
+            batch_size=batch_size,
+            knobs=grid or {},
+            sample_weight=as_weights(sample_weight, len(rows), tests),
+            autocast=autocast,
+        )
     if augmented is not None:
         problem = with_augmented(problem, augmented, len(rows), batch_size)
     if exact:

@@ -90,7 +90,9 @@ def train_together(
         return Together(None, reason)
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     workers = worker_count() if work >= WORTH_FORKING else 1
-    state, needed = member_bytes(problem, update, plan.batch_size)
+    with one_thread():
+        state, needed = member_bytes(problem, update, plan.batch_size)
+        outcome = empty_outcome(problem, plan)
     cut = functools.partial(
         make_chunks, plan, state, needed, workers=workers, max_memory=max_memory
     )
@@ -99,7 +101,6 @@ def train_together(
         steps = work / len(chunks[0].strengths)
         plain = (steps * PLAIN_SECONDS_PER_STEP + work * state * PLAIN_SECONDS_PER_BYTE) / workers
         compile = plain > COMPILING_SECONDS
-    outcome = empty_outcome(problem, plan)
 
     def steps_done(group: Group, k: int) -> int | None:
         finished = int(outcome.epochs_done[k, outcome.columns[group]]) == plan.epochs
@@ -107,7 +108,7 @@ def train_together(
 
     while True:
         try:
-            with memory_faults_named():
+            with one_thread(), memory_faults_named():
                 attempt = _Attempt(problem, plan, update, chunks)
                 stepper = attempt.refused_in_float32() or _choose_step(attempt, compile, report)
             if isinstance(stepper, str):
@@ -210,7 +211,7 @@ class _Attempt:
             self.path.unlink(missing_ok=True)
 
     def _difference(self, stepper: Stepper) -> str | None:
-        with one_thread(), memory_faults_named():
+        with memory_faults_named():
             return difference_together(self.problem, self.plan, self.update, self.chunk, stepper)
 
 
