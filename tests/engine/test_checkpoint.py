@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 from _checkpoints import ADAGRAD, Counter, assert_same, fit
 from torch import nn
 
+import shrinkage
 from shrinkage import ElasticNet, ShrinkageError
 from shrinkage.engine import kept, train
 
@@ -136,6 +138,19 @@ def test_another_run_is_refused_with_the_difference(
     with pytest.raises(ShrinkageError, match="of another run") as caught:
         fit(tmp_path, epochs=1, **changes)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("package", [shrinkage, torch], ids=lambda package: package.__name__)
+def test_a_checkpoint_of_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Any
+) -> None:
+    fit(tmp_path, epochs=1)
+    then = package.__version__
+    monkeypatch.setattr(package, "__version__", "99.1")
+    with pytest.raises(
+        ShrinkageError, match=f"{package.__name__}: {re.escape(then)} then, 99.1 now"
+    ):
+        fit(tmp_path, epochs=1)
 
 
 SMOOTHED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]), label_smoothing=0.1)

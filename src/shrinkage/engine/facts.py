@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import shrinkage
 from shrinkage._provenance import hash_of
 from shrinkage.engine.identity import named
 from shrinkage.engine.plan import Plan
@@ -71,6 +72,7 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "batch_size": str(plan.batch_size),
         "autocast": str(problem.autocast),
         "torch": torch.__version__,
+        "shrinkage": shrinkage.__version__,
     }
 
 
