@@ -48,7 +48,7 @@ def together(
         batch.add_gradients_(gradients)
         return gradients
     if how == "decoupled":
-        batch.subtract_(batch.shrinks(lr))
+        batch.subtract_(batch.decrements(lr))
     else:
         batch.prox_(lr)
     return ws

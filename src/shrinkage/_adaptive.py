@@ -8,10 +8,10 @@ NORMALIZE = (
     *("A2Grad", "AdaGO", "DAdapt", "FOCUS", "FTRL", "Fromage", "Gravity", "Kron", "LARS", "Lion"),
     *("Muon", "ROSE", "Rprop", "SCION", "Shampoo", "Sign", "SpectralSphere", "Tiger", "VSGD"),
 )
-"""Parts of the names of those that do so, and whose setting ``eps``, if any, does not tell."""
+"""Parts of the names of optimizers that normalize, but are not known by a setting ``eps``."""
 
 DO_NOT = ("ASGD", "Adai", "ApolloDQN", "AvaGrad", "ScheduleFreeSGD", "TAM")
-"""Names of those, beside ``SGD...``, that have a setting ``eps`` for something else."""
+"""Names of optimizers, besides ``SGD...``, that have ``eps`` for another purpose."""
 
 
 def is_adaptive(optimizer: Optimizer) -> bool:

@@ -23,7 +23,7 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 class Batch:
     """Tensors of one rule, parameter group, device and type, with what acts on them now.
 
-    What can be known of them is found out once, and not in every step.
+    What depends on them alone is found out once, not in every step.
 
     Attributes:
         acting: A penalty, or a constraint where it is projected.
@@ -55,19 +55,19 @@ class Batch:
             directions, factor = torch._foreach_mul(directions, factor), 1
         torch._foreach_add_(self._shards(gradients), directions, alpha=factor)
 
-    def shrinks(self, lr: Number) -> Tensors:
-        """Return what comes off the tensors: :func:`shrinkage.coupling.decoupled`."""
+    def decrements(self, lr: Number) -> Tensors:
+        """Return what a step takes off the tensors: :func:`shrinkage.coupling.decoupled`."""
         if self._form is None:
             return [part(decoupled(self.acting, whole(w), lr), w) for w in self.tensors]
         directions, factor = self._directions()
         return torch._foreach_mul(directions, factor * _number(lr))
 
-    def subtract_(self, shrunk: Tensors) -> None:
-        """Take off what :meth:`shrinks` measured."""
-        torch._foreach_sub_(self._shards(self.tensors), shrunk)
+    def subtract_(self, decrements: Tensors) -> None:
+        """Take off what :meth:`decrements` measured."""
+        torch._foreach_sub_(self._shards(self.tensors), decrements)
 
     def scale_(self, lr: Number) -> None:
-        """Take off what :meth:`shrinks` would measure, in one pass over memory, as AdamW."""
+        """Take off what :meth:`decrements` would measure, in one pass over memory, as AdamW."""
         factor = 1 - _number(lr) * (2 * _number(self.acting.strength))
         torch._foreach_mul_(self._shards(self.tensors), factor)
 

@@ -1,4 +1,4 @@
-"""A copied optimizer has lost its hooks, and with them the penalty: it says so when it is made."""
+"""A copied optimizer has lost its hooks, and with them the penalty: a warning says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights whose scale makes no difference: a normalization right behind them undoes it."""
+"""Weights whose scale makes no difference, since a normalization follows and undoes it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ ACROSS_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 def scale_invariant(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers whose weight can be multiplied without a change of the output, by name.
 
-    While it trains, that is, and but for the normalization's ``eps``. Found are layers that
-    nothing but one normalization follows: in the graph of ``forward``, if it can be traced, and in
-    the order of an ``nn.Sequential``. A bias is undone too where channels are centered alone.
+    This holds in training mode and up to the normalization's ``eps``. A layer is found if a single
+    normalization is all that follows it: in the graph of ``forward`` if that can be traced, else in
+    the order of an ``nn.Sequential``. Where each channel is centered by itself, the layer may have
+    a bias.
     """
     model = unwrapped(model)
     modules = dict(model.named_modules())

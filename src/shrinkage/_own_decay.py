@@ -1,8 +1,8 @@
 """An L2 as the ``weight_decay`` of a fused optimizer, which is part of its one pass over memory.
 
-The two do the same, but ``weight_decay`` is said of a whole parameter group. So for the moment of a
-step a group lends the tensors of the penalty to a second group. A step that fails leaves it so,
-until the next one, until the optimizer's state is asked for or loaded, or until the penalty goes.
+The two do the same, but ``weight_decay`` belongs to a whole parameter group. So for the duration of
+a step a group lends the tensors of the penalty to a second group. If a step fails, the groups stay
+split until the next step, until the optimizer's state is read or loaded, or until the penalty goes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shrinkage.penalties import L2
 
 FUSED = (SGD, Adagrad, Adam, AdamW)
 MANY = 2**20
-"""Fewer weights take less time in a pass of their own than a second group takes in Python."""
+"""With fewer weights, a pass of their own takes less time than a second group in Python."""
 
 
 class OwnDecay:
@@ -73,7 +73,7 @@ class OwnDecay:
 
 
 def _can(batch: Batch, how: str) -> bool:
-    """Say whether the decay of a group does to these tensors what their penalty would."""
+    """Say whether the group's own decay can do what the penalty would do to these tensors."""
     penalty, group = batch.acting, batch.group
     if type(penalty) is not L2 or penalty.toward is not None:
         return False

@@ -36,7 +36,7 @@ MANIFEST, TABLE, PATH, WEIGHTS = (
     "weights.safetensors",
 )
 RUN = frozenset({MANIFEST, TABLE, PATH, WEIGHTS, "path.png", "path.svg", "report.html"})
-"""What a run may hold; pictures and report are drawn later."""
+"""The names of the files that a run may hold; pictures and report are drawn later."""
 
 
 def write(
@@ -179,7 +179,7 @@ def replacing(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> 
 
 
 def check_target(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> None:
-    """Refuse a directory that a run, which may hold these names, may not be written to."""
+    """Refuse a directory that holds other names than these, or a run that is to be kept."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
     present = {path.name for path in directory.iterdir()} if directory.exists() else set()

@@ -21,7 +21,7 @@ from shrinkage._stats import Stats
 from shrinkage._targets import Targets
 
 STEP = Optimizer.profile_hook_step(Optimizer.step).__code__
-"""What torch calls around every ``step`` that runs hooks."""
+"""The code of the function that torch wraps around every ``step`` to run hooks."""
 
 NOTHING = Batches([], [], [], [])
 
@@ -48,10 +48,10 @@ class StepHooks:
     to the decay of a fused optimizer: under torch's own optimizers without a closure, which read
     the weights only to update them.
 
-    Hooks also run when ``step`` calls the ``step`` of a base class; only the outermost counts. They
-    do not run at the end of a step that fails, which may be tried again with the same gradients. So
-    it is remembered which gradients and weights hold the penalties, until their versions move on or
-    a step ends.
+    Hooks also run when ``step`` calls the ``step`` of a base class; only the outermost counts. The
+    hook at the end does not run if a step fails, and the step may be tried again with the same
+    gradients. So the gradients and weights that hold the penalties already are remembered with
+    their versions, until these change or a step ends.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -59,7 +59,7 @@ class StepHooks:
         self.targets: dict[Targets, Stats | None] = {}
         self._in_step = self._has_inner = self._has_closure = False
         self._batches = NOTHING
-        self._shrunk: list[tuple[Batch, Tensors]] | None = None
+        self._decrements: list[tuple[Batch, Tensors]] | None = None
         self._holding: list[tuple[Tensor, int]] = []
         self._plain = type(optimizer).__module__.startswith("torch.optim.")
         self._own_decay = OwnDecay(optimizer)
@@ -98,7 +98,7 @@ class StepHooks:
             return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
         if len(args) > 1 and callable(args[1]):
             return (args[0], self._wrap(args[1], optimizer), *args[2:]), kwargs
-        if self._shrunk is None:
+        if self._decrements is None:
             self._gradients_ready(optimizer, plain=self._plain)
         else:  # the outer step may have edited them
             self._holding = [(tensor, version(tensor)) for tensor, _ in self._holding]
@@ -129,8 +129,8 @@ class StepHooks:
         if self._batches.coupled or self._batches.decoupled:
             with torch.set_grad_enabled(False):
                 changed = self._add(optimizer)
-                if self._shrunk is None:
-                    changed += self._shrink(optimizer, plain)
+                if self._decrements is None:
+                    changed += self._start_decoupled(optimizer, plain)
                 self._holding = [(tensor, version(tensor)) for tensor in changed]
 
     def _measure(self, optimizer: Optimizer, found: list[Batches], loss: object) -> None:
@@ -151,10 +151,10 @@ class StepHooks:
                 fresh.add_gradients_(_gradients(fresh.tensors), _scale(batch, optimizer))
         return gradients
 
-    def _shrink(self, optimizer: Optimizer, plain: bool) -> list[Tensor]:
-        """Scale the weights, where allowed, and return these; else measure what comes off."""
+    def _start_decoupled(self, optimizer: Optimizer, plain: bool) -> list[Tensor]:
+        """Scale weights where allowed, and return them; of the others measure what comes off."""
         scaled: list[Tensor] = []
-        self._shrunk = []
+        self._decrements = []
         for batch in self._batches.decoupled:
             rate = _rate(batch, optimizer)
             if plain and batch.scales:
@@ -163,7 +163,7 @@ class StepHooks:
                 if fresh is not None:
                     fresh.scale_(rate)
             else:
-                self._shrunk.append((batch, batch.shrinks(rate)))
+                self._decrements.append((batch, batch.decrements(rate)))
         return scaled
 
     def _fresh(self, batch: Batch, holders: list[Tensor]) -> Batch | None:
@@ -178,7 +178,7 @@ class StepHooks:
         if not self._in_step or (self._has_inner and _steps_under_way(optimizer) > 1):
             return
         batches = self._batches
-        if batches.proximal or batches.projected or self._shrunk:
+        if batches.proximal or batches.projected or self._decrements:
             with torch.set_grad_enabled(False):
                 self._move_weights(optimizer)
         self._reset(optimizer)
@@ -188,12 +188,12 @@ class StepHooks:
 
     def _reset(self, optimizer: Optimizer) -> None:
         self._has_inner = self._has_closure = False
-        self._batches, self._shrunk = NOTHING, None
+        self._batches, self._decrements = NOTHING, None
         self._own_decay.restore(optimizer)
 
     def _move_weights(self, optimizer: Optimizer) -> None:
-        for batch, shrunk in self._shrunk or ():
-            batch.subtract_(shrunk)
+        for batch, decrements in self._decrements or ():
+            batch.subtract_(decrements)
         for batch in self._batches.proximal:
             batch.prox_(batch.group["lr"], _skipped(optimizer, batch))
         for batch in self._batches.projected:
@@ -216,9 +216,9 @@ def _merged(found: list[Batches]) -> Batches:
 
 
 def _uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Hide a hook from the compiler: a compiled step is not compiled anew for another strength.
+    """Hide a hook from the compiler, so that a new strength does not compile a step anew.
 
-    To hide it where nothing is compiled would take longer than most hooks.
+    It is hidden only while something is compiled: hiding it takes longer than most hooks.
     """
     hidden = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
 

@@ -38,7 +38,7 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
 def with_test_rows(
     X: Tensor, y: Tensor, test: tuple[Any, Any] | None, *, finite: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return the training rows with the test rows, if any, behind them."""
+    """Return the training rows followed by the test rows, if any."""
     if test is None:
         return X, y
     rows, targets = rows_like(X, y, test, "test", finite=finite)

@@ -78,12 +78,9 @@ class Regularize(TrainerCallback):
     ) -> None:
         if self.stats_every and self.handle and self.handle.attached:
             for row in self.handle.stats()[-1:]:
-                names = [
-                    name for name in row if name not in ("step", "loss")
-                ]  # loss: logged anyhow
-                state.log_history[-1].update(
-                    {f"regularization/{name}": row[name] for name in names}
-                )
+                own = row.keys() - {"step", "loss"}  # the trainer logs these itself
+                named = {f"regularization/{name}": row[name] for name in row if name in own}
+                state.log_history[-1].update(named)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

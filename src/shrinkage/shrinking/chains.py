@@ -18,7 +18,7 @@ class Link:
     Attributes:
         first, second: Names of the layers.
         between: The operations between them, in order.
-        entries: Inputs of the second per neuron of the first: more than one behind a flattening.
+        entries: Inputs of the second per neuron of the first: more than one after a flattening.
     """
 
     first: str

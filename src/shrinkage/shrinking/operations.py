@@ -1,6 +1,6 @@
-"""What lies between two layers: which operations keep neurons apart, and what they do to constants.
+"""Operations between two layers: which keep neurons apart, and what they do to constants.
 
-Constants are a (neurons, entries) matrix, one row per neuron; NaN where a neuron varies.
+The constants of a layer's neurons are a (neurons, entries) matrix: NaN where a neuron varies.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Neurons:
 
     Attributes:
         rank: Axes of the tensor.
-        on_axis_1: They lie along axis 1, behind the rows; else along the last axis.
+        on_axis_1: They lie along axis 1, after the rows; else along the last axis.
     """
 
     rank: int
@@ -57,7 +57,7 @@ class MixedError(Exception):
 
 
 def follow(node: fx.Node, module: nn.Module | None, before: fx.Node, neurons: Neurons) -> Neurons:
-    """Return where the neurons are behind ``node``.
+    """Return where the neurons are in the output of ``node``.
 
     Raises:
         MixedError: The operation may mix them.
@@ -87,12 +87,12 @@ def follow(node: fx.Node, module: nn.Module | None, before: fx.Node, neurons: Ne
 
 
 def through(node: fx.Node, module: nn.Module | None, constants: Tensor, entries: int) -> Tensor:
-    """Return what becomes of constants behind ``node``.
+    """Return what constants are in the output of ``node``.
 
     Args:
         node: An operation that `follow` accepts.
         module: What it calls, if a module.
-        constants: (neurons, 1), or (neurons, entries) behind a flattening.
+        constants: (neurons, 1), or (neurons, entries) after a flattening.
         entries: Numbers per neuron that the next layer reads from a row.
     """
     kind, _ = operation(node, module)
@@ -126,7 +126,7 @@ def operation(node: fx.Node, module: nn.Module | None) -> tuple[Any, str]:
 
 
 def _flattens(node: fx.Node, module: nn.Module | None, before: fx.Node) -> bool:
-    """Whether all axes behind the first become one."""
+    """Return whether all axes after the first become one."""
     if isinstance(module, nn.Flatten):
         return (module.start_dim, module.end_dim) == (1, -1)
     if node.target in ("view", "reshape") and len(node.args) == 3:
@@ -172,7 +172,7 @@ def _rows(values: Any, constants: Tensor) -> Any:
 
 
 def _keeps_constants(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a constant image stays constant: an average over padding does not."""
+    """Return whether a constant image stays constant: an average over padding does not."""
     kind, _ = operation(node, module)
     if kind not in AVERAGE:
         return True

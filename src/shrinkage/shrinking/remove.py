@@ -16,12 +16,12 @@ from shrinkage.shrinking.trace import PER_CHANNEL
 
 
 def remove_neurons(link: Link, modules: Mapping[str, Any]) -> Counter[str]:
-    """Take what is dead out of ``link``, in place; return how many neurons, by reason.
+    """Remove dead neurons from ``link``, in place; return how many, by reason.
 
     A neuron is ``unused`` if all its outgoing weights are zero, and ``constant`` if its incoming
     weights are, or a batch normalization multiplies it by zero. What a constant adds to the next
-    layer goes into that layer's bias. In front of a zero-padded convolution it is not the same
-    at every place, so there all ``constant`` neurons are ``merged`` into one of them.
+    layer goes into that layer's bias. Before a zero-padded convolution that amount differs between
+    the border and the inside, so there all ``constant`` neurons are ``merged`` into one of them.
     """
     first, second = modules[link.first], modules[link.second]
     outgoing = _outgoing(link, modules)

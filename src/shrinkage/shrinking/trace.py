@@ -60,7 +60,7 @@ def users(node: fx.Node) -> list[fx.Node]:
 
 
 def is_batch_size(value: Any, node: fx.Node) -> bool:
-    """Whether ``value`` is the length of the first axis of ``node``."""
+    """Return whether ``value`` is the length of the first axis of ``node``."""
     if not isinstance(value, fx.Node):
         return False
     if value.target is operator.getitem and value.args[1] == 0:
