@@ -288,3 +288,11 @@ def test_outputs_that_are_no_rows_are_refused(output: Any, message: str) -> None
         pytest.raises(ShrinkageError, match=f"the output of Constant {message}"),
     ):
         model(X)
+
+
+def test_arguments_in_the_order_of_regularize_are_refused_in_a_line() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ShrinkageError, match="penalty=SGD is not a penalty") as refused:
+        activity(model, optimizer, nn.ReLU)
+    assert len(str(refused.value).splitlines()) == 1

@@ -119,13 +119,17 @@ def test_the_first_rule_that_matches_wins_as_ever() -> None:
 
 
 def test_a_rule_that_could_not_be_asked_is_asked_again() -> None:
-    model = lazy_net()
-    optimizer = SGD(model.parameters(), lr=0.1)
+    late, early = lazy_net(), lazy_net()
+    torch.manual_seed(2)
+    early(torch.zeros(1, 4).double())
+    torch.manual_seed(2)
     rules = {lambda name, w: w.dim() == 1: None, "*": L1(0.5)}
-    handle = regularize(model, optimizer, rules)
-    assert [row["penalized"] for row in handle.summary().rows] == [True, False, False, False]
-    train(model, optimizer)
-    assert [row["penalized"] for row in handle.summary().rows] == [True, False, True, False]
+    for model, known in ((late, False), (early, True)):
+        optimizer = SGD(model.parameters(), lr=0.1)
+        handle = regularize(model, optimizer, rules)
+        assert [row["penalized"] for row in handle.summary().rows] == [True, False, known, False]
+        train(model, optimizer)
+    assert_same(late, early, rtol=0, atol=0)
 
 
 def test_two_penalties_on_one_tensor_are_refused_before_it_has_a_size() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from shrinkage._sharded import reshard
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import resolve_coupling
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, shown
 from shrinkage.parameters import (
     Row,
     Selection,
@@ -48,10 +47,8 @@ class Rule:
         elif isinstance(penalty, Constraint):
             self.how = "projected"
         elif penalty is not None:
-            short = isinstance(penalty, Real | str | type | list | tuple)
-            given = repr(penalty) if short else type(penalty).__name__
             raise ShrinkageError(
-                f"penalty={given} is not a penalty; give "
+                f"penalty={shown(penalty)} is not a penalty; give "
                 "one such as L2(1e-4), a constraint such as MaxNorm(3.0), a sum such as L1(1e-4) + "
                 "L2(1e-3), or rules such as {'features.*': L2(1e-4), 'head.*': None}."
             )

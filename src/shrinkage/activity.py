@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from shrinkage._wrapped import named_modules
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, shown
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import without_twins
 
@@ -53,7 +53,9 @@ def activity(model: nn.Module, penalty: Penalty, select: Modules) -> Activity:
         ...     loss = net(torch.ones(2, 4)).square().mean() + extra.value()
     """
     if not isinstance(penalty, Penalty):
-        raise ShrinkageError(f"penalty={penalty!r} is not a penalty; give one such as L1(1e-4).")
+        raise ShrinkageError(
+            f"penalty={shown(penalty)} is not a penalty; give one such as L1(1e-4)."
+        )
     if any(part.toward is not None for _, part in penalty.parts()):
         raise ShrinkageError("activity: outputs have no reference to be pulled to; drop toward=.")
     _check_not_compiled(model)

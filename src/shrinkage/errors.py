@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 
 
 class ShrinkageError(ValueError):
@@ -23,6 +24,17 @@ def choose_from(word: str, known: Iterable[str]) -> str:
     names = list(known)
     near = get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     return (f"did you mean {near[0]!r}? Or " if near else "") + f"choose from {', '.join(names)}."
+
+
+def shown(value: object) -> str:
+    """Return a value that is refused: what is short as it is, anything else by its type.
+
+    Example:
+        >>> shown("l2"), shown(object())
+        ("'l2'", 'object')
+    """
+    short = isinstance(value, Real | str | type | list | tuple | None)
+    return repr(value) if short else type(value).__name__
 
 
 def some_of(names: Iterable[str], most: int = 5) -> str:

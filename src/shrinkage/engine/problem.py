@@ -20,7 +20,7 @@ from shrinkage.engine.preprocess import Views
 from shrinkage.engine.rows import check_finite
 from shrinkage.engine.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.update import MakeOptimizer, sparse_refused
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, shown
 from shrinkage.parameters import Selection, selected_parameters
 from shrinkage.penalties import Penalty
 
@@ -115,7 +115,9 @@ def make_problem(
 ) -> Problem:
     """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
     if not isinstance(penalty, Penalty):
-        raise ShrinkageError(f"penalty={penalty!r} is not a penalty; give L2(1.0) or the like.")
+        raise ShrinkageError(
+            f"penalty={shown(penalty)} is not a penalty; give L2(1.0) or the like."
+        )
     build = make_builder(model)
     fresh = build(0)
     _check_device(fresh)
