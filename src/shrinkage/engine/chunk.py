@@ -1,4 +1,4 @@
-"""Which members train together: as many as a core's cache likes and memory holds."""
+"""Which members train together: as many as fit into a core's cache, and into memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make_chunks(
         step_bytes: All that one member needs while it trains.
         workers: How many chunks train at once.
         members: Members a chunk, or None to choose.
-        width: The shape of earlier chunks, taken over where it fits, for what is compiled.
+        width: Members of an earlier run's chunks, kept where they fit, to reuse its compiled step.
         max_memory: Bytes for all that trains at once, or None for half of what is free.
 
     Raises:
@@ -85,10 +85,10 @@ def make_chunks(
 def split_by_progress(
     chunks: list[Chunk], steps_done: Callable[[Group, int], int | None]
 ) -> list[Chunk]:
-    """Split the chunks whose members have not all come equally far.
+    """Split the chunks whose members have not all done the same number of steps.
 
     Args:
-        chunks: The plan, cut.
+        chunks: All chunks of the plan.
         steps_done: The steps that a member has behind it, or None if it needs no more.
     """
     parts = []

@@ -1,4 +1,4 @@
-"""The main verb: a whole cross-validated regularization path in one call."""
+"""The main function: a whole cross-validated regularization path in one call."""
 
 from __future__ import annotations
 
@@ -158,10 +158,10 @@ def fit_path(
             ``torch.autocast`` does, with losses, penalty, parameters and optimizer in float32.
         solver: "steps" trains with the optimizer. "exact" finds the minimum itself, for a model
             that is linear in its parameters with a convex penalty and one of torch's convex
-            losses; epochs, batch_size and seeds then have no part in it.
+            losses; epochs, batch_size and seeds are then ignored.
         compile: "auto" compiles runs that are long enough for it to pay.
         progress: Called with a :class:`Progress` as the run goes on.
-        chunk: Members trained at once; by default as many as caches and memory like.
+        chunk: Members trained at once; by default as many as fit into caches and memory.
         max_memory: Bytes that the members trained at once may need; by default half of what
             is free. If memory runs out all the same, fewer are trained at once.
         checkpoint: A directory that keeps what has been trained. The same call goes on from

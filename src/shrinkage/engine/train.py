@@ -97,7 +97,7 @@ def train_chunks(
         problem: What to train.
         plan: The grid.
         update: The optimizer.
-        chunks: The plan, cut.
+        chunks: All chunks of the plan.
         stepper: The mapped step.
         report: Told how far the run is, again and again.
         workers: How many chunks train at once.

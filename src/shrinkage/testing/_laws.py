@@ -1,4 +1,4 @@
-"""Laws are functions; the first that raises is the one that does not hold."""
+"""How laws are checked: each is a function that raises if it does not hold."""
 
 from __future__ import annotations
 

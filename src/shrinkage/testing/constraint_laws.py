@@ -66,7 +66,7 @@ def what_satisfies_the_constraint_stays(constraint: Constraint, tensors: Tensors
 
 
 def the_projection_is_the_nearest_point(constraint: Constraint, tensors: Tensors) -> None:
-    """No tensor without violation that is found by search is nearer."""
+    """No tensor of the set that a search finds is nearer."""
     around = [direction / 10**k for k in range(4) for direction in tensors.draw(20)]
     for w in tensors.smooth():
         found = constraint.project(w)
