@@ -51,7 +51,9 @@ TRAININGS = SHORT | {
     "sgd, converged": {"optimizer": SGD, **CONVERGED},
     "decoupled, converged": {"optimizer": ADAM, "how": "decoupled", **CONVERGED},
     "sgd decoupled, converged": {"optimizer": SGD, "how": "decoupled", **CONVERGED},
-    "exact": {"solver": "exact"},
+    "linear: sgd, 3000 epochs": {"optimizer": SGD, "epochs": 3000, "compile": True},
+    "linear: adam, 3000 epochs": {"optimizer": ADAM, "epochs": 3000, "compile": True},
+    "linear: exact": {"solver": "exact"},
 }
 
 
@@ -101,7 +103,7 @@ def paths(
         outputs = 1 if y.is_floating_point() else int(y.max()) + 1
         for architecture, make in nets(X.shape[1], outputs).items():
             settings = {"seeds": 1, "compile": False, **TRAININGS[training]}
-            if training == "exact" and architecture != "linear":
+            if training.startswith("linear") and architecture != "linear":
                 continue
             if architecture == "convnet" and training.endswith("converged"):
                 settings["epochs"] //= 3
@@ -118,8 +120,8 @@ def constant(y: Tensor) -> float:
 
 
 def doubling(fit: Callable[..., PathResult], y: Tensor, training: str) -> list[float] | None:
-    middle = fit(strengths=2).strengths[-1].item()
-    tried = fit(strengths=[middle * 2.0**k for k in range(-6, 9)])
+    top = fit(strengths=2).strengths[-1].item()
+    tried = fit(strengths=[top * 2.0**k for k in range(-8, 7)])
     there = tried.fit_loss.mean((1, 2)) >= 0.99 * constant(y)
     there &= (tried.diverged < 0).all((1, 2))
     if not there[1:].any():

@@ -247,7 +247,7 @@ def main() -> None:
     if options.mnist:
         cases["mnist"] = Case(options.mnist, 1000, 128, 20, 1e-3, share_of_repeats=0.1)
     chosen = {name: cases[name] for name in options.only or cases}
-    console, everything = Console(width=100), []
+    console, everything = Console(width=110), []
     for name, case in chosen.items():
         repeats = max(2, round(options.repeats * case.share_of_repeats))
         first = repeat_once(name, case, 0)  # compiles the step for all

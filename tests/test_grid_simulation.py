@@ -37,7 +37,7 @@ def test_the_minimum_lies_inside_the_automatic_grid() -> None:
 def test_at_convergence_the_minimum_keeps_half_a_decade_from_both_ends() -> None:
     """By the exact solver: Adam, in any training of a sane length, still falls on these rows."""
     grid = benchmark("grid")
-    for _, name, path in grid.paths("exact", ("iris", "wine")):
+    for _, name, path in grid.paths("linear: exact", ("iris", "wine")):
         assert grid.place(path) == "inside", name
         smallest, largest = path.strengths[1].item(), path.strengths[-1].item()
         assert 10**0.5 * smallest < minimum(path).strength < largest / 10**0.5, name
