@@ -100,7 +100,7 @@ def test_a_regression_has_no_label_smoothing(tmp_path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], int, str]] = {
-    "an unknown method": (["--methods", "l2,lasso"], 2, "'lasso' is unknown"),
+    "an unknown method": (["--methods", "l2,lasso"], 2, "--methods: 'lasso' is unknown"),
     "an unknown optimizer": (
         ["--optimizer", "adamax"],
         2,

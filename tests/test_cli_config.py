@@ -67,6 +67,12 @@ def test_typed_options_win_over_the_file(asked: list[PathOptions]) -> None:
     assert asdict(asked[0]) == {**asdict(PathOptions()), **changed, "out": Path("a b")}
 
 
+def test_a_number_is_a_list_of_one(asked: list[PathOptions]) -> None:
+    Path("run.toml").write_text("strengths = 1e-3", encoding="utf-8")
+    assert run(asked, "--config", "run.toml").exit_code == 0
+    assert asked[0].strengths == "0.001"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -134,6 +134,7 @@ def test_patterns_come_before_the_penalty_of_all_other_weights() -> None:
         (["--penalty", "l2"], "'l2' is no penalty with a strength", 2),
         (["--penalty", "l3:1"], "'l3' is no penalty; did you mean", 2),
         (["--penalty", "l2:x"], "'x' is no number", 2),
+        (["--penalty", "l2:1,l1:1"], "'1,l1:1' is no number; for several penalties repeat", 2),
         (["--penalty", "l2:-1"], "must be finite and >= 0", 2),
         (["--penalty", "l2:1", "--penalty", "l1:1"], "another penalty for the same", 2),
         (["--penalty", "l2:1@9.*"], "matches no parameter", 2),

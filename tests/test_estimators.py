@@ -320,3 +320,10 @@ def test_a_model_may_be_a_module_or_a_function(model: Any) -> None:
 def test_bad_arguments_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ShrinkageError, match=words):
         PathRegressor(**{**QUICK, **changes}).fit(X, X[:, 0])
+
+
+def test_the_repr_is_the_call_that_makes_it() -> None:
+    made = PathClassifier("mlp:8", L2(0.5), seeds=2, strengths=[0.1, 1.0])
+    again = eval(repr(made), {"PathClassifier": PathClassifier, "L2": L2})
+    assert (type(again), repr(again)) == (PathClassifier, repr(made))
+    assert again.penalty.strength == 0.5

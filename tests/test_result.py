@@ -221,7 +221,7 @@ def test_metrics_that_do_not_exist_are_refused() -> None:
     regression = make_result(3, 2, 1, task="regression", test=False)
     assert regression.task == "regression"
     assert regression.n_folds == 2
-    assert repr(regression) == "PathResult(L2, regression: 3 strengths x 2 folds x 1 seeds)"
+    assert repr(regression) == "PathResult(L2, regression: 3 strengths x 2 folds x 1 seed)"
     with pytest.raises(ShrinkageError, match="no metric of numbers"):
         regression.metric("accuracy")
     with pytest.raises(ShrinkageError, match="Choose from loss, accuracy"):

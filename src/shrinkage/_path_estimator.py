@@ -26,6 +26,7 @@ from shrinkage.metrics import Metric
 from shrinkage.models import make_model
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import L2, Penalty
+from shrinkage.penalties.base import without_twins
 
 ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
 
@@ -94,6 +95,11 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self.compile = compile
         self.checkpoint = checkpoint
         self.random_state = random_state
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        """Return the call that makes it, as far as it differs from the defaults."""
+        text: str = super().__repr__(N_CHAR_MAX)
+        return text.replace(repr(self.penalty), without_twins(self.penalty))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

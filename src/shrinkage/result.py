@@ -92,10 +92,17 @@ class PathResult:
     def __repr__(self) -> str:
         """Return one line: the kind of penalty and the sizes of the axes."""
         points = f"points of strength, {', '.join(self.knobs)}" if self.knobs else "strengths"
+        folds, seeds = self.n_folds, len(self.seeds)
         return (
             f"PathResult({type(self.penalty).__name__}, {self.task}: {len(self.strengths)} "
-            f"{points} x {self.n_folds} folds x {len(self.seeds)} seeds)"
+            f"{points} x {folds} fold{'s' * (folds > 1)} x {seeds} seed{'s' * (seeds > 1)})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and the choices for a notebook."""
+        from shrinkage.report.notebook import as_html
+
+        return as_html(self)
 
     @property
     def task(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _results import make_result
+from _results import make_crossed, make_result
 
 from shrinkage import ShrinkageError
 from shrinkage.plots._ink import DARK, LIGHT
@@ -113,3 +113,19 @@ def test_selection_is_a_table_where_the_result_knows_it() -> None:
     assert "bias of Linear" in page
     assert "1 of 2 tensors, 2,000 of 3,024 numbers of the model." in page
     assert "1,024" in page
+
+
+def test_a_notebook_shows_the_verdict_and_the_choices() -> None:
+    result = make_result()
+    shown = result._repr_html_()
+    assert "L2 helped: it lowered the loss by" in shown
+    for word in ("No penalty", "Minimum = one standard error", "validation loss", "test loss"):
+        assert word in shown
+    assert repr(result) in shown
+    crossed = make_crossed({0.0: 0.1, 0.5: 0.0})
+    hostile = replace(crossed, knobs={NASTY: crossed.knobs["dropout"]})
+    assert "onerror" in hostile._repr_html_()
+    assert "<script" not in hostile._repr_html_()
+    lost = make_result(K=2, diverged=[(0, 0, 0), (1, 0, 0)])._repr_html_()
+    assert "No strength could be judged" in lost
+    assert "<table" not in lost

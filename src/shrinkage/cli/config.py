@@ -106,7 +106,9 @@ def _in_toml(kind: Any) -> Any:
 
 
 def _joined(value: Any) -> Any:
-    """Return an array as the list that an option takes: [1e-3, 1e-2] as "0.001,0.01"."""
+    """Return an array or a number as the text that an option takes: [1e-3, 1] as "0.001,1"."""
+    if isinstance(value, float):
+        return str(value)
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 

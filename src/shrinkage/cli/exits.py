@@ -81,7 +81,8 @@ def usage(option: str) -> Iterator[None]:
     try:
         yield
     except ShrinkageError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
+        fault = str(error).removeprefix(f"{option.removeprefix('--')}: ")
+        raise typer.BadParameter(fault, param_hint=option) from error
 
 
 def in_words(error: Any) -> str:

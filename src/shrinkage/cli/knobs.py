@@ -32,10 +32,7 @@ def read_grid(job: PathOptions, penalty: Penalty) -> Grid:
             if name in grid:
                 raise ShrinkageError(f"{name!r} is given twice; put all its values into one list.")
             grid[name] = _numbers(text, values)
-        try:
-            check_grid(grid, job.draws, penalty, job.epochs)
-        except ShrinkageError as error:
-            raise ShrinkageError(str(error).removeprefix("grid: ")) from None
+        check_grid(grid, job.draws, penalty, job.epochs)
     return grid
 
 

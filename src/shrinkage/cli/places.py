@@ -6,6 +6,7 @@ import os
 import re
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from shrinkage._run_directory import RUN, check_target
 from shrinkage.errors import ShrinkageError
@@ -27,8 +28,13 @@ def check_free(directory: Path, overwrite: bool, names: frozenset[str] = RUN) ->
         )
     check_target(directory, overwrite, names)
     parent = next(place for place in directory.absolute().parents if place.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise ShrinkageError(f"{parent} cannot be written to. Choose another --out.")
+    try:
+        with TemporaryDirectory(dir=parent, prefix=".shrinkage-"):
+            pass
+    except OSError as error:
+        raise ShrinkageError(
+            f"{parent} cannot be written to ({error.strerror}). Choose another --out."
+        ) from error
 
 
 def free_directory(name: str, overwrite: bool) -> Path:

@@ -144,7 +144,10 @@ def read_penalties(texts: list[str]) -> dict[Any, Penalty]:
             try:
                 strength = float(match["strength"])
             except ValueError:
-                raise ShrinkageError(f"{text!r}: {match['strength']!r} is no number.") from None
+                more = "; for several penalties repeat --penalty" * ("," in text)
+                raise ShrinkageError(
+                    f"{text!r}: {match['strength']!r} is no number{more}."
+                ) from None
             select = match["pattern"] or weights
             if select in rules:
                 raise ShrinkageError(f"{text!r}: there is another penalty for the same parameters.")
