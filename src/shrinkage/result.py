@@ -100,7 +100,7 @@ class PathResult:
 
     def _repr_html_(self) -> str:
         """Return the verdict and the choices for a notebook."""
-        from shrinkage.report.notebook import as_html
+        from shrinkage.report import as_html
 
         return as_html(self)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from shrinkage.engine.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
+from shrinkage.report.notebook import as_html as as_html
 from shrinkage.report.page import render
 from shrinkage.result import PathResult
 
