@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.optim import SGD, Optimizer
 from torch.testing import assert_close
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2
 from shrinkage.regularize import Regularization, regularize
@@ -167,7 +167,8 @@ def test_a7_where_every_weight_is_parametrized_the_error_says_why(kind: Any) -> 
         regularize(model, SGD(model.parameters(), lr=0.1), L2(0.1))
     with pytest.raises(ShrinkageError, match=r"only a part of the effective weight 0\.weight.*add"):
         regularize(model, SGD(model.parameters(), lr=0.1), {nn.Linear: L2(0.1)})
-    regularize(model, SGD(model.parameters(), lr=0.1), L2(0.1), select=everything)
+    with pytest.warns(ShrinkageWarning, match="parametrized: .* are parts of effective weights"):
+        regularize(model, SGD(model.parameters(), lr=0.1), L2(0.1), select=everything)
 
 
 def test_what_is_known_of_the_model_does_not_keep_training_from_being_the_same() -> None:

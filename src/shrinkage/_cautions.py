@@ -124,9 +124,9 @@ def _parametrized(held: list[Target]) -> Iterator[str]:
     if found:
         yield (
             f"parametrized: {some_of(found)} ({len(found)} of {len(held)} tensors) are parts of "
-            "effective weights that every forward pass computes anew, so a penalty on them is none "
-            "on what the model uses; for that, leave them out and add penalty.value of the "
-            "effective weight to the loss."
+            "effective weights that every forward pass computes anew, and a penalty on parts is "
+            "another than on what the model uses; for that one, leave the parts out and add "
+            "penalty.value of the effective weight to the loss."
         )
 
 
