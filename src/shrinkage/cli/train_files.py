@@ -84,21 +84,14 @@ def _draw(trained: Trained, path: Path) -> None:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     epochs = [row["epoch"] for row in trained.curves]
+    best = trained.curves[trained.best_epoch - 1]
+    kept = f"validation, {best['valid_loss']:.3g} at epoch {trained.best_epoch}"
     for name, label, color in (
         ("train_loss", "training", "#6b6b6b"),
-        ("valid_loss", "validation", "#0072b2"),
+        ("valid_loss", kept, "#0072b2"),
     ):
         axes.plot(epochs, [row[name] for row in trained.curves], color=color, label=label)
-    best = trained.curves[trained.best_epoch - 1]
     axes.plot(best["epoch"], best["valid_loss"], "o", color="#0072b2")
-    axes.annotate(
-        f"epoch {trained.best_epoch}: {best['valid_loss']:.3g}",
-        (best["epoch"], best["valid_loss"]),
-        xytext=(0, 8),
-        textcoords="offset points",
-        ha="right" if 2 * trained.best_epoch > len(epochs) else "left",
-        color="#0072b2",
-    )
     axes.set(xlabel="epoch", ylabel="loss, without penalty", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
