@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import shrinkage
 from shrinkage import L1, L2, PathClassifier, PathRegressor
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.plots import plot_path, plot_weights
 
 QUICK: dict[str, Any] = {
     "strengths": [1e-4, 1e-2],
@@ -77,6 +78,7 @@ def test_the_strength_is_the_rules(rule: str) -> None:
     assert torch.equal(classifier.model_.weight, kept)
 
 
+@pytest.mark.filterwarnings("ignore:still learning")
 def test_predictions_are_the_mean_probability_of_the_seeds() -> None:
     classifier = PathClassifier("mlp:5", **{**QUICK, "seeds": 3, "epochs": 3}).fit(X, LABELS)
     rows = torch.as_tensor(X, dtype=torch.float32)
@@ -147,6 +149,7 @@ def labels_of_two_kinds() -> np.ndarray:
     return np.stack([X[:, 0] > 0, X[:, 1] + X[:, 2] > 0, X[:, 3] < 0.5], 1).astype(int)
 
 
+@pytest.mark.filterwarnings("ignore:still learning")
 def test_several_labels_a_row() -> None:
     Y = labels_of_two_kinds()
     classifier = PathClassifier("mlp:5", **{**QUICK, "seeds": 2, "epochs": 5}).fit(X, Y)
@@ -327,3 +330,32 @@ def test_the_repr_is_the_call_that_makes_it() -> None:
     again = eval(repr(made), {"PathClassifier": PathClassifier, "L2": L2})
     assert (type(again), repr(again)) == (PathClassifier, repr(made))
     assert again.penalty.strength == 0.5
+
+
+def test_models_that_would_go_on_learning_say_so() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    raw = PathRegressor("linear", **{**QUICK, "epochs": 30})
+    with pytest.warns(
+        ShrinkageWarning, match=r"still learning: .* at \d+% of its mean pace in the last 3 of"
+    ):
+        raw.fit(X, y)
+    assert raw.score(X, y) < 0.3
+    scaled = clone(raw).set_params(epochs=60).fit(X / X.std(0), (y - y.mean()) / y.std())
+    assert scaled.score(X / X.std(0), (y - y.mean()) / y.std()) > 0.4
+
+
+def test_a_metric_of_another_name_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("shrinkage._path_estimator.fit_path")
+    with pytest.raises(ShrinkageError, match="unknown metric 'acuracy'; did you mean 'accuracy'"):
+        PathClassifier("linear", metric="acuracy", **QUICK).fit(X, LABELS)
+
+
+def test_where_a_path_is_wanted_the_estimator_says_where_it_is() -> None:
+    classifier = PathClassifier("linear", **QUICK).fit(X, LABELS)
+    for use in (shrinkage.minimum, shrinkage.verdict, shrinkage.noise, plot_path, plot_weights):
+        with pytest.raises(
+            ShrinkageError, match=r"PathClassifier is no PathResult; its path is in"
+        ):
+            use(classifier)

@@ -109,6 +109,10 @@ def test_a_notebook_shows_our_figure_and_not_the_callers() -> None:
     assert plot_cv(make_result(), ax=Figure().subplots())._repr_png_() is None
 
 
+def test_a_display_is_told_in_a_word() -> None:
+    assert repr(plot_cv(make_result())) == "<CVDisplay>"
+
+
 def test_saving_refuses_another_ending_and_a_display_without_ink(tmp_path: Path) -> None:
     with pytest.raises(ShrinkageError, match=r"must end in \.svg, \.pdf or \.png"):
         plot_cv(make_result()).save(tmp_path / "cv.jpg")

@@ -83,6 +83,20 @@ def test_the_state_of_something_else_is_refused_in_a_line(state: Any) -> None:
     assert len(str(refused.value)) < 200
 
 
+def test_lbfgs_needs_the_loss_of_its_closure() -> None:
+    model = make_net()
+    optimizer = LBFGS(model.parameters())
+    regularize(model, optimizer, L2(STRENGTH))
+    with pytest.raises(ShrinkageError, match="closure returned None; LBFGS compares losses"):
+        optimizer.step(lambda: None)
+
+
+def test_of_many_missing_parameters_the_first_are_named() -> None:
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(9)))
+    with pytest.raises(ShrinkageError, match=r"0\.weight, .*, 4\.weight and 4 more; build it"):
+        regularize(model, SGD([torch.zeros(1)], lr=0.1), L2(STRENGTH))
+
+
 def test_fault_30_attached_twice() -> None:
     model = make_net()
     optimizer, second = (SGD(model.parameters(), lr=0.1) for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +22,8 @@ from shrinkage.engine.cross import Grid
 from shrinkage.engine.fit_path import ADAM, fit_path
 from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.loss import Loss
-from shrinkage.errors import ShrinkageError
-from shrinkage.metrics import Metric
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.metrics import Metric, check_name
 from shrinkage.models import make_model
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import L2, Penalty
@@ -118,6 +119,7 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         if self.rule not in RULES:
             raise ShrinkageError(f"rule={self.rule!r}: choose from {', '.join(RULES)}.")
+        check_name(self.metric)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
             counted = sample_weight > 0
@@ -160,8 +162,23 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         )
         self.choice_ = RULES[self.rule](self.path_, self.metric)
         self.strength_ = self.choice_.strength
+        self._warn_if_learning()
         self.models_ = self._refitted(model)
         self.model_ = self.models_[0]
+
+    def _warn_if_learning(self) -> None:
+        """Warn where the chosen models would have gone on learning, as an untrained one would."""
+        last, _, pace = choose.last_epochs(self.path_, self.choice_.index)
+        if pace > choose.STILL_LEARNING:
+            warnings.warn(
+                f"still learning: at the chosen strength the held-out loss fell at {pace:.0%} of "
+                f"its mean pace in the last {f'{last} ' * (last > 1)}of {self.epochs} epochs; give "
+                "more epochs or a larger learning rate, and standardize inputs and, for "
+                "regression, targets. "
+                'Silence: warnings.filterwarnings("ignore", "still learning").',
+                ShrinkageWarning,
+                stacklevel=4,
+            )
 
     def _model_of(self, row: tuple[int, ...], outputs: int) -> nn.Module | Callable[[], nn.Module]:
         if isinstance(self.model, str):

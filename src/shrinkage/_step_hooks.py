@@ -19,6 +19,7 @@ from shrinkage._own_decay import OwnDecay
 from shrinkage._sharded import version, whole
 from shrinkage._stats import Stats
 from shrinkage._targets import Targets
+from shrinkage.errors import ShrinkageError
 
 STEP = Optimizer.profile_hook_step(Optimizer.step).__code__
 """The code of the function that torch wraps around every ``step`` to run hooks."""
@@ -112,8 +113,11 @@ class StepHooks:
         def closure_with_penalty() -> Any:
             loss = closure()
             self._gradients_ready(optimizer, loss=loss)
-            # Only LBFGS reads the loss: its line search compares values.
-            return loss + self._value() if isinstance(optimizer, LBFGS) else loss
+            if not isinstance(optimizer, LBFGS):
+                return loss
+            if loss is None:
+                raise ShrinkageError("the closure returned None; LBFGS compares losses: return it.")
+            return loss + self._value()  # its line search compares values
 
         return closure_with_penalty
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from shrinkage import _attachable
 from shrinkage._batch import Batch, Batches
 from shrinkage._rules import Acting, Rule, Selected, assign, for_tensor
-from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.errors import ShrinkageError, ShrinkageWarning, some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 
@@ -103,7 +103,7 @@ class Targets:
         held = {id(target.row.tensor) for target in self.targets}
         rows = [row for key, (row, _) in self.selected.items() if key not in held]
         names = [row.name for row in rows if row.tensor.requires_grad]
-        return f"the optimizer does not hold {', '.join(names)}" if names else ""
+        return f"the optimizer does not hold {some_of(names)}" if names else ""
 
     def now(self, rule: Rule) -> Acting | None:
         """Return what acts by ``rule`` at this step: its penalty, times the schedule."""

@@ -27,6 +27,15 @@ def named_modules(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.
             yield from named_modules(child, f"{prefix}.{name}" if prefix else name)
 
 
+def bare(model: nn.Module) -> nn.Module:
+    """Take the wrappers off a model and off all modules inside it, and return what is left."""
+    model = unwrapped(model)
+    for module in list(model.modules()):
+        inside = {n: unwrapped(child) for n, child in module._modules.items() if child is not None}
+        module._modules.update(inside)
+    return model
+
+
 def plain_name(name: str) -> str:
     """Return a name of a wrapped model's ``state_dict()`` as it is without wrappers."""
     return name.replace("_orig_mod.", "").removeprefix("module.")

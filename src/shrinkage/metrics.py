@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shrinkage._classes import area_under_roc, balanced_accuracy, correct, predicted
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 
 Metric: TypeAlias = str | Callable[[Any, Any, Any], float]
 
@@ -48,6 +48,21 @@ def metric_name(metric: Metric) -> str:
         return metric
     measured = getattr(metric, "_score_func", metric)
     return str(getattr(measured, "__name__", type(measured).__name__))
+
+
+def check_name(metric: Metric) -> None:
+    """Refuse a name of no metric at all, before anything is trained for it.
+
+    Raises:
+        ShrinkageError: With the nearest name.
+    """
+    if isinstance(metric, str) and metric != "loss":
+        from sklearn.metrics import get_scorer_names
+
+        if metric not in (names := get_scorer_names()):
+            raise ShrinkageError(
+                f"unknown metric {metric!r}; {choose_from(metric, ['loss', *names])}"
+            )
 
 
 def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:

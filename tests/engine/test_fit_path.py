@@ -236,6 +236,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown loss": ({"loss": "hinge"}, "unknown loss"),
     "unknown settings": ({"optimizer": functools.partial(torch.optim.SGD, rate=1)}, "rate"),
     "too little memory": ({"max_memory": 10}, "max_memory"),
+    "no targets": ({"y": None}, "y is missing; give X and y, or a Dataset"),
+    "test rows without targets": ({"test": X[:2]}, "test y is missing"),
+    "a test pair without targets": ({"test": (X[:2],)}, "test y is missing"),
+    "an optimizer's name": ({"optimizer": "adam"}, r"optimizer='adam': give .*partial\("),
+    "an optimizer": (
+        {"optimizer": torch.optim.SGD(linear().parameters(), lr=0.1)},
+        "^optimizer=SGD: give what makes an optimizer for each member",
+    ),
+    "a scheduler's name": (
+        {"scheduler": "step"},
+        r"scheduler='step' makes no schedule .*partial\(",
+    ),
+    "a scheduler without its settings": (
+        {"scheduler": torch.optim.lr_scheduler.StepLR},
+        "makes no schedule of an optimizer: .*'step_size'; give one",
+    ),
+    "a loss class": ({"loss": nn.CrossEntropyLoss}, r"is a class; give one of it, .*Loss\(\)"),
+    "a mean loss": ({"loss": nn.functional.cross_entropy}, "one value per row, .*reduction='none'"),
+    "a misspelled loss": ({"loss": "crossentropy"}, "did you mean 'cross_entropy'"),
+    "classes in floating point": ({"y": Y.float()}, r"Classes are integers: y\.long\(\)"),
+    "a progress bar": (
+        {"progress": True},
+        "progress=True: give a function of a Progress, or print",
+    ),
     "compile in a text": ({"compile": "no"}, "compile='no': choose True, False or 'auto'"),
 }
 
@@ -264,6 +288,29 @@ def test_whole_numbers_of_numpy_and_torch_are_numbers() -> None:
     given = {**counts, "folds": np.int32(3), "seeds": np.int64(2), "strengths": np.int64(2)}
     plain = {name: int(value) for name, value in given.items()}
     assert_same_result(fit(linear(), X, Y, **given), fit(linear(), X, Y, **plain), rtol=0, atol=0)
+
+
+def compiled_inside() -> nn.Module:
+    return nn.Sequential(torch.compile(nn.Linear(4, 3), backend="eager"))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler itself
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        torch.compile(nn.Sequential(nn.Linear(4, 3)), backend="eager"),
+        lambda: torch.compile(nn.Sequential(nn.Linear(4, 3)), backend="eager"),
+        nn.DataParallel(nn.Sequential(nn.Linear(4, 3))),
+        compiled_inside(),
+        compiled_inside,
+    ],
+    ids=["compiled", "a factory of compiled", "data parallel", "compiled inside", "its factory"],
+)
+def test_a_wrapped_model_is_the_model_inside(wrapped: Any) -> None:
+    plain = fit(nn.Sequential(nn.Linear(4, 3)), X.float(), Y, **QUICK)
+    result = fit(wrapped, X.float(), Y, **QUICK)
+    assert result.tensor_names == ("0.weight",)
+    assert_same_result(result, plain, rtol=0, atol=0)
 
 
 def test_the_same_module_under_a_factory_is_the_module_itself() -> None:

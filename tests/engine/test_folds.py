@@ -109,6 +109,15 @@ def test_a_splitter_is_followed(splitter: Any) -> None:
     assert folds.ordinary == isinstance(splitter, KFold | StratifiedKFold | LeaveOneOut)
 
 
+@pytest.mark.parametrize("of", [list, tuple, iter])
+def test_what_a_splitter_yields_is_the_splitter(of: Any) -> None:
+    splitter = KFold(3, shuffle=True, random_state=1)
+    made = make_folds(of(list(splitter.split(X, NUMBERS))), X, NUMBERS)
+    expected = make_folds(splitter, X, NUMBERS)
+    for ours, theirs in [(made.held, expected.held), (made.trained, expected.trained)]:
+        assert [rows.tolist() for rows in ours] == [rows.tolist() for rows in theirs]
+
+
 @pytest.mark.parametrize(
     "ids",
     [
@@ -166,7 +175,7 @@ def test_a_class_of_one_row_is_refused_whatever_the_splitter() -> None:
     alone[5] = 1
     with pytest.raises(ShrinkageError, match="class 1"):
         make_folds(KFold(4), X, alone)
-    with pytest.raises(ShrinkageError, match="class 1 has 1 rows"):
+    with pytest.raises(ShrinkageError, match="class 1 has 1 row, fewer"):
         make_folds(2, X, alone)
 
 

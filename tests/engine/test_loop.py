@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from shrinkage.engine import Progress
 from shrinkage.engine.plan import ALL_ROWS, Group
+from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2, GroupLasso, Penalty
 
 X, Y = classes()
@@ -136,3 +137,16 @@ def test_progress_counts_every_member_and_step(engine: str) -> None:
     assert [now.steps_done for now in train] == sorted(now.steps_done for now in train)
     assert (train[-1].steps_done, train[-1].members_done) == (total, 24)
     assert len({now.steps_done for now in train}) > 8
+
+
+def test_a_long_run_says_why_it_is_slow_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> None:
+        fit(perceptron(), X, Y, optimizer=lambda ps: SGD(ps, lr=0.1), epochs=2, batch_size=16)
+
+    run()
+    monkeypatch.setattr("shrinkage.engine.loop.LONG", 10)
+    said = (
+        r"one by one: 24 trainings cannot go together \(no vectorized .* and have 96 steps in all"
+    )
+    with pytest.warns(ShrinkageWarning, match=said):
+        run()

@@ -1,16 +1,18 @@
 """Decisions from a path: which strength, whether the penalty helped, and how much is noise."""
 
-from shrinkage.choose.held_out import Curve, curve, measure
+from shrinkage.choose.held_out import STILL_LEARNING, Curve, curve, last_epochs, measure
 from shrinkage.choose.judgment import Verdict, verdict
 from shrinkage.choose.rules import Choice, minimum, one_standard_error, paired_one_standard_error
 from shrinkage.choose.scatter import Noise, noise
 
 __all__ = [
+    "STILL_LEARNING",
     "Choice",
     "Curve",
     "Noise",
     "Verdict",
     "curve",
+    "last_epochs",
     "measure",
     "minimum",
     "noise",

@@ -12,6 +12,7 @@ as in glmnet (``cvm`` and ``cvsd``). A diverged member makes its strength NaN, a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,8 +35,16 @@ class Curve:
     per_fold: Tensor
 
 
+def check_path(result: PathResult) -> None:
+    """Refuse what is no path, such as the estimator that holds one."""
+    if not isinstance(result, PathResult):
+        where = "its path is in .path_" if hasattr(result, "path_") else "fit_path returns one"
+        raise ShrinkageError(f"{type(result).__name__} is no PathResult; {where}.")
+
+
 def curve(result: PathResult, metric: Metric = "loss") -> Curve:
     """Return mean and standard error over the folds of a held-out metric, for every strength."""
+    check_path(result)
     per_fold = whole_members(result, metric).mean(-1)
     return Curve(*mean_and_error(per_fold, fold_rows(result), looks(result)), per_fold)
 
@@ -113,8 +122,39 @@ def mean_and_error(per_fold: Tensor, rows: Tensor, looks: float = 1) -> tuple[Te
     return mean, (spread * looks / (len(rows) - 1)).sqrt()
 
 
+STILL_LEARNING = 0.5
+"""A pace that only models have which have learned next to nothing: measured."""
+
+
+class LastEpochs(NamedTuple):
+    """How the held-out loss of a point fell in the last tenth of its epochs.
+
+    Attributes:
+        epochs: How many these are.
+        fall: By which share of the loss it fell.
+        pace: How fast it fell, over its mean pace from the first epoch to the last: about 0 where
+            training is done, 1 or more where it has hardly begun.
+    """
+
+    epochs: int
+    fall: float
+    pace: float
+
+
+def last_epochs(result: PathResult, index: int) -> LastEpochs:
+    """Return how the held-out loss of a point fell in the end; 0 of less than three epochs."""
+    losses = result.valid_loss[index].double().mean((0, 1))
+    last = max(len(losses) // 10, 1)
+    if len(losses) < 3 or not losses.isfinite().all() or losses.min() <= 0:
+        return LastEpochs(last, 0.0, 0.0)
+    fall, whole = (float(losses[start] - losses[-1]) for start in (-1 - last, 0))
+    pace = fall / last * (len(losses) - 1) / whole if whole > 0 else 0.0
+    return LastEpochs(last, fall / float(losses[-1 - last]), pace)
+
+
 def need_folds(result: PathResult, what: str) -> None:
     """Refuse a path of one fold."""
+    check_path(result)
     if result.n_folds < 2:
         raise ShrinkageError(
             f"{what} needs a variance over folds, and this path has one fold. Use at least 2."

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shrinkage.choose.held_out import (
     Curve,
+    check_path,
     curve,
     fold_rows,
     looks,
@@ -94,6 +95,7 @@ def paired_one_standard_error(result: PathResult, metric: Metric = "loss") -> Ch
 
 def best_path(result: PathResult, metric: Metric = "loss") -> PathResult:
     """Return the path of strengths through the best point of all; the first if none is known."""
+    check_path(result)
     if not result.knobs:
         return result
     try:
@@ -180,7 +182,7 @@ def _warned(choice: Choice) -> Choice:
     if choice.at_edge:
         warnings.warn(
             f"edge of the grid: {choice.rule} keeps {choice.strength:.2g}, an end of the grid, and "
-            "a better strength may lie beyond; pass refine=8 or other strengths=[...] to fit_path. "
+            "a better strength may lie beyond; train it with refine=8 or other strengths=[...]. "
             'Silence: warnings.filterwarnings("ignore", "edge of the grid").',
             ShrinkageWarning,
             stacklevel=3,

@@ -24,7 +24,7 @@ from shrinkage.engine.fresh import ModelSource
 from shrinkage.engine.halving import halved
 from shrinkage.engine.identity import named
 from shrinkage.engine.kept import keeping
-from shrinkage.engine.loop import train_one_by_one
+from shrinkage.engine.loop import train_one_by_one, warn_of_time
 from shrinkage.engine.loss import Loss
 from shrinkage.engine.outcome import Outcome, Progress
 from shrinkage.engine.plan import Plan, make_seeds
@@ -133,8 +133,8 @@ def fit_path(
         halving: 2 lets all strengths train for a third of the epochs, the best half of them for two
             thirds, and the best half of these for all; the others are marked as ``dropped``. 0
             trains all. What is best early is often not best in the end: ``docs/statistics.md``.
-        folds: A number of folds (stratified for classes), any scikit-learn splitter,
-            such as ``TimeSeriesSplit(5)``, or one fold id per row.
+        folds: A number of folds (stratified for classes), any scikit-learn splitter, such as
+            ``TimeSeriesSplit(5)``, pairs of rows as its ``split`` yields, or a fold id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
         seeds: How many seeds (0, 1, ...), or the seeds.
         epochs: Passes over the training rows.
@@ -182,6 +182,8 @@ def fit_path(
         >>> result.strengths.shape
         torch.Size([4])
     """
+    if not callable(progress or print):
+        raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
     tell = progress or (lambda _: None)
     epochs, halving = as_whole("epochs", epochs), as_whole("halving", halving, least=0)
     refine = REFINED if refine is True else as_whole("refine", refine, least=0)
@@ -270,6 +272,7 @@ def fit_path(
             engines.append(f"vectorized, {made.note}")
             return made.outcome
         engines.append(f"one by one: {made.note}")
+        warn_of_time(plan, made.note)
         tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
         return train_one_by_one(problem, plan, tell, kept)
 

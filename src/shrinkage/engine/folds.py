@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,8 @@ def make_folds(
 
     Args:
         folds: A number (stratified and shuffled for classes, shuffled for numbers), a
-            scikit-learn splitter, one fold id per row, or what this returned.
+            scikit-learn splitter, what its ``split`` yields, one fold id per row, or what this
+            returned.
         X: Training rows.
         y: Their targets.
         seed: Seed of the shuffling, if ``folds`` is a number.
@@ -74,6 +75,7 @@ def make_folds(
             group on both sides of a fold, or a training part that misses a class.
     """
     classes = not y.is_floating_point()
+    folds = _as_splitter(folds)
     labels = None if groups is None else _labels(groups, len(y))
     if isinstance(folds, Folds):
         made = folds
@@ -89,6 +91,20 @@ def make_folds(
     if classes:
         _check_classes(made, y)
     return made
+
+
+def _as_splitter(folds: Any) -> Any:
+    """Return pairs of rows to train on and to hold out as a splitter, anything else as it is."""
+    from sklearn.model_selection import check_cv
+
+    pairs = list(folds) if isinstance(folds, Iterator) else folds
+    if isinstance(pairs, list | tuple) and pairs and all(map(_is_pair, pairs)):
+        return check_cv(pairs)
+    return pairs
+
+
+def _is_pair(part: object) -> bool:
+    return isinstance(part, list | tuple) and len(part) == 2 and all(map(np.ndim, part))
 
 
 def _labels(groups: Any, n: int) -> Tensor:
@@ -117,10 +133,10 @@ def _splitter(folds: int, y: Tensor, seed: np.random.RandomState, groups: Tensor
         return kind(folds, shuffle=True, random_state=seed)
     values, counts = torch.unique(y, return_counts=True)
     if counts.min() < folds:
-        rare = values[counts.argmin()].item()
+        rare, rows = values[counts.argmin()].item(), int(counts.min())
         raise ShrinkageError(
-            f"class {rare} has {int(counts.min())} rows, fewer than folds={folds}; "
-            "give fewer folds or drop the class."
+            f"class {rare} has {rows} row{'s' * (rows > 1)}, fewer than folds={folds}; give "
+            "fewer folds or drop the class."
         )
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     return kind(folds, shuffle=True, random_state=seed)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from shrinkage._wrapped import bare, unwrapped
 from shrinkage.errors import ShrinkageError
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -32,7 +33,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
     """
     if isinstance(model, nn.Module):
         _check_resettable(model)
-        make: Callable[[], nn.Module] = lambda: _reset(copy.deepcopy(model))  # noqa: E731
+        make: Callable[[], nn.Module] = lambda: _reset(bare(copy.deepcopy(unwrapped(model))))  # noqa: E731
     elif callable(model):
         _check_no_arguments(model)
         make = model
@@ -50,6 +51,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
             raise ShrinkageError(
                 f"the model factory returned {type(built).__name__}, not a module."
             )
+        built = bare(built)
         if before is not None and before() is built:
             raise ShrinkageError(
                 "the model factory returned the same module twice; it must make a new one each "

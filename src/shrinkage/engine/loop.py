@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,25 @@ from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
 from shrinkage.engine.stopping import Stopped
 from shrinkage.engine.workers import run_in_workers, worker_count
+from shrinkage.errors import ShrinkageWarning
 from shrinkage.regularize import attach
+
+LONG = 100_000
+"""Steps of all members that take minutes one by one."""
+
+
+def warn_of_time(plan: Plan, why: str) -> None:
+    """Warn that a long run is slow, why, and what would shorten it."""
+    members, steps = len(plan.strengths), sum(map(plan.steps, plan.groups())) * plan.epochs
+    if members * steps >= LONG:
+        warnings.warn(
+            f"one by one: {members * len(plan.groups()):,} trainings cannot go together ({why}), "
+            f"and have {members * steps:,} steps in all. Fewer strengths, folds, seeds or epochs "
+            "make them fewer, and progress=print says how far they are. "
+            'Silence: warnings.filterwarnings("ignore", "one by one").',
+            ShrinkageWarning,
+            stacklevel=4,
+        )
 
 
 def train_one_by_one(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, choose_from
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Loss: TypeAlias = str | nn.Module | RowLoss
@@ -86,9 +86,11 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
         loss = "mse" if y.is_floating_point() else "cross_entropy"
     if isinstance(loss, str):
         if loss not in NAMED:
-            raise ShrinkageError(f"unknown loss {loss!r}; choose from {', '.join(NAMED)}.")
+            raise ShrinkageError(f"unknown loss {loss!r}; {choose_from(loss, NAMED)}")
         return loss, NAMED[loss], None
     name = getattr(loss, "__name__", type(loss).__name__)
+    if isinstance(loss, type):
+        raise ShrinkageError(f"loss={name} is a class; give one of it, such as {name}().")
     if not isinstance(loss, nn.Module):
         return name, loss, None
     each, by_class = _unreduced(loss, classes=not y.is_floating_point())
@@ -154,7 +156,9 @@ def check_fit(loss: RowLoss, name: str, output: Tensor, targets: Tensor) -> None
                 f"and one output per class ({classes})."
             )
     elif name == "mse" and output.numel() != target.numel():
-        raise ShrinkageError(f"{misfit}; mse needs one output per target.")
+        classes = output.dim() == 2 and target.dim() == 1 and bool((targets % 1 == 0).all())
+        advice = " Classes are integers: y.long()." if classes else ""
+        raise ShrinkageError(f"{misfit}; mse needs one output per target.{advice}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # torch warns where it broadcasts
@@ -164,5 +168,5 @@ def check_fit(loss: RowLoss, name: str, output: Tensor, targets: Tensor) -> None
     if values.shape != (len(target),):
         raise ShrinkageError(
             f"the loss {name} returned shape {tuple(values.shape)} for {len(target)} rows; "
-            "it must return one value per row."
+            "it must return one value per row, as torch's losses do with reduction='none'."
         )

@@ -23,6 +23,8 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
     Raises:
         ShrinkageError: Not numbers, no rows, of different length, or not finite.
     """
+    if y is None:
+        raise ShrinkageError(f"{prefix}y is missing; give X and y, or a Dataset of (x, y) items.")
     rows, targets = _numbers(X, f"{prefix}X", finite), _numbers(y, f"{prefix}y")
     if len(rows) != len(targets):
         raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")

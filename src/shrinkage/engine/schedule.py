@@ -42,7 +42,7 @@ def learning_rates(
     dummy = unmoving(optimizer)
     rates = []
     before = _other_settings(dummy)
-    schedule = scheduler(dummy) if scheduler else None
+    schedule = _made(scheduler, dummy) if scheduler else None
     if isinstance(schedule, ReduceLROnPlateau):
         raise ShrinkageError(
             "ReduceLROnPlateau follows a metric, so every member would have another rate; "
@@ -59,6 +59,16 @@ def learning_rates(
                 "pass cycle_momentum=False."
             )
     return torch.tensor(rates, dtype=torch.float64)
+
+
+def _made(scheduler: MakeScheduler, optimizer: Optimizer) -> LRScheduler:
+    try:
+        return scheduler(optimizer)
+    except (TypeError, ValueError) as error:
+        raise ShrinkageError(
+            f"scheduler={scheduler!r:.60} makes no schedule of an optimizer: {error}; give one "
+            "such as functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)."
+        ) from error
 
 
 def _other_settings(optimizer: Optimizer) -> dict[str, Any]:

@@ -79,6 +79,12 @@ def unmoving(optimizer: MakeOptimizer) -> Optimizer:
     kind = _class_of(optimizer)
     given = optimizer.keywords if isinstance(optimizer, functools.partial) else {}
     dummy = [torch.nn.Parameter(torch.zeros(1))]
+    if not callable(optimizer):
+        what = repr(optimizer) if isinstance(optimizer, str) else type(optimizer).__name__
+        raise ShrinkageError(
+            f"optimizer={what}: give what makes an optimizer for each member, such as "
+            "functools.partial(torch.optim.Adam, lr=1e-3), without parameters."
+        )
     try:
         if isinstance(kind, type) and issubclass(kind, Optimizer):
             return type(kind.__name__, (_Unmoving, kind), {})(dummy, **given)  # type: ignore[no-any-return]

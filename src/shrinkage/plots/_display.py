@@ -33,6 +33,10 @@ class Display:
     figure_: Figure
     _given: bool
 
+    def __repr__(self) -> str:
+        """Return the name alone; a notebook shows the figure."""
+        return f"<{type(self).__name__}>"
+
     def save(self, path: str | Path) -> None:
         """Write the figure; the same numbers give the same bytes, whatever the user's settings.
 

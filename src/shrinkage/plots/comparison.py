@@ -35,7 +35,7 @@ class Difference(NamedTuple):
     high: float
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ComparisonDisplay(Display):
     """Contenders from best to worst, each with its interval, beside the line of no difference.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CVDisplay(Display):
     """A held-out metric over the strengths, with its uncertainty and the chosen ones.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DECADE = 10.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LearningCurvesDisplay(Display):
     """Losses over the epochs at strength 0 and at the chosen strengths.
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from shrinkage.choose import verdict
-from shrinkage.choose.held_out import folds_in_words
+from shrinkage.choose.held_out import check_path, folds_in_words
 from shrinkage.choose.rules import best_path
 from shrinkage.labels import data_name, number, printable, why_left_out
 from shrinkage.metrics import Metric
@@ -22,7 +22,7 @@ from shrinkage.plots.weights import WeightsDisplay
 from shrinkage.result import PathResult
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PathDisplay(Display):
     """The drawing of a path.
 
@@ -51,6 +51,7 @@ class PathDisplay(Display):
         Raises:
             ShrinkageError: The metric is unknown, or every strength diverged.
         """
+        check_path(result)
         headline = "No verdict: one fold has no variance over folds."
         if result.n_folds > 1:
             headline = verdict(result, metric=metric).sentence

@@ -41,7 +41,7 @@ TURNED = Family(
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PenaltyDisplay(Display):
     """A penalty of the tensors of a family in two parameters, a and b.
 

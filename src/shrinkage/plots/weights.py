@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAMED_TENSORS = 8
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class WeightsDisplay(Display):
     """Norms of the penalized tensors over the strengths, and their exact zeros if there are any.
 

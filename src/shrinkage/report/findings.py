@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from shrinkage.choose import Choice, Verdict, curve, verdict
+from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs, verdict
 from shrinkage.choose.held_out import looks
 from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
@@ -161,13 +161,12 @@ def _training(result: PathResult, best: Choice) -> list[Step]:
     epochs = len(losses)
     if epochs < 3 or not losses.isfinite().all() or losses.min() <= 0:
         return []
-    turn, last, window = int(losses.argmin()), float(losses[-1]), max(epochs // 10, 1)
-    before = float(losses[-1 - window])
-    if before > last * (1 + STILL_FALLING):
+    turn, last = int(losses.argmin()), float(losses[-1])
+    window, fall, pace = last_epochs(result, best.index)
+    if fall > STILL_FALLING or pace > STILL_LEARNING:
         text = (
-            "Train longer: at the minimum the validation loss still fell by "
-            f"{100 * (1 - last / before):.0f} % in the last {f'{window} ' if window > 1 else ''}"
-            f"of {epochs} epochs."
+            f"Train longer: at the minimum the validation loss still fell by {100 * fall:.2g} % in "
+            f"the last {f'{window} ' if window > 1 else ''}of {epochs} epochs."
         )
         return [Step(text)]
     if last > float(losses[turn]) * (1 + STILL_FALLING):
