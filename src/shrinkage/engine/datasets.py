@@ -57,7 +57,7 @@ def in_memory(X: Any, y: Any, name: str = "X") -> tuple[Any, Any]:
 
 def pair_in_memory(data: Any, name: str) -> tuple[Any, Any]:
     """Return the rows and targets of a pair ``(X, y)``, a Dataset or a DataLoader."""
-    X, y = data if isinstance(data, Sequence) else (data, None)
+    X, y = (*data, None)[:2] if isinstance(data, Sequence) else (data, None)
     return in_memory(X, y, name)
 
 
