@@ -60,6 +60,8 @@ def test_learning_curve_decides_about_epochs() -> None:
     rising = torch.cat([torch.linspace(2, 1, 12), torch.linspace(1, 1.5, 9)[1:]])
     flat = torch.ones(20)
     base = make_result(E=20)
+    begun = torch.linspace(100, 95, 20)  # large targets, too few steps
+    assert "still fell by 0.6 % in the last 2 of 20 epochs" in told(final(base, begun))
     assert "still fell by 10 % in the last 2 of 20 epochs" in told(final(base, falling))
     assert "lowest after epoch 12 of 20" in told(final(base, rising))
     assert "50 %" in told(final(base, rising))

@@ -165,7 +165,7 @@ def _training(result: PathResult, best: Choice) -> list[Step]:
     window, fall, pace = last_epochs(result, best.index)
     if fall > STILL_FALLING or pace > STILL_LEARNING:
         text = (
-            f"Train longer: at the minimum the validation loss still fell by {100 * fall:.2g} % in "
+            f"Train longer: at the minimum the validation loss still fell by {100 * fall:.{int(fall < 0.01)}f} % in "
             f"the last {f'{window} ' if window > 1 else ''}of {epochs} epochs."
         )
         return [Step(text)]
