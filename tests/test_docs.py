@@ -36,6 +36,7 @@ def made_small(code: str, settings: str | None) -> str:
     return code
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler itself
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_the_page_runs_and_prints_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -164,9 +164,10 @@ def _training(result: PathResult, best: Choice) -> list[Step]:
     turn, last = int(losses.argmin()), float(losses[-1])
     window, fall, pace = last_epochs(result, best.index)
     if fall > STILL_FALLING or pace > STILL_LEARNING:
+        share = f"{100 * fall:.{int(fall < 0.01)}f} %"
         text = (
-            f"Train longer: at the minimum the validation loss still fell by {100 * fall:.{int(fall < 0.01)}f} % in "
-            f"the last {f'{window} ' if window > 1 else ''}of {epochs} epochs."
+            f"Train longer: at the minimum the validation loss still fell by {share} in the last "
+            f"{f'{window} ' if window > 1 else ''}of {epochs} epochs."
         )
         return [Step(text)]
     if last > float(losses[turn]) * (1 + STILL_FALLING):
