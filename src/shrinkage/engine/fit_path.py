@@ -26,7 +26,7 @@ from shrinkage.engine.identity import named
 from shrinkage.engine.kept import keeping
 from shrinkage.engine.loop import train_one_by_one, warn_of_time
 from shrinkage.engine.loss import Loss
-from shrinkage.engine.outcome import Outcome, Progress
+from shrinkage.engine.outcome import Outcome, Progress, as_report
 from shrinkage.engine.plan import Plan, make_seeds
 from shrinkage.engine.preprocess import Transformer, preprocess_rows
 from shrinkage.engine.problem import Problem, make_problem, with_augmented
@@ -182,9 +182,7 @@ def fit_path(
         >>> result.strengths.shape
         torch.Size([4])
     """
-    if not callable(progress or print):
-        raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
-    tell = progress or (lambda _: None)
+    tell = as_report(progress)
     epochs, halving = as_whole("epochs", epochs), as_whole("halving", halving, least=0)
     refine = REFINED if refine is True else as_whole("refine", refine, least=0)
     chunk = None if chunk is None else as_whole("chunk", chunk)

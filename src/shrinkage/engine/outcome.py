@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from shrinkage.engine.plan import ALL_ROWS, Group, Plan
 from shrinkage.engine.problem import Problem
 from shrinkage.engine.stack import model_tensors
+from shrinkage.errors import ShrinkageError
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,17 @@ class Progress:
     steps_done: int
     steps_total: int
     note: str = ""
+
+
+def as_report(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    """Return what is told of the progress, nobody if None.
+
+    Raises:
+        ShrinkageError: It is no function.
+    """
+    if not callable(progress or print):
+        raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
+    return progress or (lambda _: None)
 
 
 @dataclass(frozen=True, eq=False)
