@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -35,12 +35,34 @@ def penalty_classes() -> list[type[Penalty]]:
     return sorted(found, key=lambda penalty: penalty.__name__)
 
 
-@pytest.mark.parametrize("package", [shrinkage, shrinkage.penalties])
-def test_all_is_sorted_and_has_no_duplicates(package: ModuleType) -> None:
+def test_all_is_sorted_and_has_no_duplicates() -> None:
     def as_ruff_sorts(name: str) -> tuple[bool, bool, str]:
         return not name.isupper(), not name[0].isupper(), name
 
-    assert list(package.__all__) == sorted(set(package.__all__), key=as_ruff_sorts)
+    names = shrinkage.penalties.__all__
+    assert list(names) == sorted(set(names), key=as_ruff_sorts)
+
+
+def seen_by_type_checkers() -> dict[str, str]:
+    """Public names and their modules: what is imported under ``TYPE_CHECKING``, as itself."""
+    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: node.module or ""
+        for node in imports
+        for alias in node.names
+        if alias.asname == alias.name  # else it is private to them
+    }
+
+
+def test_type_checkers_see_what_is_loaded_on_use() -> None:
+    seen = seen_by_type_checkers()
+    for name, module in seen.items():
+        assert getattr(shrinkage, name) is getattr(importlib.import_module(module), name)
+    loaded = [*shrinkage.__all__, "PathClassifier", "PathRegressor"]
+    assert len(loaded) == len(set(loaded))
+    assert set(loaded) == set(seen)
 
 
 @pytest.mark.parametrize("name", shrinkage.__all__)

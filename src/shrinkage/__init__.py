@@ -7,81 +7,46 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from shrinkage.activity import activity
-    from shrinkage.choose import (
-        minimum,
-        noise,
-        one_standard_error,
-        paired_one_standard_error,
-        verdict,
-    )
-    from shrinkage.comparing.compare import compare
-    from shrinkage.comparing.comparison import Comparison
-    from shrinkage.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
-    from shrinkage.engine.fit_path import fit_path
-    from shrinkage.errors import ShrinkageError, ShrinkageWarning
+if TYPE_CHECKING:  # a name imported as itself is public
+    from shrinkage.activity import activity as activity
+    from shrinkage.choose import minimum as minimum
+    from shrinkage.choose import noise as noise
+    from shrinkage.choose import one_standard_error as one_standard_error
+    from shrinkage.choose import paired_one_standard_error as paired_one_standard_error
+    from shrinkage.choose import verdict as verdict
+    from shrinkage.comparing.compare import compare as compare
+    from shrinkage.comparing.comparison import Comparison as Comparison
+    from shrinkage.constraints import Constraint as Constraint
+    from shrinkage.constraints import MaxNorm as MaxNorm
+    from shrinkage.constraints import NonNegative as NonNegative
+    from shrinkage.constraints import UnitNorm as UnitNorm
+    from shrinkage.engine.fit_path import fit_path as fit_path
+    from shrinkage.errors import ShrinkageError as ShrinkageError
+    from shrinkage.errors import ShrinkageWarning as ShrinkageWarning
     from shrinkage.estimators import PathClassifier as PathClassifier
     from shrinkage.estimators import PathRegressor as PathRegressor
-    from shrinkage.parameters import everything, weights
-    from shrinkage.penalties import (
-        L1,
-        L2,
-        MCP,
-        SCAD,
-        ElasticNet,
-        GroupLasso,
-        NuclearNorm,
-        Orthogonal,
-        Penalty,
-        SparseGroupLasso,
-        SpectralNorm,
-        Sum,
-    )
-    from shrinkage.regularize import regularize
-    from shrinkage.result import PathResult
-    from shrinkage.shrinking import Shrunk, shrink
-    from shrinkage.training.train import Trained, train
+    from shrinkage.parameters import everything as everything
+    from shrinkage.parameters import weights as weights
+    from shrinkage.penalties import L1 as L1
+    from shrinkage.penalties import L2 as L2
+    from shrinkage.penalties import MCP as MCP
+    from shrinkage.penalties import SCAD as SCAD
+    from shrinkage.penalties import ElasticNet as ElasticNet
+    from shrinkage.penalties import GroupLasso as GroupLasso
+    from shrinkage.penalties import NuclearNorm as NuclearNorm
+    from shrinkage.penalties import Orthogonal as Orthogonal
+    from shrinkage.penalties import Penalty as Penalty
+    from shrinkage.penalties import SparseGroupLasso as SparseGroupLasso
+    from shrinkage.penalties import SpectralNorm as SpectralNorm
+    from shrinkage.penalties import Sum as Sum
+    from shrinkage.regularize import regularize as regularize
+    from shrinkage.result import PathResult as PathResult
+    from shrinkage.shrinking import Shrunk as Shrunk
+    from shrinkage.shrinking import shrink as shrink
+    from shrinkage.training.train import Trained as Trained
+    from shrinkage.training.train import train as train
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "L1",
-    "L2",
-    "MCP",
-    "SCAD",
-    "Comparison",
-    "Constraint",
-    "ElasticNet",
-    "GroupLasso",
-    "MaxNorm",
-    "NonNegative",
-    "NuclearNorm",
-    "Orthogonal",
-    "PathResult",
-    "Penalty",
-    "ShrinkageError",
-    "ShrinkageWarning",
-    "Shrunk",
-    "SparseGroupLasso",
-    "SpectralNorm",
-    "Sum",
-    "Trained",
-    "UnitNorm",
-    "activity",
-    "compare",
-    "everything",
-    "fit_path",
-    "minimum",
-    "noise",
-    "one_standard_error",
-    "paired_one_standard_error",
-    "regularize",
-    "shrink",
-    "train",
-    "verdict",
-    "weights",
-]
 
 _LOADED_ON_USE = {
     "activity": ("activity",),
@@ -112,6 +77,11 @@ _LOADED_ON_USE = {
     "training": ("Trained", "train"),
 }
 
+_PUBLIC = [name for names in _LOADED_ON_USE.values() for name in names]
+
+if not TYPE_CHECKING:  # a computed list would hide the names from type checkers
+    __all__ = [name for name in _PUBLIC if name not in _LOADED_ON_USE["estimators"]]
+
 
 def __getattr__(name: str) -> object:
     """Import a public name, and with it torch, when it is first used."""
@@ -124,14 +94,14 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *(name for names in _LOADED_ON_USE.values() for name in names)})
+    return sorted({*globals(), *_PUBLIC})
 
 
 class _Package(ModuleType):
     """Keeps public names theirs: importing ``regularize.py`` would bind the file to its name."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
