@@ -391,7 +391,10 @@ def test_garbage_is_searched_for_among_new_objects_only_and_only_for_the_run() -
     assert gc.get_freeze_count() == 0
 
 
-def test_one_thread_prepares_and_workers_go_by_the_callers(monkeypatch: Any) -> None:
+@pytest.mark.parametrize("much", ["nothing", "WORTH_FORKING", "WORTH_FORKING_BYTES"])
+def test_one_thread_prepares_and_does_what_is_little_and_workers_go_by_the_callers(
+    monkeypatch: Any, much: str
+) -> None:
     used: list[int] = []
     workers: list[int] = []
 
@@ -404,7 +407,7 @@ def test_one_thread_prepares_and_workers_go_by_the_callers(monkeypatch: Any) -> 
         workers.append(count)
         run_in_workers(jobs, work, look, count)
 
-    monkeypatch.setattr("shrinkage.engine.together.WORTH_FORKING", 0)
+    monkeypatch.setattr(f"shrinkage.engine.together.{much}", 0, raising=False)
     monkeypatch.setattr("shrinkage.engine.train.run_in_workers", run)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -414,7 +417,7 @@ def test_one_thread_prepares_and_workers_go_by_the_callers(monkeypatch: Any) -> 
     finally:
         torch.set_num_threads(before)
     assert set(used) == {1}
-    assert workers == [min(2, len(os.sched_getaffinity(0)))]
+    assert workers == [1 if much == "nothing" else min(2, len(os.sched_getaffinity(0)))]
 
 
 def test_what_the_caller_keeps_from_the_garbage_collector_is_left_so() -> None:

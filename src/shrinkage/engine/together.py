@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +45,10 @@ Measured once, on four cores; they only decide what ``compile="auto"`` does.
 """
 
 WORTH_FORKING = 2_000
-"""Member-steps below which one process is done before others have started."""
+WORTH_FORKING_BYTES = 2**30
+"""Member-steps, and bytes that all of them use, below which one process is done before others have
+started; it has one thread, since several take longer to wake than so little work takes.
+"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,10 +93,11 @@ def train_together(
     if reason := _known_refusal(problem, plan):
         return Together(None, reason)
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
-    workers = worker_count() if work >= WORTH_FORKING else 1
     with one_thread():
         state, needed = member_bytes(problem, update, plan.batch_size)
         outcome = empty_outcome(problem, plan)
+    small = work < WORTH_FORKING and work * needed < WORTH_FORKING_BYTES
+    workers = 1 if small else worker_count()
     cut = functools.partial(
         make_chunks, plan, state, needed, workers=workers, max_memory=max_memory
     )
@@ -114,7 +119,8 @@ def train_together(
             if isinstance(stepper, str):
                 return Together(None, stepper)
             left = split_by_progress(chunks, steps_done)
-            train_chunks(problem, plan, update, left, stepper, report, workers, kept, outcome)
+            with one_thread() if small else nullcontext():
+                train_chunks(problem, plan, update, left, stepper, report, workers, kept, outcome)
         except MemoryRanOutError as error:
             members = len(chunks[0].strengths) // 2
             if members == 0:
