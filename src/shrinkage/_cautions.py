@@ -120,7 +120,7 @@ def _scale_invariant(penalty: Penalty, held: list[Target], targets: Targets) -> 
 
 
 def _parametrized(held: list[Target]) -> Iterator[str]:
-    found = [row.name for row, _, _ in held if "; parametrized" in row.reason]
+    found = [row.name for row, _, _ in held if row.parametrized]
     if found:
         yield (
             f"parametrized: {some_of(found)} ({len(found)} of {len(held)} tensors) are parts of "

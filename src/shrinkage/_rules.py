@@ -176,5 +176,5 @@ def _first_match(rows: tuple[Row, ...], rules: list[Rule]) -> Assigned:
             return Assigned(replace(row, selected=False, waiting=False, reason=alone), rule)
     if len(rules) == 1:
         return Assigned(rows[0], None)
-    parametrized = (row.reason for row in rows if row.reason.startswith("parametrized"))
+    parametrized = (row.reason for row in rows if row.parametrized)
     return Assigned(replace(rows[0], reason=next(parametrized, "no rule matches")), None)

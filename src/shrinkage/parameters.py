@@ -45,6 +45,7 @@ class Row:
         reason: Why, in a few words.
         shared: Further names of the same tensor (tied weights).
         waiting: Whether it is selected as soon as it has a size, in a lazy module.
+        parametrized: Whether the reason has to do with its being a part of an effective weight.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Row:
     reason: str
     shared: tuple[str, ...] = ()
     waiting: bool = False
+    parametrized: bool = False
 
 
 class _Use(NamedTuple):
@@ -183,12 +185,14 @@ def _places(model: nn.Module) -> list[_Place]:
 def _decide(place: _Place, select: Selection) -> Row:
     name, *shared = place.names
     selected, reason = _judge(place, select)
-    if selected and (parametrized := _parametrized(place)):
-        reason = f"{reason}; {parametrized}"
-    if selected and is_lazy(place.tensor):
-        reason = f"not initialized yet: {reason}"
-        return Row(name, place.tensor, False, reason, tuple(shared), waiting=True)
-    return Row(name, place.tensor, selected, reason, tuple(shared))
+    part = _parametrized(place)
+    parametrized = bool(part) and (selected or reason == part)
+    if selected and parametrized:
+        reason = f"{reason}; {part}"
+    waiting = selected and is_lazy(place.tensor)
+    if waiting:
+        selected, reason = False, f"not initialized yet: {reason}"
+    return Row(name, place.tensor, selected, reason, tuple(shared), waiting, parametrized)
 
 
 def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
@@ -255,7 +259,7 @@ def _parametrized(place: _Place) -> str:
 def _nothing_selected(select: Selection, places: list[_Place], rows: list[Row]) -> str:
     names = [row.name for row in rows]
     what = label(select)
-    why = [f"{r.name} is {r.reason}." for r in rows if r.reason.startswith("param")][:1]
+    why = [f"{r.name} is {r.reason}." for r in rows if r.parametrized][:1]
     if not names:
         hint = "the model has no parameters"
     elif isinstance(select, str) and any(fnmatchcase(name, f"{select}.*") for name in names):
