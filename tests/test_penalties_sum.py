@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from shrinkage._run_directory import penalty_facts, penalty_from
+from shrinkage._penalty_facts import penalty_facts, penalty_from
 from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from shrinkage._run_directory import penalty_facts, penalty_from
+from shrinkage._penalty_facts import penalty_facts, penalty_from
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, GroupLasso, Orthogonal, Penalty, SpectralNorm, catalogue
 from shrinkage.testing import check_penalty

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from shrinkage import _run_directory
 from shrinkage._chosen import Chosen, check_choice, choice_facts, first_whole_seed
+from shrinkage._penalty_facts import penalty_facts, penalty_from
 from shrinkage._refit import Refit as Refit
 from shrinkage._result_axes import KNOBS, REFIT, WEIGHTS, axes_of, check_axes
 from shrinkage._table import table
@@ -204,7 +205,7 @@ class PathResult:
         header = ("strength", *self.knobs, "fold", "seed", "epoch", "train_loss", "valid_loss")
         facts = {
             "about": self.about,
-            "penalty": _run_directory.penalty_facts(self.penalty),
+            "penalty": penalty_facts(self.penalty),
             "choice": kept,
             "seeds": list(self.seeds),
             "tensor_names": list(self.tensor_names),
@@ -251,7 +252,7 @@ class PathResult:
         try:
             return _from_tensors(
                 tensors,
-                penalty=_run_directory.penalty_from(manifest["penalty"]),
+                penalty=penalty_from(manifest["penalty"]),
                 seeds=tuple(manifest["seeds"]),
                 tensor_names=tuple(manifest["tensor_names"]),
                 about=manifest["about"],
