@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from numbers import Real
 from typing import TypeAlias, TypeGuard
 
@@ -50,6 +50,18 @@ def check_dim(dim: Dim, owner: str) -> None:
         raise ShrinkageError(
             f"{owner}: dim={dim!r} is neither an axis nor a tuple of axes; give 0, 1 or (0, 1)."
         )
+
+
+def check_l1_ratio(l1_ratio: object, owner: str) -> None:
+    """Refuse an ``l1_ratio`` that is no share."""
+    if not (is_number(l1_ratio) and 0 <= l1_ratio <= 1):
+        raise ShrinkageError(f"{owner}: l1_ratio={l1_ratio!r} must be a number in [0, 1].")
+
+
+def check_gamma(gamma: object, least: float, owner: str) -> None:
+    """Refuse a ``gamma`` with which the penalty would not fade as it should: ``least`` or less."""
+    if not (is_number(gamma) and least < gamma < inf):
+        raise ShrinkageError(f"{owner}: gamma={gamma!r} must be a finite number above {least}.")
 
 
 def group_axes(w: Tensor, dim: Dim, owner: str) -> tuple[int, ...]:

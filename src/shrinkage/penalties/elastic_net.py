@@ -8,8 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import is_number, largest
-from shrinkage.errors import ShrinkageError
+from shrinkage._tensors import check_l1_ratio, largest
 from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.l1 import L1
@@ -59,10 +58,7 @@ class ElasticNet(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (is_number(self.l1_ratio) and 0 <= self.l1_ratio <= 1):
-            raise ShrinkageError(
-                f"ElasticNet: l1_ratio={self.l1_ratio!r} must be a number in [0, 1]."
-            )
+        check_l1_ratio(self.l1_ratio, type(self).__name__)
 
     def value(self, w: Tensor) -> Tensor:
         l1, l2 = w.abs().sum(), w.square().sum()

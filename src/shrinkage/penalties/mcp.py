@@ -3,14 +3,12 @@ r"""MCP: L1 for small weights, no pull on large ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import is_number, largest
-from shrinkage.errors import ShrinkageError
+from shrinkage._tensors import check_gamma, largest
 from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 
@@ -58,8 +56,7 @@ class MCP(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (is_number(self.gamma) and 0 < self.gamma < inf):
-            raise ShrinkageError(f"MCP: gamma={self.gamma!r} must be a finite number above 0.")
+        check_gamma(self.gamma, 0, type(self).__name__)
 
     def value(self, w: Tensor) -> Tensor:
         m = w.abs().clamp_max(self.gamma * self.strength)

@@ -3,14 +3,12 @@ r"""SCAD: L1 for small weights, less pull on larger ones, none on large ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import is_number, largest
-from shrinkage.errors import ShrinkageError
+from shrinkage._tensors import check_gamma, largest
 from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 
@@ -59,8 +57,7 @@ class SCAD(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (is_number(self.gamma) and 2 < self.gamma < inf):
-            raise ShrinkageError(f"SCAD: gamma={self.gamma!r} must be a finite number above 2.")
+        check_gamma(self.gamma, 2, type(self).__name__)
 
     def value(self, w: Tensor) -> Tensor:
         size, fade = w.abs(), self.gamma - 1

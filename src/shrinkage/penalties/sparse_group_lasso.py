@@ -9,8 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import Dim, check_dim, group_axes, group_norms, is_number, largest
-from shrinkage.errors import ShrinkageError
+from shrinkage._tensors import (
+    Dim,
+    check_dim,
+    check_l1_ratio,
+    group_axes,
+    group_norms,
+    largest,
+)
 from shrinkage.penalties._threshold import block_soft_threshold, soft_threshold
 from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.group_lasso import GroupLasso
@@ -66,10 +72,7 @@ class SparseGroupLasso(Penalty):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_dim(self.dim, type(self).__name__)
-        if not (is_number(self.l1_ratio) and 0 <= self.l1_ratio <= 1):
-            raise ShrinkageError(
-                f"SparseGroupLasso: l1_ratio={self.l1_ratio!r} must be a number in [0, 1]."
-            )
+        check_l1_ratio(self.l1_ratio, type(self).__name__)
 
     def value(self, w: Tensor) -> Tensor:
         norm, weight = self._groups(w)
