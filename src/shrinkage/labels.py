@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from shrinkage.result import PathResult
+if TYPE_CHECKING:
+    from shrinkage.result import PathResult
 
 
 def number(strength: float) -> str:
@@ -16,6 +18,17 @@ def number(strength: float) -> str:
         ('1.8e-04', '0')
     """
     return f"{strength:.1e}" if strength else "0"
+
+
+def decimals(errors: Iterable[float]) -> int:
+    """Return how many decimals show two digits of the smallest error, 2 to 6 of them.
+
+    Example:
+        >>> decimals([0.21, 0.0031]), decimals([])
+        (4, 4)
+    """
+    seen = [error for error in errors if math.isfinite(error) and error > 0]
+    return min(6, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
 
 
 def short_names(names: Sequence[str], limit: int) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from shrinkage.cli import screens, tables
+from shrinkage.labels import decimals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,7 +69,7 @@ def _decimals(comparison: Comparison) -> int:
     losses = [row.contender.test_loss for row in comparison.rows]
     known = [loss for loss in losses if math.isfinite(loss) and loss > 0]
     most = max(2, 3 - math.floor(math.log10(min(known)))) if known else 4
-    return min(most, tables.decimals(wide[len(wide) // 2 :][:1]))
+    return min(most, decimals(wide[len(wide) // 2 :][:1]))
 
 
 def _difference(row: Row, digits: int) -> str:

@@ -12,6 +12,7 @@ from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.path_tables import STYLES
 from shrinkage.engine.cross import Grid, check_grid
 from shrinkage.errors import ShrinkageError
+from shrinkage.labels import decimals
 from shrinkage.penalties import Penalty
 from shrinkage.points import knobs_text
 
@@ -69,7 +70,7 @@ def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: ``knobs`` of `summarize`.
     """
     shown = rows[:MOST_ROWS]
-    digits = tables.decimals([row["standard_error"] for row in shown])
+    digits = decimals([row["standard_error"] for row in shown])
     loss = f"CV loss {tables.plus_minus(console)} SE"
     lines: list[tables.Row] = []
     for place, row in enumerate(shown):

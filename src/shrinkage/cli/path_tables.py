@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from shrinkage.cli.screens import Facts
 from shrinkage.cli.tables import (
     Row,
-    decimals,
     fitting,
     plus_minus,
     show_number,
@@ -17,6 +16,7 @@ from shrinkage.cli.tables import (
     show_strength,
     with_error,
 )
+from shrinkage.labels import decimals
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -75,12 +75,6 @@ def plus_minus(console: Console) -> str:
     return "+/-" if console.options.ascii_only else "±"
 
 
-def decimals(errors: Sequence[float]) -> int:
-    """Decimals that show two digits of the smallest error, 2 to 6 of them."""
-    seen = [error for error in errors if math.isfinite(error) and error > 0]
-    return min(6, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
-
-
 def show_number(value: float, digits: int) -> str:
     """Return a number as text, - if there is none."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"

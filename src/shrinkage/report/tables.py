@@ -65,7 +65,7 @@ def strength_columns(result: PathResult) -> dict[str, list[str]]:
     """Return texts for every strength: validation, training, gap, accuracy, norm, zeros, losses."""
     loss = curve(result)
     train = result.fit_loss.double().mean((1, 2))
-    digits = _decimals(loss.standard_error)
+    digits = labels.decimals(loss.standard_error.tolist())
     columns = {
         "validation loss": with_error(loss.mean, loss.standard_error),
         "training loss": [_fixed(v, digits) for v in train.tolist()],
@@ -207,15 +207,9 @@ def _more(n: int) -> str:
     return f"The first {MOST_ROWS} of {n:,} tensors." if n > MOST_ROWS else ""
 
 
-def _decimals(errors: Tensor) -> int:
-    """Decimals that show two digits of the smallest error, 2 to 5 of them."""
-    seen = [e for e in errors.tolist() if math.isfinite(e) and e > 0]
-    return min(5, max(2, 1 - math.floor(math.log10(min(seen))))) if seen else 4
-
-
 def with_error(values: Tensor, errors: Tensor) -> list[str]:
     """Return each value with its error, to two digits of the smallest error."""
-    digits = _decimals(errors)
+    digits = labels.decimals(errors.tolist())
     return [
         f"{_fixed(v, digits)} ±\N{NO-BREAK SPACE}{e:.{digits}f}"
         if math.isfinite(v + e)
