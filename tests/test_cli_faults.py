@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +143,25 @@ def test_unexpected_fault_is_one_line_and_debug_shows_where(engine: FakeEngine) 
     assert done.stderr.startswith("Error: RuntimeError: out of luck.")
     assert "--debug" in done.stderr
     assert isinstance(call("path", *SMALL, "--debug").exception, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("notes.txt", "is not a run directory"),
+        ("iris-l2/manifest.json", "is no run, but holds some"),
+        ("comparison.csv", "holds a comparison"),
+    ],
+)
+def test_report_of_what_is_no_run_is_refused_before_torch_is_loaded(
+    file: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    code = (
+        "import sys, shrinkage.cli as c\ntry: c.main()\nfinally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", str(tmp_path)], capture_output=True, text=True
+    )
+    assert (done.returncode, said in " ".join(done.stderr.split())) == (1, True), done.stderr

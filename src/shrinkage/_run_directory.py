@@ -16,13 +16,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from torch import Tensor
-
-from shrinkage._storable import restored, storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import atomic_write
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = "shrinkage run"
 FORMAT_VERSION = 1
@@ -71,6 +71,9 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from shrinkage._storable import restored
+
+    check_run(directory)
     manifest = _read_manifest(directory / MANIFEST)
     files = manifest.pop("files")
     if not {TABLE, PATH} <= set(files) <= {TABLE, PATH, WEIGHTS}:
@@ -89,6 +92,15 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return manifest, restored(load_file(directory / PATH))
     except (SafetensorError, OSError, ValueError) as error:
         raise ShrinkageError(f"{directory / PATH} is not a safetensors file: {error}.") from error
+
+
+def check_run(directory: Path) -> None:
+    """Refuse what is no run directory, without loading torch."""
+    if not (directory / MANIFEST).is_file():
+        raise ShrinkageError(
+            f"{directory} is not a run directory: it has no {MANIFEST}. Give a directory that "
+            "shrinkage path or PathResult.save wrote."
+        )
 
 
 def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
@@ -153,6 +165,8 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    from shrinkage._storable import storable
+
     seen: set[int] = set()
     separate: dict[str, Tensor] = {}
     for name, tensor in storable(tensors).items():
@@ -170,11 +184,6 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ShrinkageError(
-            f"{path.parent} is not a run directory: it has no {path.name}. Give a directory that "
-            "shrinkage path or PathResult.save wrote."
-        )
     try:
         text = path.read_bytes()
         manifest = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)

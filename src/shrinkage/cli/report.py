@@ -34,20 +34,10 @@ def report(
     """
     side = screens.make_console(stderr=True, quiet=quiet)
     with one_line_errors(debug):
+        _check(run)
         with screens.loading(side):
             from shrinkage.result import PathResult
         with screens.busy(side, "Reading the run"):
-            if (run / "comparison.csv").is_file():
-                raise ShrinkageError(
-                    f"{run} holds a comparison, and its report is {run / 'report.html'}. For the "
-                    f"report of one method give a directory in {run / 'paths'}."
-                )
-            inside = sorted(str(place.parent) for place in run.glob("*/manifest.json"))
-            if inside and not (run / "manifest.json").exists():
-                raise ShrinkageError(
-                    f"{run} is no run, but holds some. Give one of {', '.join(inside[:5])}"
-                    + (" ..." if len(inside) > 5 else ".")
-                )
             path = out or run / "report.html"
             result = PathResult.load(run)
             result.report(path, overwrite=overwrite)
@@ -59,3 +49,21 @@ def report(
         screens.show_files(
             screen, {str(path): f"{path.stat().st_size / 1000:,.0f} kB, opens offline"}
         )
+
+
+def _check(run: Path) -> None:
+    """Refuse what is no run before PyTorch is loaded, which takes longer than all the rest."""
+    from shrinkage._run_directory import MANIFEST, check_run
+
+    if (run / "comparison.csv").is_file():
+        raise ShrinkageError(
+            f"{run} holds a comparison, and its report is {run / 'report.html'}. For the "
+            f"report of one method give a directory in {run / 'paths'}."
+        )
+    inside = sorted(str(place.parent) for place in run.glob(f"*/{MANIFEST}"))
+    if inside and not (run / MANIFEST).exists():
+        raise ShrinkageError(
+            f"{run} is no run, but holds some. Give one of {', '.join(inside[:5])}"
+            + (" ..." if len(inside) > 5 else ".")
+        )
+    check_run(run)
