@@ -158,10 +158,9 @@ def test_report_of_what_is_no_run_is_refused_before_torch_is_loaded(
 ) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
-    code = (
-        "import sys, shrinkage.cli as c\ntry: c.main()\nfinally: assert 'torch' not in sys.modules"
-    )
+    code = "import sys, shrinkage.cli as c\ntry: c.main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, "report", str(tmp_path)], capture_output=True, text=True
     )
-    assert (done.returncode, said in " ".join(done.stderr.split())) == (1, True), done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert (done.returncode, done.stdout) == (1, "False\n")
