@@ -100,11 +100,14 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
         attn_mask: Tensor | None = None,
         dropout_p: float = 0.0,
         is_causal: bool = False,
-        **others: Any,
+        *,
+        scale: float | None = None,
+        enable_gqa: bool = False,
     ) -> Tensor:
-        if dropout_p == 0 or others.get("enable_gqa"):
-            return attend(query, key, value, attn_mask, dropout_p, is_causal, **others)
-        scale = others.get("scale") or query.shape[-1] ** -0.5
+        if dropout_p == 0 or enable_gqa:
+            own: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
+            return attend(query, key, value, attn_mask, dropout_p, is_causal, **own)
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
         scores = query @ key.transpose(-2, -1) * scale
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
