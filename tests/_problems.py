@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from shrinkage.engine import fit_path
+from shrinkage.engine.data import Data
+from shrinkage.engine.folds import Folds
 from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
 from shrinkage.engine.preprocess import Views
 from shrinkage.engine.problem import Problem, make_problem
-from shrinkage.parameters import weights
+from shrinkage.engine.settings import Settings
 from shrinkage.penalties import L2, Penalty
 from shrinkage.result import PathResult
 
@@ -34,6 +37,12 @@ SMALL: dict[str, Any] = {
     "compile": False,
 }
 """32 rows in 3 folds: 21 or 22 rows to train on, so every last batch is short."""
+
+
+DEFAULTS: dict[str, Any] = {
+    setting.name: inspect.signature(fit_path).parameters[setting.name].default
+    for setting in fields(Settings)
+}
 
 
 def classes(n: int = 32, features: int = 4, count: int = 3, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -70,17 +79,10 @@ def problem_of(
     model: Any, X: Tensor, y: Tensor, penalty: Penalty | None = None, **changes: Any
 ) -> Problem:
     """Call ``make_problem`` with small settings."""
-    settings = {
-        "loss": "auto",
-        "optimizer": SGD,
-        "scheduler": None,
-        "epochs": 3,
-        "select": weights,
-        "how": None,
-        "batch_size": 8,
-        **changes,
-    }
-    return make_problem(model, Views(X), y, penalty or L2(1.0), **settings)
+    given = {"grid": {}, "optimizer": SGD, "epochs": 3, "batch_size": 8, **changes}
+    settings = Settings(**{**DEFAULTS, **given}).checked()
+    data = Data(Views(X), y, None, Folds(len(X), (), ()), tests=0, columns=None)
+    return make_problem(model, data, penalty or L2(1.0), settings, given["batch_size"])
 
 
 @dataclass

@@ -18,10 +18,10 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage import choose
-from shrinkage.engine.cross import Grid
-from shrinkage.engine.fit_path import ADAM, fit_path
+from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.loss import Loss
+from shrinkage.engine.settings import ADAM, Grid
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.metrics import Metric, check_name
 from shrinkage.models import make_model

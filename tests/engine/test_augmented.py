@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
-from shrinkage.engine.fit_path import ADAM
 from shrinkage.engine.fresh import make_builder
 from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
+from shrinkage.engine.settings import ADAM
 from shrinkage.errors import ShrinkageError
 
 X, Y = classes()

@@ -98,7 +98,7 @@ def path_by(engine: str, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Pat
     """The path, by one of the two engines."""
     with monkeypatch.context() as patched:
         if engine == "one by one":
-            module = sys.modules["shrinkage.engine.fit_path"]
+            module = sys.modules["shrinkage.engine.rounds"]
             patched.setattr(module, "update_for", lambda _: None)
         result = path(**changes)
     assert result.about["engine"].startswith(engine)
@@ -305,7 +305,7 @@ def test_bad_knobs_are_refused(name: str) -> None:
 
 
 def drawn(grid: Any, draws: int) -> dict[str, Tensor]:
-    problem = problem_of(dropping(), X, Y, knobs=tuple(grid))
+    problem = problem_of(dropping(), X, Y, grid=grid)
     strengths, knobs = make_points(problem, len(X), [0.1], grid, draws)
     assert strengths.tolist() == [0.0, 0.1] * draws
     return {name: values[::2] for name, values in knobs.items()}

@@ -10,7 +10,8 @@ from shrinkage.cli import tables
 from shrinkage.cli.exits import usage
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.path_tables import STYLES
-from shrinkage.engine.cross import Grid, check_grid
+from shrinkage.engine.cross import check_grid
+from shrinkage.engine.settings import Grid
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import decimals
 from shrinkage.penalties import Penalty

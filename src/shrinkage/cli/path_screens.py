@@ -10,7 +10,7 @@ from shrinkage.cli import screens
 from shrinkage.cli.knobs import show_knobs
 from shrinkage.cli.path_options import PathOptions
 from shrinkage.cli.path_tables import RULES, show_path, show_test
-from shrinkage.engine.cross import Grid
+from shrinkage.engine.settings import Grid
 from shrinkage.errors import some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty

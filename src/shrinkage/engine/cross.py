@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +16,10 @@ from shrinkage.engine.grid import automatic_strengths
 from shrinkage.engine.knobs import check_lacking, check_values
 from shrinkage.engine.plan import make_strengths
 from shrinkage.engine.problem import Problem
+from shrinkage.engine.settings import Grid
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 from shrinkage.points import with_arguments
-
-Grid: TypeAlias = Mapping[str, Sequence[float]]
 
 OVER_DECADES = ("lr", "weight_decay")
 """Knobs whose ranges are drawn evenly in the logarithm."""

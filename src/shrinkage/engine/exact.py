@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -32,20 +31,8 @@ CONVEX_LOSSES = (
     nn.SmoothL1Loss,
     nn.SoftMarginLoss,
 )
-GRADIENT_STEPS = functools.partial(torch.optim.SGD, lr=1.0)
-"""Stands in for the optimizer in the automatic strengths: the gradient is taken as it is."""
 
 TOLERANCE = 1e-6
-
-
-def check_unused(**given: object) -> None:
-    """Refuse arguments that only training by steps uses."""
-    for name, value in given.items():
-        if value is not None and value is not False:
-            raise ShrinkageError(
-                f"{name}= has no meaning with solver='exact', which takes no steps with a learning "
-                "rate; leave it out."
-            )
 
 
 def check_convex(problem: Problem, penalty: Penalty, loss: Loss, grid: Iterable[str]) -> None:
@@ -129,7 +116,7 @@ def solve(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> t
         warnings.warn(
             f"solver='exact' did not reach the minimum at strength {where}: its residual is up to "
             f"{float(residuals.max()):.1e}; standardize X, or leave these strengths out.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return outcome, f"exact, residual at most {float(residuals.max()):.1e}"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -12,36 +11,27 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from shrinkage._whole import as_whole
 from shrinkage.engine.assemble import assemble
-from shrinkage.engine.cross import Grid, make_points
-from shrinkage.engine.datasets import batch_size_of, in_memory, pair_in_memory
-from shrinkage.engine.exact import GRADIENT_STEPS, check_convex, check_unused, solve
+from shrinkage.engine.cross import make_points
+from shrinkage.engine.data import read_data
+from shrinkage.engine.datasets import batch_size_of
+from shrinkage.engine.exact import check_convex
 from shrinkage.engine.facts import about
-from shrinkage.engine.folds import make_folds
-from shrinkage.engine.frames import check_columns, column_names
 from shrinkage.engine.fresh import ModelSource
-from shrinkage.engine.halving import halved
-from shrinkage.engine.identity import named
-from shrinkage.engine.kept import keeping
-from shrinkage.engine.loop import train_one_by_one, warn_of_time
 from shrinkage.engine.loss import Loss
-from shrinkage.engine.outcome import Outcome, Progress, as_report
+from shrinkage.engine.outcome import Progress, as_report
 from shrinkage.engine.plan import Plan, make_seeds
-from shrinkage.engine.preprocess import Transformer, preprocess_rows
+from shrinkage.engine.preprocess import Transformer
 from shrinkage.engine.problem import Problem, make_problem, with_augmented
-from shrinkage.engine.refine import REFINED, refined
-from shrinkage.engine.rows import as_rows, as_weights, with_test_rows
+from shrinkage.engine.rounds import train_rounds
 from shrinkage.engine.schedule import MakeScheduler
-from shrinkage.engine.together import Together, at_start, train_together
-from shrinkage.engine.update import MakeOptimizer, update_for
+from shrinkage.engine.settings import ADAM, Grid, Settings
+from shrinkage.engine.update import MakeOptimizer
 from shrinkage.engine.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result import PathResult
-
-ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
 
 
 @contextmanager
@@ -182,105 +172,45 @@ def fit_path(
         >>> result.strengths.shape
         torch.Size([4])
     """
-    tell = as_report(progress)
-    epochs, halving = as_whole("epochs", epochs), as_whole("halving", halving, least=0)
-    refine = REFINED if refine is True else as_whole("refine", refine, least=0)
-    chunk = None if chunk is None else as_whole("chunk", chunk)
-    max_memory = None if max_memory is None else as_whole("max_memory", max_memory)
-    batch_size = None if batch_size is None else as_whole("batch_size", batch_size)
-    if not isinstance(grid, Mapping | None):
-        raise ShrinkageError(
-            f"grid={grid!r}: give values by name, such as {{'dropout': [0, 0.5]}}."
-        )
-    if compile not in (True, False, "auto"):
-        raise ShrinkageError(f"compile={compile!r}: choose True, False or 'auto'.")
-    exact = solver == "exact"
-    if exact:
-        unused = {
-            "optimizer": optimizer is not ADAM,
-            "halving": halving > 0,
-            "augmented": augmented,
-            "autocast": autocast,
-        }
-        check_unused(**unused, scheduler=scheduler, how=how, checkpoint=checkpoint)
-        optimizer, epochs, seeds = GRADIENT_STEPS, 1, 1
-    elif solver != "steps":
-        raise ShrinkageError(f"solver={solver!r}: choose 'steps' or 'exact'.")
-    finite = preprocess is None
-    batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
+    report = as_report(progress)
+    settings = Settings(
+        grid={} if grid is None else grid,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        loss=loss,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        select=select,
+        how=how,
+        augmented=augmented,
+        autocast=autocast,
+        refine=refine,
+        halving=halving,
+        solver=solver,
+        compile=compile,
+        chunk=chunk,
+        max_memory=max_memory,
+        checkpoint=checkpoint,
+    ).checked()
+    batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size) or 32
     with one_thread():
-        X, y = in_memory(X, y)
-        rows, targets = (given.cpu() for given in as_rows(X, y, finite=finite))
-        made_folds = make_folds(folds, rows, targets, groups=groups)
-        batch_size = len(rows) if exact else min(batch_size, len(rows))
-        if test is not None:
-            test = pair_in_memory(test, "test")
-            check_columns(X, test[0])
-        all_rows, all_targets = with_test_rows(rows, targets, test, finite=finite)
-        tests = len(all_rows) - len(rows)
-        problem = make_problem(
-            model,
-            preprocess_rows(preprocess, all_rows, all_targets, made_folds),
-            all_targets,
-            penalty,
-            loss=loss,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            epochs=epochs,
-            select=select,
-            how=how,
-            batch_size=batch_size,
-            knobs=grid or {},
-            sample_weight=as_weights(sample_weight, len(rows), tests),
-            autocast=autocast,
-        )
+        data = read_data(X, y, test, folds, groups, sample_weight, preprocess)
+        rows = data.folds.rows
+        batch_size = rows if settings.exact else min(batch_size, rows)
+        problem = make_problem(model, data, penalty, settings, batch_size)
     if augmented is not None:
-        problem = with_augmented(problem, augmented, len(rows), batch_size)
-    if exact:
-        check_convex(problem, penalty, loss, grid or {})
-    points, knobs = make_points(problem, len(rows), strengths, grid or {}, draws)
-    plan = Plan(points, made_folds, make_seeds(seeds), tests, epochs, batch_size, refit, knobs)
+        problem = with_augmented(problem, augmented, rows, batch_size)
+    if settings.exact:
+        check_convex(problem, penalty, loss, settings.grid)
+    points, knobs = make_points(problem, rows, strengths, settings.grid, draws)
+    chosen = make_seeds(settings.seeds)
+    plan = Plan(points, data.folds, chosen, data.tests, settings.epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
-    update = update_for(optimizer)
-    engines: list[str] = []
-
-    def train(plan: Plan) -> Outcome:
-        if exact:
-            outcome, note = solve(problem, plan, tell)
-            engines.append(note)
-            return outcome
-        kept = kept_of(plan)
-        if kept.places and checkpoint is not None:
-            tell(at_start("check", plan, kept.found()))
-        made = (
-            Together(None, f"no vectorized {named(optimizer)}")
-            if update is None
-            else train_together(
-                problem,
-                plan,
-                update,
-                compile=compile,
-                report=tell,
-                members=chunk,
-                max_memory=max_memory,
-                kept=kept,
-            )
-        )
-        if made.outcome is not None:
-            engines.append(f"vectorized, {made.note}")
-            return made.outcome
-        engines.append(f"one by one: {made.note}")
-        warn_of_time(plan, made.note)
-        tell(at_start("train", plan, f"members train one by one, slower: {made.note}"))
-        return train_one_by_one(problem, plan, tell, kept)
-
-    with keeping(problem, plan, checkpoint, halving) as kept_of:
-        outcome = halved(problem, plan, halving, train) if halving else train(plan)
-        if refine:
-            plan, outcome = refined(plan, outcome, refine, train)
-    facts = about(problem, plan, engines[0], select)
-    if columns := column_names(X):
-        facts["columns"] = columns
+    plan, outcome, engine = train_rounds(problem, plan, settings, report)
+    facts = about(problem, plan, engine, select)
+    if data.columns:
+        facts["columns"] = data.columns
     return assemble(problem, plan, outcome, facts)
 
 

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
 from shrinkage.engine.augmented import Augmented, make_augmented
+from shrinkage.engine.data import Data
 from shrinkage.engine.fresh import ModelSource, make_builder
 from shrinkage.engine.layers import inspected
-from shrinkage.engine.loss import Loss, RowLoss, check_fit, row_loss
+from shrinkage.engine.loss import RowLoss, check_fit, row_loss
 from shrinkage.engine.plan import Group, key
 from shrinkage.engine.precision import Autocast, check_autocast, forward
 from shrinkage.engine.preprocess import Views
 from shrinkage.engine.rows import check_finite
 from shrinkage.engine.schedule import MakeScheduler, learning_rates
+from shrinkage.engine.settings import Settings
 from shrinkage.engine.update import MakeOptimizer, sparse_refused
 from shrinkage.errors import ShrinkageError, shown
-from shrinkage.parameters import Selection, selected_parameters
+from shrinkage.parameters import selected_parameters
 from shrinkage.penalties import Penalty
 
 
@@ -97,39 +99,27 @@ class Problem:
 
 
 def make_problem(
-    model: ModelSource,
-    views: Views,
-    y: Tensor,
-    penalty: Penalty,
-    *,
-    loss: Loss,
-    optimizer: MakeOptimizer,
-    scheduler: MakeScheduler | None,
-    epochs: int,
-    select: Selection,
-    how: str | None,
-    batch_size: int,
-    knobs: Iterable[str] = (),
-    sample_weight: Tensor | None = None,
-    autocast: Autocast = None,
+    model: ModelSource, data: Data, penalty: Penalty, settings: Settings, batch_size: int
 ) -> Problem:
     """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
     if not isinstance(penalty, Penalty):
         raise ShrinkageError(
             f"penalty={shown(penalty)} is not a penalty; give L2(1.0) or the like."
         )
-    build = make_builder(model)
+    build, autocast, optimizer = make_builder(model), settings.autocast, settings.optimizer
     fresh = build(0)
     _check_device(fresh)
     check_autocast(autocast, fresh)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
-    by_fold = tuple(_typed("X", X, dtype) for X in views.by_fold)
-    views = Views(_typed("X", views.X, dtype), by_fold, views.facts)
-    y = _typed("y", y, dtype)
-    loss_name, each, class_weights = row_loss(loss, y)
+    by_fold = tuple(_typed("X", X, dtype) for X in data.views.by_fold)
+    views = Views(_typed("X", data.views.X, dtype), by_fold, data.views.facts)
+    y = _typed("y", data.y, dtype)
+    loss_name, each, class_weights = row_loss(settings.loss, y)
     check_fit(each, loss_name, _first_output(fresh, views.X, autocast), y)
-    draws, normalizes = _inspected(build(0), views.X[:batch_size], any_rate="dropout" in knobs)
-    penalized, coupling = selected_parameters(fresh, select), resolve_coupling(how, penalty)
+    rows, knobs = views.X[:batch_size], tuple(settings.grid)
+    draws, normalizes = _inspected(build(0), rows, any_rate="dropout" in knobs)
+    penalized = selected_parameters(fresh, settings.select)
+    coupling = resolve_coupling(settings.how, penalty)
     for name, tensor in penalized.items():
         check_coupling(penalty.for_tensor(name, tensor), tensor, coupling)
     _check_sparse(fresh, optimizer, penalized)
@@ -143,12 +133,12 @@ def make_problem(
         selected=tuple(name for name, tensor in penalized.items() if tensor.requires_grad),
         how=coupling,
         optimizer=optimizer,
-        scheduler=scheduler,
-        lrs=learning_rates(optimizer, scheduler, epochs),
-        knobs=tuple(knobs),
+        scheduler=settings.scheduler,
+        lrs=learning_rates(optimizer, settings.scheduler, settings.epochs),
+        knobs=knobs,
         draws=draws,
         normalizes=normalizes,
-        row_weights=_product(sample_weight, class_weights),
+        row_weights=_product(data.weights, class_weights),
         autocast=autocast,
     )
 

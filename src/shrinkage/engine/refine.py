@@ -13,7 +13,6 @@ from shrinkage.engine.outcome import Outcome
 from shrinkage.engine.plan import ALL_ROWS, Plan
 from shrinkage.points import alike, combinations
 
-REFINED = 8
 BEYOND = 10.0
 BELOW = 100.0
 """Where the minimum lies at an end, the factors by which the second round reaches past it."""
