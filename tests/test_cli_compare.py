@@ -94,9 +94,9 @@ def test_a_regression_has_no_label_smoothing(tmp_path: Path) -> None:
     text = " ".join(done.stdout.split())
     assert "R2" in text
     assert "label smoothing" not in text
-    assert "dropout is left out: the model has no dropout layers" in text
+    assert "dropout is left out, because the model has no dropout layers" in text
     paired = " + " in (tmp_path / "r" / "comparison.csv").read_text()
-    assert ("no pair with adam" in text) != paired
+    assert ("no best pair for adam" in text) != paired
 
 
 MISTAKES: dict[str, tuple[list[str], int, str]] = {

@@ -88,7 +88,7 @@ def test_a_number_is_a_list_of_one(asked: list[PathOptions]) -> None:
         ("data = 2026-01-01", "should be a text"),
         ("json = 1", "json: 1 should be true or false"),
         ("optimizer = 'lbfgs'", "'adam', 'adamw', 'sgd' or 'rmsprop'"),
-        ("folds = 1", "--folds: 1 should be at least 2 (Each fold is held out once"),
+        ("folds = 1", "--folds: 1 should be at least 2 (How many parts the rows are split into"),
         ("lr = -1.0", "above 0"),
         ("lr = nan", "above 0"),
         ("folds: 3", "is not TOML"),

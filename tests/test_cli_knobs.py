@@ -117,7 +117,7 @@ def test_many_combinations_are_cut_and_counted(engine: FakeEngine) -> None:
     }  # fmt: skip
     told = call("path", *SMALL, "--grid", "dropout=0,0.5").stdout
     assert told.count("dropout 0.") == 9
-    assert "and 4 more: results.csv has them all." in told
+    assert "and 4 more; results.csv has them all." in told
 
 
 def test_strength_0_alone_compares_the_knobs(engine: FakeEngine) -> None:
@@ -163,7 +163,7 @@ def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
     assert not BY_STEPS & {n for n, value in asked.items() if value is not None} - {"compile"}
     told = " ".join(done.stdout.split())
     assert "4 strengths x 5 folds x 1 seed = 20" in told
-    assert "the minimum itself is found" in told
+    assert "the exact solver finds the minimum itself" in told
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
         ("--grid lr=0", "above 0"),
         ("--grid lr=1 --grid lr=2", "'lr' is given twice"),
         ("--grid epochs=3,50", "epochs=50 must be whole numbers from 1 to"),
-        ("--grid strength=1", "an option of its own, --strengths"),
+        ("--grid strength=1", "give it by --strengths"),
         ("--grid lr=1e-4..1e-2", "is a range to draw from; give draws"),
         ("--grid lr=1e-2..1e-4 --draws 3", "no range (low, high)"),
         ("--grid weight_decay=0..1 --draws 3", "start above 0"),
@@ -191,7 +191,7 @@ def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
         ("--halving 2 --epochs 2", "at least 3 epochs"),
         ("--solver exactly", "'steps', 'exact'"),
         ("--solver exact", "add --model linear"),
-        ("--solver exact --model linear --penalty mcp", "mcp is none"),
+        ("--solver exact --model linear --penalty mcp", "mcp is not convex"),
         ("--solver exact --model linear --lr 0.1", "leave --lr out"),
         ("--solver exact --model linear --batch-size 9", "leave --batch-size out"),
         ("--solver exact --model linear --bfloat16", "leave --bfloat16 out"),

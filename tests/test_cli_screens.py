@@ -40,7 +40,7 @@ def test_run_shows_every_part_and_saves(engine: FakeEngine, tmp_path: Path) -> N
 def test_a_whole_number_is_one_strength_and_that_is_said(engine: FakeEngine) -> None:
     done = call("path", "--strengths", "8")
     assert done.exit_code == 0
-    assert "one strength, 8; --n-strengths 8" in done.stderr
+    assert "one strength, 8; for 8 strengths use --n-strengths 8" in done.stderr
     assert "one strength" not in call("path", "--strengths", "0.5", "--overwrite").stderr
 
 

@@ -35,7 +35,7 @@ def test_interrupt_is_one_line_and_exit_code_130(engine: FakeEngine, tmp_path: P
     engine.before = interrupt
     done = call("path", *SMALL)
     assert done.exit_code == 130
-    assert done.stderr == "Interrupted. A run is saved only when it is whole.\n"
+    assert done.stderr == "Interrupted. A run is saved only when it is complete.\n"
     assert not any(tmp_path.iterdir())
 
 
@@ -49,7 +49,7 @@ def test_interrupt_that_meets_the_exec_of_a_text_is_exit_code_130_too(tmp_path: 
     )
     command = [sys.executable, "-m", "interrupted", "path"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stderr == "Interrupted. A run is saved only when it is whole.\n"
+    assert done.stderr == "Interrupted. A run is saved only when it is complete.\n"
     assert done.returncode == 130
 
 
@@ -62,7 +62,7 @@ def test_a_stopped_run_with_a_checkpoint_says_how_to_go_on(
 
     engine.before = interrupt
     done = call("path", *SMALL, "--checkpoint", "kept")
-    assert (done.exit_code, done.stderr) == (code, "Stopped. The same command goes on from kept.\n")
+    assert (done.exit_code, done.stderr) == (code, "Stopped. The same command resumes from kept.\n")
     assert engine.calls[0]["checkpoint"] == Path("kept")
     assert not any(tmp_path.iterdir())
 
@@ -86,7 +86,7 @@ def test_a_signal_ends_a_run_and_the_same_command_goes_on(
         time.sleep(0.5)
         process.send_signal(number)
         out, err = process.communicate()
-    assert (process.returncode, err) == (code, "Stopped. The same command goes on from kept.\n")
+    assert (process.returncode, err) == (code, "Stopped. The same command resumes from kept.\n")
     assert "Saved" not in out
     assert not (tmp_path / "again").exists()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -132,7 +132,7 @@ def test_ctrl_c_without_a_checkpoint_leaves_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert process.returncode == 130
-    assert err == "Interrupted. A run is saved only when it is whole.\n"
+    assert err == "Interrupted. A run is saved only when it is complete.\n"
     assert not any(tmp_path.iterdir())
 
 

@@ -50,7 +50,7 @@ def test_it_writes_weights_curves_facts_and_a_picture(here: Path) -> None:
     assert [r["name"] for r in facts["penalized"] if r["penalized"]] == ["0.weight", "2.weight"]
     assert "3 classes, standardized" in result.stdout
     assert "the best: its weights are kept" in result.stdout
-    assert "on 30 rows met only now" in result.stdout
+    assert "on 30 rows not used until now" in result.stdout
     assert "L2(0.001), coupled, on Adam" in result.stdout
 
 
@@ -131,12 +131,12 @@ def test_patterns_come_before_the_penalty_of_all_other_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (["--penalty", "l2"], "'l2' is no penalty with a strength", 2),
-        (["--penalty", "l3:1"], "'l3' is no penalty; did you mean", 2),
-        (["--penalty", "l2:x"], "'x' is no number", 2),
-        (["--penalty", "l2:1,l1:1"], "'1,l1:1' is no number; for several penalties repeat", 2),
+        (["--penalty", "l2"], "'l2' is not a penalty with a strength", 2),
+        (["--penalty", "l3:1"], "'l3' is not a penalty; did you mean", 2),
+        (["--penalty", "l2:x"], "'x' is not a number", 2),
+        (["--penalty", "l2:1,l1:1"], "'1,l1:1' is not a number; for several penalties repeat", 2),
         (["--penalty", "l2:-1"], "must be finite and >= 0", 2),
-        (["--penalty", "l2:1", "--penalty", "l1:1"], "another penalty for the same", 2),
+        (["--penalty", "l2:1", "--penalty", "l1:1"], "another penalty is given for the same", 2),
         (["--penalty", "l2:1@9.*"], "matches no parameter", 2),
         (["--valid", "1"], "fraction=1", 2),
         (["--resume"], "say which run with --out", 2),
@@ -189,7 +189,7 @@ def test_ctrl_c_exits_130_and_resume_ends_the_same(here: Path) -> None:
                 break
         rest = process.stderr.read()
         assert process.wait() == 130
-    assert "To go on: the same with --out cut --resume" in rest
+    assert "To resume, add: --out cut --resume" in rest
     for out in (["cut", "--resume"], ["whole"]):
         subprocess.run([*command, "--quiet", "--out", *out], check=True)
     one, other = (load_file(here / out / "weights.safetensors") for out in ("cut", "whole"))

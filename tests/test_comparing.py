@@ -258,7 +258,7 @@ def test_equals_share_the_first_rank() -> None:
     ]  # fmt: skip
     assert [row.answer for row in found.rows] == ["better", "better", "better", "the same"]
     assert found.sentence == (
-        "A has the lowest test loss; not to be told from it: b. Better than none: a, b, c."
+        "A has the lowest test loss; b cannot be told from it. Better than none: a, b, c."
     )
 
 

@@ -233,7 +233,7 @@ def test_all_nan_is_said_in_words(visit: Callable[..., Any]) -> None:
 
 
 CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "no strength but 0": ({"K": 1}, "Strength 0 is the only one"),
+    "no strength but 0": ({"K": 1}, "This path has no strength other than 0"),
     "one strength": ({"K": 2}, "strength"),
     "one fold": ({"F": 1}, "No verdict from one fold"),
     "one seed": ({"S": 1}, "helped"),
@@ -242,9 +242,9 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no refit": ({"refit": None}, "models of the folds"),
     "strength 0 diverged": ({"diverged": [(0, 0, 0)]}, "Cannot tell"),
     "two classes": ({"classes": 2}, "Confusion"),
-    "many classes": ({"classes": 40, "rows": 400}, "12 most mistaken of 40 classes"),
+    "many classes": ({"classes": 40, "rows": 400}, "12 of 40 classes with the most mistakes"),
     "named classes": ({"about": {"data": {"classes": ["a", "long name", "c"]}}}, "Confusion"),
-    "no logits": ({"about": {"plan": {"loss": "hinge"}}}, "not known to be logits"),
+    "no logits": ({"about": {"plan": {"loss": "hinge"}}}, "outputs may not be logits"),
     "no facts": ({"about": {}}, "To repeat this run"),
 }
 

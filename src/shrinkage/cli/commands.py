@@ -75,6 +75,6 @@ FILE: Any = Annotated[
         callback=_read_file,
         rich_help_panel="Output",
         show_default=False,
-        help="Options from a TOML file, see shrinkage config; what is typed here wins.",
+        help="Read options from a TOML file; see shrinkage config. What is typed here wins.",
     ),
 ]

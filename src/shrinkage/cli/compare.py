@@ -15,9 +15,9 @@ EXAMPLES = (
 
 
 def compare(options: CompareOptions) -> None:
-    """Tune ways to regularize alike, and judge them on test rows that none has seen.
+    """Tune regularization methods with equal effort, and judge them on test rows none has seen.
 
-    All meet the same folds, starts and batches, and are tuned over as many values.
+    All methods share folds, starts and batches, and are tuned over the same number of values.
     """
     started = time.perf_counter()
     side = screens.make_console(stderr=True, quiet=options.quiet)

@@ -144,7 +144,7 @@ def read_optimizers(text: str, side: Console) -> dict[str, MakeOptimizer]:
         if label.replace("adamw", "adam") in found:
             del found[label]
             side.print(
-                f"Note: {label} is left out: it is adam with decoupled decay, which is compared "
+                f"Note: {label} is left out. It is adam with decoupled decay, which is compared "
                 "with adam anyway.",
                 style="yellow",
             )

@@ -33,9 +33,9 @@ class MethodOptions:
         What(
             metavar="LIST",
             show_default="all",
-            help="Some of l2, l1, elastic_net, group_lasso, decoupled_decay (AdamW's), dropout, "
+            help="Any of l2, l1, elastic_net, group_lasso, decoupled_decay (AdamW's), dropout, "
             "label_smoothing, early_stopping and best_pair, which joins the two best. No "
-            "regularization is always among them.",
+            "regularization is always included.",
         ),
     ] = None
 
@@ -46,7 +46,7 @@ class ValueOptions:
 
     values: Annotated[
         int,
-        Grid(min=4, metavar="N", help="How many values each method is tuned over, with none."),
+        Grid(min=4, metavar="N", help="How many values each method is tuned over, including none."),
     ] = 8
 
 
@@ -58,8 +58,8 @@ class OptimizerOptions:
         str,
         Training(
             metavar="LIST",
-            help="Some of adam, adamw, sgd and rmsprop, perhaps with a learning rate: "
-            "adam,sgd:0.05. Without one it is 0.001, for sgd 0.1; it is not tuned.",
+            help="Any of adam, adamw, sgd and rmsprop, each with an optional learning rate: "
+            "adam,sgd:0.05. The rate is not tuned; without one it is 0.001, for sgd 0.1.",
         ),
     ] = "adam"
 
@@ -71,12 +71,14 @@ class CompareOutputOptions:
     out: Annotated[
         Path | None,
         Output(
-            metavar="DIR", show_default="runs/DATA-compare", help="Where numbers and pictures go."
+            metavar="DIR",
+            show_default="runs/DATA-compare",
+            help="Where to save numbers and figures.",
         ),
     ] = None
-    overwrite: Annotated[
-        bool, Output("--overwrite", help="Replace the comparison that is there.")
-    ] = False
+    overwrite: Annotated[bool, Output("--overwrite", help="Replace an existing comparison.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True)

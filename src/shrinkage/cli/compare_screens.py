@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 WORDS = {"method": 15, "optimizer": 9, "chosen": 8, "contender": 15}
 STYLES = {"better": "green", "worse": "yellow"}
 MEANING = (
-    "Rank 1 is shared by all that cannot be told from the best. The intervals, {confidence:.0%} "
-    "for all methods together, are over other test rows, not over other training rows or starts."
+    "All methods that cannot be told from the best share rank 1. The intervals hold at "
+    "{confidence:.0%} for all methods together, over other test rows, not other training rows or "
+    "starts."
 )
 SCORES = {"classification": "accuracy", "regression": "R2"}
 
@@ -95,16 +96,18 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     edges = [comparison.name(row.contender) for row in comparison.rows if row.contender.at_edge]
     if edges:
-        said.append(f"the largest value was chosen for {', '.join(edges)}; try larger ones too.")
+        said.append(
+            f"the largest value was chosen for {', '.join(edges)}; a larger one may be better."
+        )
     if not any(len(path.knobs.get("dropout", [])) for path in comparison.paths.values()):
-        said.append("dropout is left out: the model has no dropout layers.")
+        said.append("dropout is left out, because the model has no dropout layers.")
     whole = [row.contender for row in comparison.rows]
     alone = set(comparison.optimizers) - {c.optimizer for c in whole if " + " in c.method}
     if comparison.about.get("paired") and alone:
         said.append(
-            f"no pair with {', '.join(sorted(alone))}: no two methods that can act at once were "
-            "better than none in cross-validation."
+            f"there is no best pair for {', '.join(sorted(alone))}, because no two methods that "
+            "can act together were better than none in cross-validation."
         )
     if len(comparison.optimizers) > 1:
-        said.append("learning rates were not tuned: optimizers are compared at these.")
+        said.append("learning rates were not tuned; optimizers are compared at the rates shown.")
     return said

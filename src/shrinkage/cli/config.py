@@ -28,13 +28,15 @@ def read_config(file: Path, options: type[Any]) -> dict[str, Any]:
     """
     with usage("--config"):
         if file.suffix in (".yaml", ".yml", ".json"):
-            raise ShrinkageError(f"{file} is not TOML; `shrinkage config` prints a file to edit.")
+            raise ShrinkageError(
+                f"{file} is not TOML; `shrinkage config` prints a file to start from."
+            )
         text = _text(file)
         try:
             values = tomllib.loads(text)
         except RecursionError:
             raise ShrinkageError(
-                f"{file} is nested too deeply; every option is one line."
+                f"{file} is nested too deeply; write every option on one line."
             ) from None
         except ValueError as error:
             fault = str(error).replace("Cannot overwrite a value", "a key is given twice")
@@ -44,9 +46,7 @@ def read_config(file: Path, options: type[Any]) -> dict[str, Any]:
 
 def write_config(command: str, options: type[Any]) -> str:
     """Return a file with every option of ``options`` at its default, explained."""
-    lines = [
-        f"# For shrinkage {command} --config FILE; what is typed beside it wins over this file."
-    ]
+    lines = [f"# For shrinkage {command} --config FILE. What is typed on the command line wins."]
     panel = None
     for field, info in _described(options):
         if info.rich_help_panel != panel:

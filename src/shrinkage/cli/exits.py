@@ -54,7 +54,7 @@ def one_line_errors(debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted. A run is saved only when it is whole.", err=True)
+        typer.echo("Interrupted. A run is saved only when it is complete.", err=True)
         raise typer.Exit(130) from None
     except (typer.Exit, BrokenPipeError):
         raise

@@ -36,7 +36,7 @@ def make_penalty(job: PathOptions) -> tuple[Penalty, str | None]:
         if job.penalty not in known:
             name, _, strength = job.penalty.lower().partition(":")
             if name in known and strength:
-                hint = f"strengths are given apart: --penalty {name} --strengths {strength}."
+                hint = f"strengths are a separate option: --penalty {name} --strengths {strength}."
             else:
                 hint = choose_from(job.penalty, sorted(known))
             raise ShrinkageError(f"unknown penalty {job.penalty!r}; {hint}")
@@ -56,7 +56,7 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
         return job.n_strengths or N_STRENGTHS
     with usage("--strengths"):
         if job.n_strengths is not None:
-            raise ShrinkageError("give a list, or a number with --n-strengths, not both.")
+            raise ShrinkageError("give either a list or --n-strengths, not both.")
         try:
             given = [float(text) for text in job.strengths.split(",")]
         except ValueError:
@@ -69,7 +69,8 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
         side.print("Note: the strengths were sorted.", style="yellow")
     if job.strengths.isdecimal() and given[0] >= 2:
         says = (
-            f"Note: one strength, {job.strengths}; --n-strengths {job.strengths} tries that many."
+            f"Note: this is one strength, {job.strengths}; for {job.strengths} strengths use "
+            f"--n-strengths {job.strengths}."
         )
         side.print(says, style="yellow")
     return kept
@@ -135,7 +136,7 @@ def _check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:
     if counts[rarest] < job.folds:
         raise ShrinkageError(
             f"class {train.classes[rarest]!r} has {counts[rarest]} training rows, fewer than "
-            f"{job.folds} folds; take fewer folds or leave the class out."
+            f"{job.folds} folds; use fewer folds or leave the class out."
         )
 
 

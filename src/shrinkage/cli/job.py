@@ -152,7 +152,7 @@ def _telling_how_to_go_on(job: PathOptions) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:
         if job.checkpoint is None:
             raise
-        typer.echo(f"Stopped. The same command goes on from {job.checkpoint}.", err=True)
+        typer.echo(f"Stopped. The same command resumes from {job.checkpoint}.", err=True)
         code = stop.code if isinstance(stop, SystemExit) else 130
         raise typer.Exit(int(code or 0)) from None
 

@@ -30,7 +30,7 @@ def read_grid(job: PathOptions, penalty: Penalty) -> Grid:
         for text in job.grid or ():
             name, _, values = text.partition("=")
             if name == "strength":
-                raise ShrinkageError("the strength has an option of its own, --strengths.")
+                raise ShrinkageError("the strength is no knob; give it by --strengths.")
             if name in grid:
                 raise ShrinkageError(f"{name!r} is given twice; put all its values into one list.")
             grid[name] = _numbers(text, values)
@@ -44,7 +44,8 @@ def _numbers(text: str, values: str) -> Sequence[float]:
         return (float(low), float(high)) if dots else [float(part) for part in values.split(",")]
     except ValueError:
         raise ShrinkageError(
-            f"{text!r} is no knob with numbers; write dropout=0,0.2,0.5, or a range lr=1e-4..1e-2."
+            f"{text!r} is not a knob with numbers; write dropout=0,0.2,0.5 or a range "
+            "lr=1e-4..1e-2."
         ) from None
 
 
@@ -87,4 +88,4 @@ def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     versions = [["knobs", "strength", loss, ""], ["knobs", "strength", "CV loss", ""]]
     console.print(tables.fitting(console, lines, versions, {"knobs": 12}))
     if len(rows) > len(shown):
-        console.print(f"and {len(rows) - len(shown):,} more: results.csv has them all.")
+        console.print(f"and {len(rows) - len(shown):,} more; results.csv has them all.")

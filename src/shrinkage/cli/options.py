@@ -22,9 +22,11 @@ How = Literal["coupled", "decoupled", "proximal"]
 HOW_UNLESS_GIVEN = "proximal for l1 and its kin, decoupled with adamw, else coupled"
 Seeds = Annotated[
     int,
-    Grid(min=1, metavar="N", help="Random starts per fold: a mean over starts is less luck."),
+    Grid(
+        min=1, metavar="N", help="Random starts per fold; a mean over several depends less on luck."
+    ),
 ]
-Overwrite = Annotated[bool, Output("--overwrite", help="Replace the run that is there.")]
+Overwrite = Annotated[bool, Output("--overwrite", help="Replace an existing run.")]
 
 
 def _above_zero(value: float) -> float:
@@ -43,7 +45,7 @@ class DataOptions:
             metavar="NAME|FILE",
             help="digits, breast_cancer, wine, iris, diabetes; a .csv, .tsv, .parquet or .npz "
             "file; or a directory of MNIST files. A fifth of the rows is kept for the test, unless "
-            "the data bring a test part.",
+            "the data have a test part of their own.",
         ),
     ] = "digits"
     target: Annotated[
@@ -51,8 +53,8 @@ class DataOptions:
         What(
             metavar="NAME",
             show_default="y of an .npz",
-            help="The column of a table that is to be predicted. The other columns become "
-            "features, one 0/1 feature for each text of a column of texts.",
+            help="The column of a table to predict. The other columns become features; a column of "
+            "texts becomes one 0/1 feature for each text.",
         ),
     ] = None
     task: Annotated[
@@ -60,15 +62,15 @@ class DataOptions:
         What(
             metavar="TASK",
             show_default="classes if text, or at most 20 whole numbers",
-            help="classification or regression, if the target could be either.",
+            help="classification or regression, where the target could be either.",
         ),
     ] = None
     missing: Annotated[
         Missing,
         What(
             metavar="POLICY",
-            help="What to do about missing values: refuse; drop their rows; or mean, which puts "
-            "in the mean of the rows that are trained on.",
+            help="What to do about missing values: refuse them; drop their rows; or mean, which "
+            "fills in the mean of the training rows.",
         ),
     ] = "refuse"
     ignore: Annotated[
@@ -80,8 +82,9 @@ class DataOptions:
         What(
             metavar="NAME",
             show_default="each row by itself",
-            help="The column that says which rows belong together, such as a patient's: they stay "
-            "in one fold, or all in the test part. It is no feature.",
+            help="The column that says which rows belong together, such as those of one patient. "
+            "They stay in one fold, or all in the test part. The column is not used as a "
+            "feature.",
         ),
     ] = None
     max_bytes: Annotated[
@@ -90,7 +93,7 @@ class DataOptions:
             min=1,
             metavar="N",
             show_default="2 GiB",
-            help="Largest file, unpacked, in bytes: a guard against damaged ones.",
+            help="Largest size of an unpacked file in bytes: a guard against damaged files.",
         ),
     ] = 2 * 1024**3
 
@@ -104,7 +107,7 @@ class ModelOptions:
         What(
             metavar="SPEC",
             help="mlp:128 has a hidden layer of 128 units, mlp:64,64 two, mlp:64,dropout=0.5 "
-            "drops half of them at random; linear; cnn for images; or your own, module:factory, "
+            "drops half of them at random; linear; cnn for images; or your own module:factory, "
             "called with the numbers of inputs and outputs.",
         ),
     ] = "mlp:128"
@@ -119,7 +122,7 @@ class SelectOption:
         What(
             metavar="GLOB",
             show_default="every weight, no bias",
-            help="Which parameters are penalized, by name: '0.*' is the first layer, '*' is all.",
+            help="Which parameters to penalize, by name: '0.*' is the first layer, '*' is all.",
         ),
     ] = None
 
@@ -130,14 +133,18 @@ class FoldOptions:
 
     folds: Annotated[
         int,
-        Grid(min=2, metavar="N", help="Each fold is held out once, to measure what was learned."),
+        Grid(
+            min=2,
+            metavar="N",
+            help="How many parts the rows are split into; each is held out once.",
+        ),
     ] = 5
     repeats: Annotated[
         int,
         Grid(
             min=1,
             metavar="N",
-            help="How many times the rows are split into folds: a mean over splits is less luck.",
+            help="How many times the rows are split into folds; a mean depends less on luck.",
         ),
     ] = 1
     seeds: Seeds = 3
@@ -156,8 +163,8 @@ class LearningOptions:
         Training(
             metavar="SPEC",
             show_default="constant",
-            help="How the learning rate falls: step:5,0.7 times 0.7 every 5 epochs, "
-            "exponential:0.9 times 0.9 every epoch, cosine to 0 at the last epoch.",
+            help="How the learning rate falls: step:5,0.7 multiplies it by 0.7 every 5 epochs, "
+            "exponential:0.9 by 0.9 every epoch; cosine lowers it to 0 at the last epoch.",
         ),
     ] = None
 
@@ -194,7 +201,7 @@ class CompileOption:
         Literal["auto", "on", "off"],
         Training(
             metavar="auto|on|off",
-            help="A compiled step is faster, but costs some seconds, once per shape.",
+            help="A compiled step is faster, but compiling takes some seconds, once per shape.",
         ),
     ] = "auto"
 
@@ -208,7 +215,7 @@ class SeedOption:
         Grid(
             min=0,
             metavar="N",
-            help="Another number draws other test rows, folds, starts and batches.",
+            help="Another seed draws other test rows, folds, starts and batches.",
         ),
     ] = 0
 
@@ -220,7 +227,9 @@ class OutputOptions:
     out: Annotated[
         Path | None,
         Output(
-            metavar="DIR", show_default="runs/DATA-PENALTY", help="Where numbers and pictures go."
+            metavar="DIR",
+            show_default="runs/DATA-PENALTY",
+            help="Where to save numbers and figures.",
         ),
     ] = None
     overwrite: Overwrite = False
@@ -231,5 +240,5 @@ class ScreenOptions:
     """What is shown."""
 
     as_json: Annotated[bool, Output("--json", help="Print one JSON object, for programs.")] = False
-    quiet: Annotated[bool, Output("--quiet", help="Print nothing but errors, and --json.")] = False
+    quiet: Annotated[bool, Output("--quiet", help="Print only errors, and --json.")] = False
     debug: Annotated[bool, Output("--debug", help="Show the traceback of an error.")] = False

@@ -17,7 +17,7 @@ EXAMPLES = (
 def path(options: PathOptions) -> None:
     """Train at many strengths, cross-validate, choose a strength, and say whether it helped.
 
-    All strengths meet the same folds, starts and batches; no choice ever sees the test rows.
+    All strengths share folds, starts and batches, and no choice ever sees the test rows.
     """
     started = time.perf_counter()
     side = screens.make_console(stderr=True, quiet=options.quiet)

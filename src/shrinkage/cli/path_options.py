@@ -36,8 +36,8 @@ class PenaltyOptions:
             metavar="NAME",
             help="l2 keeps weights small, l1 makes them zero, elastic_net does both, mcp and scad "
             "make them zero but leave large ones alone. group_lasso drops whole neurons, "
-            "sparse_group_lasso also single weights. nuclear_norm lowers the rank of a layer, "
-            "spectral_norm its largest gain, orthogonal brings all its gains to 1.",
+            "sparse_group_lasso single weights too. nuclear_norm lowers the rank of a layer, "
+            "spectral_norm its largest gain; orthogonal brings all its gains to 1.",
         ),
     ] = "l2"
     how: Annotated[
@@ -45,8 +45,8 @@ class PenaltyOptions:
         What(
             metavar="HOW",
             show_default=HOW_UNLESS_GIVEN,
-            help="How the penalty enters a step: coupled adds its gradient to the loss's, "
-            "decoupled shrinks before the step, proximal thresholds after it, to exact zeros.",
+            help="How the penalty enters a step: coupled adds its gradient to that of the loss, "
+            "decoupled shrinks before the step, proximal thresholds after it to exact zeros.",
         ),
     ] = None
 
@@ -60,16 +60,17 @@ class StrengthOptions:
         Grid(
             metavar="LIST",
             show_default="automatic",
-            help="Such as 1e-5,1e-4,1e-3. Strength 0 is added: the verdict compares with it.",
+            help="Strengths such as 1e-5,1e-4,1e-3. Strength 0 is added, for the verdict to "
+            "compare with.",
         ),
     ] = None
     n_strengths: Annotated[
         int | None,
-        Grid(min=2, metavar="N", show_default="20", help="How many strengths, if automatic."),
+        Grid(min=2, metavar="N", show_default="20", help="How many automatic strengths."),
     ] = None
     refine: Annotated[
         int,
-        Grid(min=0, metavar="N", help="So many more strengths around the best of the first ones."),
+        Grid(min=0, metavar="N", help="How many more strengths to add around the best one."),
     ] = 0
 
 
@@ -83,8 +84,8 @@ class KnobOptions:
             metavar="NAME=VALUES",
             show_default="the strength alone",
             help="A knob to cross the strengths with, such as dropout=0,0.2,0.5; may be repeated. "
-            "With --draws also a range, lr=1e-4..1e-2. Knobs: lr, weight_decay, dropout, "
-            "label_smoothing, epochs, and what the penalty takes, such as l1_ratio.",
+            "With --draws also a range, such as lr=1e-4..1e-2. Knobs: lr, weight_decay, dropout, "
+            "label_smoothing, epochs, and arguments of the penalty, such as l1_ratio.",
         ),
     ] = None
     draws: Annotated[
@@ -101,8 +102,8 @@ class KnobOptions:
         Grid(
             min=0,
             metavar="N",
-            help="After each third of the epochs keep the best 1 of N. 0 trains all to the end, "
-            "and is safer: what is best early is often not best in the end.",
+            help="After each third of the epochs, keep the best 1 of N. 0 trains all to the end, "
+            "which is safer: what is best early is often not best in the end.",
         ),
     ] = 0
 
@@ -115,7 +116,7 @@ class SolverOptions:
         Literal["steps", "exact"],
         Training(
             metavar="steps|exact",
-            help="exact finds the minimum itself, for --model linear and a convex penalty.",
+            help="exact finds the minimum itself; it needs --model linear and a convex penalty.",
         ),
     ] = "steps"
 
@@ -129,8 +130,8 @@ class CheckpointOption:
         Output(
             metavar="DIR",
             show_default="nothing is kept",
-            help="Keep what has been trained here. The same command goes on from it after a stop, "
-            "and with more strengths, seeds or epochs trains only those.",
+            help="Keep here what has been trained. After a stop, the same command resumes from it; "
+            "with more strengths, seeds or epochs it trains only what is new.",
         ),
     ] = None
 

@@ -35,7 +35,7 @@ def penalty_line(penalty: Penalty, how: str | None, explained: Sequence[Row]) ->
 def training_line(job: PathOptions, grid: Grid) -> str:
     """Return how a member is fit in a line."""
     if job.solver == "exact":
-        return "none: the minimum itself is found"
+        return "none; the exact solver finds the minimum itself"
     rate = "" if "lr" in grid else f", learning rate {job.lr:g}"
     schedule = f", {job.scheduler}" if job.scheduler else ""
     halving = f", the best 1 of {job.halving} kept at each third" if job.halving else ""
@@ -110,6 +110,6 @@ def _advice(summary: dict[str, Any]) -> list[str]:
         tries = ",".join(f"{strength * factor:.0e}" for factor in factors)
         advice.append(
             f"{' and '.join(rules)} {'choose' if len(rules) > 1 else 'chooses'} {word}; a better "
-            f"one may lie beyond. Try --strengths {tries}"
+            f"one may lie beyond it. Try --strengths {tries}"
         )
     return advice

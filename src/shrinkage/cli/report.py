@@ -23,14 +23,14 @@ def report(
         typer.Option(metavar="FILE", show_default="RUN/report.html", help="Where the report goes."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that is there.")
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the report of a run: one HTML file that says whether the penalty helped, and shows why.
 
-    It needs no network, so it can be sent as it is.
+    The file needs no network, so you can send it as it is.
     """
     side = screens.make_console(stderr=True, quiet=quiet)
     with one_line_errors(debug):
@@ -63,7 +63,7 @@ def _check(run: Path) -> None:
     inside = sorted(str(place.parent) for place in run.glob(f"*/{MANIFEST}"))
     if inside and not (run / MANIFEST).exists():
         raise ShrinkageError(
-            f"{run} is no run, but holds some. Give one of {', '.join(inside[:5])}"
+            f"{run} is not a run, but it holds some. Give one of {', '.join(inside[:5])}"
             + (" ..." if len(inside) > 5 else ".")
         )
     check_run(run)

@@ -15,10 +15,10 @@ EXAMPLES = (
 
 
 def train(options: TrainOptions) -> None:
-    """Train one model: validation, early stopping, checkpoints.
+    """Train one model, with validation, early stopping and checkpoints.
 
-    The weights of the epoch with the least validation loss are kept. Test rows are met once, at
-    the end.
+    The weights of the epoch with the lowest validation loss are kept. The test rows are used once,
+    at the end.
     """
     started = time.perf_counter()
     side = screens.make_console(stderr=True, quiet=options.quiet)

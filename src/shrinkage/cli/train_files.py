@@ -21,7 +21,7 @@ FILES = {
     "curves.csv": "losses of every epoch",
     "weights.safetensors": "model of the best epoch",
     "train.json": "facts, curves, cautions",
-    CHECKPOINT: "to go on with --resume",
+    CHECKPOINT: "for --resume",
     LOG: "for tensorboard --logdir",
 }
 
@@ -32,15 +32,15 @@ def claim(directory: Path, *, resume: bool, overwrite: bool) -> None:
         raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
     present = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
     if resume and CHECKPOINT not in present:
-        raise ShrinkageError(f"{directory} has no {CHECKPOINT} to go on with. Leave out --resume.")
+        raise ShrinkageError(f"{directory} has no {CHECKPOINT} to resume from. Leave out --resume.")
     if foreign := present - set(FILES):
         raise ShrinkageError(
-            f"{directory} holds files that are no part of a training: "
+            f"{directory} holds files that do not belong to a training: "
             f"{', '.join(sorted(foreign)[:5])}. Choose another --out."
         )
     if present and not (resume or overwrite):
         raise ShrinkageError(
-            f"{directory} is in use. Choose another --out, go on with --resume, or pass "
+            f"{directory} is in use. Choose another --out, continue it with --resume, or pass "
             "--overwrite to replace what is in it."
         )
     try:

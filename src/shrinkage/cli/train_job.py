@@ -92,7 +92,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
                 checkpoint=directory / train_files.CHECKPOINT, progress=report,
             )  # fmt: skip
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted. To go on: the same with --out {directory} --resume", err=True)
+        typer.echo(f"Interrupted. To resume, add: --out {directory} --resume", err=True)
         raise typer.Exit(130) from None
     except ShrinkageError:
         with suppress(OSError):
@@ -134,11 +134,12 @@ def read_penalties(texts: list[str]) -> dict[Any, Penalty]:
             match = RULE.fullmatch(text)
             if match is not None and match["name"] not in known:
                 raise ShrinkageError(
-                    f"{match['name']!r} is no penalty; {choose_from(match['name'], sorted(known))}"
+                    f"{match['name']!r} is not a penalty; "
+                    f"{choose_from(match['name'], sorted(known))}"
                 )
             if match is None:
                 raise ShrinkageError(
-                    f"{text!r} is no penalty with a strength; write l2:1e-3, or l1:0.1@0.* for "
+                    f"{text!r} is not a penalty with a strength; write l2:1e-3, or l1:0.1@0.* for "
                     f"the parameters named 0.*. Penalties: {', '.join(sorted(known))}."
                 )
             try:
@@ -146,11 +147,11 @@ def read_penalties(texts: list[str]) -> dict[Any, Penalty]:
             except ValueError:
                 more = "; for several penalties repeat --penalty" * ("," in text)
                 raise ShrinkageError(
-                    f"{text!r}: {match['strength']!r} is no number{more}."
+                    f"{text!r}: {match['strength']!r} is not a number{more}."
                 ) from None
             select = match["pattern"] or weights
             if select in rules:
-                raise ShrinkageError(f"{text!r}: there is another penalty for the same parameters.")
+                raise ShrinkageError(f"{text!r}: another penalty is given for the same parameters.")
             rules[select] = known[match["name"]](strength)
     return {**{s: p for s, p in rules.items() if s is not weights}, **_rest(rules)}
 

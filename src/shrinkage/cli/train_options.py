@@ -30,8 +30,9 @@ class TrainPenaltyOptions:
         What(
             metavar="NAME:STRENGTH",
             show_default="none",
-            help="Such as l2:1e-3; l1:0.1@0.* is for the parameters whose names match 0.*. May be "
-            "repeated: the first pattern that matches wins, the one without is for other weights.",
+            help="A penalty such as l2:1e-3; l1:0.1@0.* is for the parameters whose names match "
+            "0.*. May be repeated: the first matching pattern wins; one without is for all "
+            "other weights.",
         ),
     ] = None
     how: Annotated[
@@ -39,7 +40,7 @@ class TrainPenaltyOptions:
         What(
             metavar="HOW",
             show_default=HOW_UNLESS_GIVEN,
-            help="How the penalties enter a step, see shrinkage path --help.",
+            help="How the penalties enter a step; see shrinkage path --help.",
         ),
     ] = None
 
@@ -49,7 +50,8 @@ class WatchOptions:
     """What is watched, and when it ends."""
 
     valid: Annotated[
-        float, Training(metavar="X", help="Fraction of the training rows held out to watch.")
+        float,
+        Training(metavar="X", help="Fraction of the training rows to hold out for validation."),
     ] = 0.2
     patience: Annotated[
         int | None,
@@ -71,7 +73,7 @@ class TrainSeedOption:
         Training(
             min=0,
             metavar="N",
-            help="Another number draws other test and validation rows, weights and batches.",
+            help="Another seed draws other test and validation rows, weights and batches.",
         ),
     ] = 0
 
@@ -83,14 +85,14 @@ class TrainOutputOptions:
     out: Annotated[
         Path | None,
         Output(
-            metavar="DIR", show_default="runs/DATA-train", help="Where weights and pictures go."
+            metavar="DIR", show_default="runs/DATA-train", help="Where to save weights and figures."
         ),
     ] = None
-    resume: Annotated[
-        bool, Output("--resume", help="Go on with the run in --out, bit for bit.")
-    ] = False
+    resume: Annotated[bool, Output("--resume", help="Resume the run in --out, bit for bit.")] = (
+        False
+    )
     overwrite: Overwrite = False
-    tensorboard: Annotated[bool, Output("--tensorboard", help="Log for TensorBoard too.")] = False
+    tensorboard: Annotated[bool, Output("--tensorboard", help="Also log for TensorBoard.")] = False
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def show_epochs(console: Console, trained: Trained, test: dict[str, float], rows
     if last is not best:
         facts[f"Epoch {last['epoch']}"] = f"{_losses(last)}, the last"
     score = f"accuracy {test['accuracy']:.1%}" if "accuracy" in test else f"R2 {test['R2']:.3f}"
-    facts["Test"] = f"loss {test['loss']:.4f}, {score}, on {rows:,} rows met only now"
+    facts["Test"] = f"loss {test['loss']:.4f}, {score}, on {rows:,} rows not used until now"
     screens.show_facts(console, facts)
 
 

@@ -40,11 +40,11 @@ def check_solver(job: PathOptions, penalty: Penalty) -> None:
     with usage("--solver"):
         if job.model.partition(":")[0] in ("mlp", "cnn"):
             raise ShrinkageError(
-                f"exact is for models that are linear in their parameters, and {job.model} has "
+                f"exact needs a model that is linear in its parameters, and {job.model} has "
                 "hidden layers; add --model linear."
             )
         if not penalty.convex:
-            raise ShrinkageError(f"exact is for convex penalties, and {job.penalty} is none.")
+            raise ShrinkageError(f"exact needs a convex penalty, and {job.penalty} is not convex.")
         for field in fields(job):
             if field.name in BY_STEPS and getattr(job, field.name) != field.default:
                 option = f"--{field.name.replace('_', '-')}"
@@ -92,8 +92,8 @@ def make_scheduler(options: LearningOptions) -> Callable[[Optimizer], LRSchedule
         except ValueError:
             pass
         raise ShrinkageError(
-            f"{options.scheduler!r} is no schedule; write step:5,0.7 (times 0.7 every 5 epochs), "
-            "exponential:0.9 or cosine, with factors above 0 and up to 1."
+            f"{options.scheduler!r} is not a schedule; write step:5,0.7 (times 0.7 every 5 "
+            "epochs), exponential:0.9 or cosine, with factors above 0 and up to 1."
         )
 
 

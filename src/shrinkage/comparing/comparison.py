@@ -226,7 +226,7 @@ def _sentence(comparison: Comparison) -> str:
         others = f"the other {len(tied)}" if len(tied) == len(whole) - 1 else f"{len(tied)} others"
         first += f"; {others} cannot be told from it."
     else:
-        first += f"; not to be told from it: {', '.join(tied)}." if tied else ", below all others."
+        first += f"; {', '.join(tied)} cannot be told from it." if tied else ", below all others."
     sides = []
     for answer in ("better", "worse"):
         names = [_spoken(comparison, row) for row in whole if row.answer == answer]

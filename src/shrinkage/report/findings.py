@@ -61,21 +61,21 @@ def find(result: PathResult, among: PathResult | None = None) -> Findings:
         best = choice_by("minimum", result)
     except ShrinkageError:
         reach = f"from 0 to {number(result.strengths[-1].item())}"
-        text = f"At every strength {reach} some training diverged, so there is nothing to compare."
+        text = f"At every strength {reach}, a training diverged, so there is nothing to compare."
         step = Step("Lower the learning rate, or standardize the inputs, and run again.")
         return Findings("no verdict", "No strength could be judged", text, None, {}, [step])
     if len(result.strengths) == 1 and result.about.get("knobs"):
-        text = "No strength above 0 was tried, so nothing is said of a penalty. "
-        text += f"The validation loss at these knobs is {float(curve(result).mean[0]):.4g}."
+        text = "No strength above 0 was tried, so this says nothing about a penalty. "
+        text += f"The validation loss with these knobs is {float(curve(result).mean[0]):.4g}."
         headline = "Other knobs alone" if among is None else "The best of the other knobs"
         return Findings("no verdict", headline, text, None, {}, [])
     if len(result.strengths) == 1:
-        text = "Strength 0 is the only one of this path, so there is nothing to compare it with."
-        step = Step("Give strengths, or let them be found:", AGAIN)
+        text = "This path has no strength other than 0, so there is nothing to compare."
+        step = Step("Give strengths, or let the command choose them:", AGAIN)
         return Findings("no verdict", f"No verdict on {kind}", text, None, {}, [step])
     if result.n_folds < 2:
-        text = "One fold gives a loss, but no measure of its uncertainty."
-        step = Step("Use at least two folds, better five:", f"{AGAIN} --folds 5")
+        text = "A single fold gives a loss, but no measure of its uncertainty."
+        step = Step("Use at least two folds, preferably five:", f"{AGAIN} --folds 5")
         name = {best.rule: best}
         return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
     simple = choice_by("one_standard_error", result)
@@ -108,8 +108,8 @@ def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) ->
     lost = int((result.diverged >= 0).sum())
     if lost:
         text = (
-            f"{lost} of {result.diverged.numel():,} trainings diverged; their strengths are left "
-            "out of every choice. A lower learning rate would bring them back."
+            f"{lost} of {result.diverged.numel():,} trainings diverged. Their strengths are left "
+            "out of every choice; try a lower learning rate."
         )
         steps.append(Step(text))
     return steps
@@ -128,8 +128,11 @@ def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> 
     safe = simple if mean[simple.index] <= mean[0] else best
     meanwhile = (
         "Until then both are sound: no penalty, or strength "
-        f"{number(safe.strength)}{_twin(result, safe)}, where the loss was no higher:"
+        f"{number(safe.strength)}{_twin(result, safe)}, where the mean loss is no higher"
     )
+    if judged.difference > 0:
+        meanwhile += " (the verdict may still say higher, as it chooses anew without each fold)"
+    meanwhile += ":"
     return [_more(result), Step(meanwhile, _use(result, safe))]
 
 
@@ -139,9 +142,9 @@ def _more(result: PathResult) -> Step:
     if repeats > 1:
         folds = f"{AGAIN} --folds {result.n_folds // repeats} --repeats {2 * repeats}"
     if seeds_matter(result):
-        text = "Measure more: folds narrow the interval, and the random starts blur it most:"
+        text = "Measure more. The random starts blur the interval most; folds narrow it too:"
         return Step(text, f"{folds} --seeds {2 * len(result.seeds) + 1}")
-    return Step("Measure more: folds narrow the interval, more seeds hardly would:", folds)
+    return Step("Measure more. Folds narrow the interval; more seeds would hardly help:", folds)
 
 
 def _beyond(result: PathResult, best: Choice) -> list[Step]:
@@ -166,13 +169,13 @@ def _training(result: PathResult, best: Choice) -> list[Step]:
     if fall > STILL_FALLING or pace > STILL_LEARNING:
         share = f"{100 * fall:.{int(fall < 0.01)}f} %"
         text = (
-            f"Train longer: at the minimum the validation loss still fell by {share} in the last "
+            f"Train longer: at the minimum, the validation loss still fell by {share} in the last "
             f"{f'{window} ' if window > 1 else ''}of {epochs} epochs."
         )
         return [Step(text)]
     if last > float(losses[turn]) * (1 + STILL_FALLING):
         text = (
-            f"Stop earlier: at the minimum the validation loss was lowest after epoch {turn + 1} "
+            f"Stop earlier: at the minimum, the validation loss was lowest after epoch {turn + 1} "
             f"of {epochs} and has risen by {100 * (last / float(losses[turn]) - 1):.0f} % since."
         )
         return [Step(text)]
@@ -186,9 +189,9 @@ def _gap(result: PathResult) -> str:
         return ""
     loss = f"training loss {train:.3g}, validation loss {valid:.3g}"
     if valid - train < SMALL_GAP * train:
-        return f"There was little overfitting to cure ({loss}): a larger model may gain more."
+        return f"There was little overfitting to cure ({loss}); a larger model may gain more."
     return (
-        f"The gap that it should close remains ({loss}): more data or another penalty may do more."
+        f"The gap it was meant to close remains ({loss}); more data or another penalty may do more."
     )
 
 

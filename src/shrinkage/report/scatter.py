@@ -65,11 +65,15 @@ def _compared(result: PathResult) -> dict[str, float]:
 
 def _pairing(parts: Noise) -> str:
     paired, unpaired, times = parts.paired_error, parts.unpaired_error, parts.folds_saved
-    text = "All strengths met the same folds and starts; what these share cancels in a comparison"
+    text = (
+        "All strengths share folds and starts, and what these have in common cancels when they are "
+        "compared"
+    )
     if not (times > 1 and math.isfinite(times)):
         return f"{text}."
     times = float(f"{times:.2g}")
     return (
-        f"{text}. Between the minimum and no penalty the standard error is {paired:.2g} instead of "
-        f"{unpaired:.2g}; without the pairing it would take {times:,.0f} times the folds."
+        f"{text}. The standard error of the difference between the minimum and no penalty is "
+        f"{paired:.2g} instead of {unpaired:.2g}; without pairing, it would take {times:,.0f} "
+        "times as many folds."
     )

@@ -24,7 +24,7 @@ function drawEffect() {
     return;
   }
   const { low, high, difference } = data.effect;
-  panel(host, `difference of the loss to no penalty: ${short(difference)}, 95 % interval ${short(low)} to ${short(high)}`,
+  panel(host, `difference in loss from no penalty: ${short(difference)}, 95 % interval ${short(low)} to ${short(high)}`,
     (root, full) => {
       const width = Math.min(full, 680);
       const reach = Math.max(Math.abs(low), Math.abs(high)) * 1.25;
@@ -36,7 +36,7 @@ function drawEffect() {
       add(root, "circle", { cx: scale(difference), cy: 42, r: 6.5, class: "fill accent" });
       add(root, "path", { d: `M${zero} 4V62`, class: "zero" });
       horizontalAxis(root, scale, 62, width < 500 ? "difference in loss, 95 % interval"
-        : "difference in validation loss to no penalty, with its 95 % interval", width / 2, 24, width - 24);
+        : "difference in validation loss from no penalty, with its 95 % interval", width / 2, 24, width - 24);
       return 106;
     });
 }
@@ -48,16 +48,16 @@ function drawValidation() {
   const { name, valid, error, train, frame } = metric;
   byId("validation-title").textContent = train ? "Validation and training loss" : `Validation: ${name}`;
   byId("validation-caption").textContent = train
-    ? "Rows held out against rows trained on, without the penalty. The distance between them is the generalization gap. Bars: one standard error over the folds."
-    : `On rows held out; ${metric.more ? "more" : "less"} is better. Marked is what this metric would choose; the rest of the page goes by the loss. Bars: one standard error over the folds.`;
+    ? "Loss on held-out rows and on training rows, without the penalty term. The distance between them is the generalization gap. Bars: one standard error over the folds."
+    : `On held-out rows; ${metric.more ? "more" : "less"} is better. The marks show what this metric would choose; the rest of the page goes by the loss. Bars: one standard error over the folds.`;
   byId("validation-note").textContent = "";
   byId("validation-legend").replaceChildren();
   if (!frame) {
-    empty(host, "No strength has a validation loss: at each of them some training diverged. A lower learning rate, or standardized inputs, would help.");
+    empty(host, "No strength has a validation loss, because a training diverged at each of them. Lower the learning rate, or standardize the inputs.");
     return;
   }
   if (valid.length < 2) {
-    empty(host, "Strength 0 is the only one of this path: there is no curve to draw.");
+    empty(host, "This path has no strength other than 0, so there is no curve to draw.");
     return;
   }
   const several = finite([error]).length > 0;
@@ -170,7 +170,7 @@ function drawLayers() {
 function overStrengths(host, title, lines, colors, ceiling) {
   const values = finite([lines]);
   if (data.strengths.logs.length < 2) {
-    empty(host, "Strength 0 is the only one of this path: there is nothing that it could change.");
+    empty(host, "This path has no strength other than 0, so there is nothing to show.");
     return;
   }
   if (!values.length) {
@@ -213,7 +213,7 @@ function drawLearning() {
   const shown = fixed.map((mark) => mark.place);
   const values = finite(shown.flatMap((k) => [train[k], low[k], high[k]]));
   if (!values.length) {
-    empty(host, "No learning curve: training diverged at the strengths to compare.");
+    empty(host, "No learning curves, because training diverged at the strengths to compare.");
     return;
   }
   legend(byId("learning-legend"), [["line", "line blue", "validation"], ["line", "line faint", "training"]]);

@@ -7,15 +7,15 @@ function percent(share) {
 function drawCalibration() {
   const host = byId("calibration");
   if (!data.calibration) {
-    empty(host, "No calibration: with this loss the outputs are not known to be logits, so they say no probability.");
+    empty(host, "No calibration, because with this loss the outputs may not be logits and then give no probabilities.");
     return;
   }
-  byId("calibration-note").textContent = "Each dot is as large as its share of the rows; open and gray: no penalty. On the diagonal the model is right as often as it is sure.";
+  byId("calibration-note").textContent = "Larger dots stand for more rows; open gray dots are without a penalty. On the diagonal, the model is right as often as its confidence says.";
   if (!data.calibration.some(({ bins }) => bins.length)) {
-    empty(host, "No calibration: training diverged at every strength, so there are no predictions.");
+    empty(host, "No calibration, because training diverged at every strength.");
     return;
   }
-  panel(host, "how often the model is right when it is so sure", (root, width, k) => {
+  panel(host, "how often the model is right, by its confidence", (root, width, k) => {
     const { bins, error, confidence, accuracy } = data.calibration[k];
     const [left, right, top] = [50, width - 12, 56];
     const bottom = top + (right - left);
@@ -24,13 +24,13 @@ function drawCalibration() {
     for (const scale of [x, y]) scale.ticks = scale.ticks.map(([value, label]) => [value, `${label} %`]);
     add(root, "text", { x: 0, y: 14, class: "title" }, "Calibration");
     add(root, "text", { x: 0, y: 34 }, bins.length
-      ? `${percent(confidence)} sure, ${percent(accuracy)} right; off by ${(100 * error).toFixed(1)} points on average`
+      ? `confidence ${percent(confidence)}, accuracy ${percent(accuracy)}; mean gap ${(100 * error).toFixed(1)} points`
       : "no predictions: training diverged");
     verticalAxis(root, y, left, right);
-    horizontalAxis(root, x, bottom, "how sure the model is", (left + right) / 2, left, right);
+    horizontalAxis(root, x, bottom, "confidence", (left + right) / 2, left, right);
     add(root, "path", { d: `M${left} ${bottom}L${right} ${top}`, class: "line thin dashed faint" });
-    add(root, "text", { x: x(14), y: y(88) }, "too modest");
-    add(root, "text", { x: x(86), y: y(12), class: "end" }, "too sure");
+    add(root, "text", { x: x(14), y: y(88) }, "underconfident");
+    add(root, "text", { x: x(86), y: y(12), class: "end" }, "overconfident");
     const draw = (rows, classes, filled) => {
       const points = rows.map(([said, was]) => [x(100 * said), y(100 * was)]);
       line(root, points, classes);
@@ -47,11 +47,11 @@ function drawConfusion() {
   const host = byId("confusion");
   const { classes, total, counts, rows: all, right: hits } = data.confusion;
   if (!finite([counts]).some((count) => count > 0)) {
-    empty(host, "No confusion: training diverged at every strength, so there are no predictions.");
+    empty(host, "No confusion matrix, because training diverged at every strength.");
     return;
   }
   byId("confusion-note").textContent = `Numbers of rows, mean over seeds.${classes.length < total
-    ? ` Shown are the ${classes.length} most mistaken of ${total.toLocaleString("en")} classes.` : ""}`;
+    ? ` Shown are the ${classes.length} of ${total.toLocaleString("en")} classes with the most mistakes.` : ""}`;
   panel(host, "rows by true and predicted class", (root, full, k) => {
     const longest = 7.2 * Math.max(...classes.map((name) => name.length));
     const [left, top] = [Math.max(50, longest + 34), 56];
@@ -92,7 +92,7 @@ function drawResiduals() {
   byId("residuals").hidden = false;
   const { points, observed, total, reach, bars, error, spread } = data.residuals;
   if (!points.length) {
-    empty(byId("observed"), "No residuals: training diverged at every strength, or the model has several outputs.");
+    empty(byId("observed"), "No residuals, because training diverged at every strength or the model has several outputs.");
     byId("residuals").hidden = true;
     return;
   }
@@ -147,7 +147,7 @@ function drawNoise() {
   byId("noise").replaceChildren();
   if (!rows.length) return;
   byId("noise-note").textContent = `Standard deviations of the held-out loss${rows.some(({ kind }) => kind === "effect")
-    ? ", and the difference that the penalty makes (blue)" : ""}. Gray cancels when strengths are compared; orange stays, and more folds and seeds average it.`;
+    ? ", and the difference that the penalty makes (blue)" : ""}. Gray cancels when strengths are compared; orange does not, and more folds and seeds average it out.`;
   const largest = Math.max(...rows.map(({ size }) => size)) || 1;
   const looks = { shared: "faint", left: "orange", effect: "blue" };
   panel(byId("noise"), "standard deviation of the held-out loss by its source", (root, width) => {
