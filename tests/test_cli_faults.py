@@ -149,7 +149,7 @@ def test_unexpected_fault_is_one_line_and_debug_shows_where(engine: FakeEngine) 
     ("file", "said"),
     [
         ("notes.txt", "is not a run directory"),
-        ("iris-l2/manifest.json", "is no run, but holds some"),
+        ("iris-l2/manifest.json", "is not a run, but it holds some"),
         ("comparison.csv", "holds a comparison"),
     ],
 )
