@@ -170,6 +170,15 @@ def test_groups_of_inputs_meet_their_optimality_condition() -> None:
         assert not kept.all()
 
 
+def test_a_minimum_that_is_not_reached_is_warned_of_at_the_callers_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shrinkage.engine.exact.TOLERANCE", -1.0)
+    with pytest.warns(UserWarning, match=r"not reach the minimum at strength 0, 0\.1:") as seen:
+        exact(nn.Linear(4, 3), "iris", L2(1.0), strengths=[0.1])
+    assert seen[0].filename == __file__
+
+
 def test_the_result_says_that_it_is_exact_and_how_nearly() -> None:
     result = exact(nn.Linear(4, 3), "iris", L2(1.0), strengths=[0.01, 0.1], refine=2)
     words, residual = result.about["engine"].rsplit(" ", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 import pytest
@@ -148,5 +149,6 @@ def test_a_long_run_says_why_it_is_slow_and_what_to_do(monkeypatch: pytest.Monke
     said = (
         r"one by one: 24 trainings cannot go together \(no vectorized .* and have 96 steps in all"
     )
-    with pytest.warns(ShrinkageWarning, match=said):
+    with pytest.warns(ShrinkageWarning, match=said) as seen:
         run()
+    assert seen[0].filename == inspect.getsourcefile(fit)  # the line that calls fit_path

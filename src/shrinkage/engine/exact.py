@@ -116,7 +116,7 @@ def solve(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> t
         warnings.warn(
             f"solver='exact' did not reach the minimum at strength {where}: its residual is up to "
             f"{float(residuals.max()):.1e}; standardize X, or leave these strengths out.",
-            stacklevel=5,
+            stacklevel=7,
         )
     return outcome, f"exact, residual at most {float(residuals.max()):.1e}"
 

@@ -41,7 +41,7 @@ def warn_of_time(plan: Plan, why: str) -> None:
             "make them fewer, and progress=print says how far they are. "
             'Silence: warnings.filterwarnings("ignore", "one by one").',
             ShrinkageWarning,
-            stacklevel=6,
+            stacklevel=8,
         )
 
 
