@@ -53,6 +53,22 @@ class StepHooks:
     hook at the end does not run if a step fails, and the step may be tried again with the same
     gradients. So the gradients and weights that hold the penalties already are remembered with
     their versions, until these change or a step ends.
+
+    ===========================  ========  ==========  ============  ===========
+    when                         _in_step  _has_inner  _has_closure  _decrements
+    ===========================  ========  ==========  ============  ===========
+    between steps                False     False       False         None
+    in a step without a closure  True      False       False         known
+    before a closure has run     True      False       True          None
+    after it has run             True      False       True          known
+    in the step of a base class  True      True        as outside    as outside
+    after that, to the end       True      True        as before     as before
+    after a step that failed     True      as it was   as it was     as it was
+    ===========================  ========  ==========  ============  ===========
+
+    Decrements are known from when the gradients are ready, if a penalty is coupled or decoupled.
+    The next step after one that failed is told from that of a base class by the stack, where no
+    other step of the optimizer is under way. It starts as between steps, but for ``_holding``.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -119,8 +119,8 @@ def _train(
     penalty, selected = penalty_at(problem, point), lambda name, _: name in problem.selected
     attach(model, optimizer, penalty, select=selected, how=problem.how)
     X, held, count = problem.views.of(group.fold), plan.held_rows(group), 0
-    with torch.random.fork_rng():
-        torch.manual_seed(key("training", group))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key("training", group))
         for epoch in range(plan.epochs):
             if epoch >= point.get("epochs", plan.epochs):
                 outcome.held_loss[(*place, epoch)] = outcome.held_loss[(*place, epoch - 1)]
