@@ -8,17 +8,22 @@ from functools import partial, wraps
 from typing import Any
 
 import pytest
+import torch
 from _training import STRENGTH, assert_same
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shrinkage.parameters import selected_parameters
-from shrinkage.penalties import L1
+from shrinkage.penalties import L1, catalogue
 from shrinkage.regularize import regularize
 
 COUPLINGS = ["coupled", "decoupled", "proximal"]
 Attach = Callable[[nn.Module, Optimizer], Any]
 Check = Callable[..., None]
+Operation = Callable[..., Tensor]
+
+EVERY = [kind(**example) for kind in catalogue().values() for example in kind.examples]
+every_penalty = pytest.mark.parametrize("penalty", EVERY, ids=repr)
 
 
 def pitfall(
@@ -54,6 +59,14 @@ def pitfall(
 
 def _several(ways: Any) -> dict[str, Any]:
     return ways if isinstance(ways, dict) else {getattr(ways, "__name__", "way"): ways}
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def sum_of_squares(w: Tensor) -> Tensor:
+    return (w * w).sum()
 
 
 def weights_of(model: nn.Module) -> list[Tensor]:

@@ -22,13 +22,14 @@ OURS = {
 }
 
 
-def arguments(function: Callable[..., Any]) -> list[tuple[str, Any]]:
-    """Names and defaults; of a function written in C as its operator has them."""
+def arguments(function: Callable[..., Any]) -> list[tuple[str, bool, Any]]:
+    """Names, whether they may be left out, defaults; of a C function as its operator has them."""
     if inspect.isbuiltin(function):
         schema = getattr(torch.ops.aten, function.__name__).default._schema
-        return [(one.name, one.default_value) for one in schema.arguments]
-    named = inspect.signature(function).parameters.values()
-    return [(one.name, None if one.default is one.empty else one.default) for one in named]
+        return [(one.name, one.has_default_value(), one.default_value) for one in schema.arguments]
+    given = inspect.signature(function).parameters.values()
+    free = {one.name: one.default is not one.empty for one in given}
+    return [(one.name, free[one.name], one.default if free[one.name] else None) for one in given]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -38,5 +39,5 @@ def test_a_function_of_the_step_takes_what_torchs_own_takes(name: str) -> None:
 
 def test_normalization_without_memory_knows_the_arguments_it_replaces() -> None:
     for name, mode in (("batch_norm", "training"), ("instance_norm", "use_input_stats")):
-        names = dict(arguments(getattr(F, name)))
-        assert {"running_mean", "running_var", mode} <= set(names)
+        names = {argument[0] for argument in arguments(getattr(F, name))}
+        assert {"running_mean", "running_var", mode} <= names
