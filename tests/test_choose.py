@@ -331,12 +331,12 @@ def test_verdict_in_accuracy_turns_the_sign() -> None:
 
 @pytest.mark.parametrize("choice", [0.1, "minimum", 0])
 def test_what_is_no_choice_is_refused(choice: Any) -> None:
-    with pytest.raises(ShrinkageError, match="is no choice; make one"):
+    with pytest.raises(ShrinkageError, match="is not a choice; make one"):
         verdict(make_result(), choice)
 
 
 def test_a_choice_of_another_path_is_refused() -> None:
-    with pytest.raises(ShrinkageError, match="not of this path"):
+    with pytest.raises(ShrinkageError, match="not from this path"):
         verdict(make_result(4, 3, 1), Choice("minimum", 2, 0.123, False))
 
 

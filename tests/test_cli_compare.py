@@ -126,7 +126,7 @@ def test_a_mistake_is_one_error_and_leaves_nothing(name: str, tmp_path: Path) ->
 
 def test_a_directory_in_use_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    for flags, words in ((["--overwrite"], "no part of a run"), ([], "is in use")):
+    for flags, words in ((["--overwrite"], "do not belong to a run"), ([], "is in use")):
         done = call(*SMALL, "--out", str(tmp_path), *flags)
         assert (done.exit_code, words in " ".join(done.stderr.split())) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

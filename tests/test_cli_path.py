@@ -31,7 +31,7 @@ def test_fault_21_strengths_are_sorted_and_merged_and_it_says_so(engine: FakeEng
     done = call("path", "--data", "iris", "--strengths", "1e-2,1e-3,1e-2")
     assert done.exit_code == 0
     assert engine.calls[0]["strengths"] == [0, 0.001, 0.01]
-    assert "Note: strengths: given more than once, trained once: 0.01.\n" in done.stderr
+    assert "Note: strengths: given more than once but trained once: 0.01.\n" in done.stderr
     assert "Note: the strengths were sorted.\n" in done.stderr
 
 

@@ -64,5 +64,5 @@ def test_all_intervals_hold_together_as_often_as_they_say() -> None:
 
 
 def test_one_row_is_refused() -> None:
-    with pytest.raises(ShrinkageError, match="two test rows; here is 1"):
+    with pytest.raises(ShrinkageError, match="two test rows, not 1"):
         simultaneous(noise(2, 1), torch.tensor([[0, 1]]), 0.95)

@@ -172,8 +172,8 @@ def test_what_is_not_real_is_refused(constraint: Constraint, dtype: torch.dtype)
         (lambda: MaxNorm("3"), "limit='3' must be a finite number"),
         (lambda: MaxNorm(1.0, dim=1.5), "dim=1.5 is neither an axis nor a tuple of axes"),
         (lambda: UnitNorm(dim=()), r"dim=\(\) is neither an axis"),
-        (lambda: UnitNorm(dim=2).project(W), r"dim=2 is no axis of a tensor of shape \(3, 2\)"),
-        (lambda: MaxNorm(1.0, dim=(0, -2)).project(W), r"dim=\(0, -2\) is no axis"),
+        (lambda: UnitNorm(dim=2).project(W), r"dim=2 is not an axis of a tensor of shape \(3, 2\)"),
+        (lambda: MaxNorm(1.0, dim=(0, -2)).project(W), r"dim=\(0, -2\) is not an axis"),
     ],
 )
 def test_bad_settings_are_refused(build: Callable[[], object], message: str) -> None:

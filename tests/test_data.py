@@ -152,7 +152,7 @@ def test_the_hash_follows_the_content_and_not_the_packing(tmp_path: Path) -> Non
 @pytest.mark.parametrize("missing", ["images-idx3", "labels-idx1"])
 def test_a_missing_partner_is_named(tmp_path: Path, missing: str) -> None:
     (put(tmp_path, "train") / f"train-{missing}-ubyte").unlink()
-    with pytest.raises(ShrinkageError, match=f"has no partner: train-{missing}-ubyte"):
+    with pytest.raises(ShrinkageError, match=f"is incomplete: train-{missing}-ubyte"):
         load_data(tmp_path)
 
 

@@ -116,18 +116,21 @@ def header(text: str) -> bytes:
 SOUND = member(array(X))
 HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (10000, 1000000000)}"
 BAD: dict[str, tuple[bytes, str]] = {
-    "7-text": (b"1,2,3\n" * 30, "damaged or no .npz: File is not a zip file. Write it with numpy"),
-    "7-empty": (b"", "damaged or no .npz"),
-    "7-truncated": (SOUND[:-30], "damaged or no .npz"),
+    "7-text": (
+        b"1,2,3\n" * 30,
+        "damaged or not an .npz file: File is not a zip file. Write it with numpy",
+    ),
+    "7-empty": (b"", "damaged or not an .npz file"),
+    "7-truncated": (SOUND[:-30], "damaged or not an .npz file"),
     "7-object": (member(array(np.array([{}, []], object), allow_pickle=True)), "array of object"),
     "7-complex": (member(array(X + 1j)), "array of complex128"),
     "7-dates": (member(array(X.astype("M8[s]"))), "array of datetime64"),
     "7-no-X": (member(array(X), "Z.npy"), "no array 'X'; it holds Z, y"),
     "7-traversal": (member(array(X), "../../X.npy"), "no array 'X'"),
-    "7-plain-member": (member(b"not an array"), "damaged or no .npz"),
+    "7-plain-member": (member(b"not an array"), "damaged or not an .npz file"),
     "8-80-TB": (member(header(HUGE)), r"X: its header says 80,000,000,000,000 bytes"),
     "8-negative": (member(header(HUGE.replace("10000,", "-1,"))), "holds no rows"),
-    "8-short": (member(array(X)[:-8]), "damaged or no .npz"),
+    "8-short": (member(array(X)[:-8]), "damaged or not an .npz file"),
     "8-long": (member(array(X) + b"more"), "holds more than its header says"),
     "16-no-rows": (member(array(X[:0])), "holds no rows"),
     "16-fewer-rows": (member(array(X[:5])), r"has 5 rows and targets of shape \(8,\)"),
@@ -163,7 +166,7 @@ def test_two_arrays_of_one_name(place: Path) -> None:
         archive.writestr("X.npy", array(X))
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("X.npy", array(X))
-    with pytest.raises(ShrinkageError, match="two arrays of one name"):
+    with pytest.raises(ShrinkageError, match="two arrays of the same name"):
         load_data(place)
 
 
@@ -171,7 +174,7 @@ def test_fault_6_a_bomb_is_refused_before_it_is_held(place: Path) -> None:
     save(place, X=np.zeros((8, 1 << 20)), y=Y)
     assert place.stat().st_size < 100_000
     tracemalloc.start()
-    with pytest.raises(ShrinkageError, match="67,108,864 bytes, and max_bytes allows 1,000,000"):
+    with pytest.raises(ShrinkageError, match="67,108,864 bytes, but max_bytes allows 1,000,000"):
         load_data(place, max_bytes=1_000_000)
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
@@ -183,7 +186,7 @@ def test_options_that_mean_nothing_here(place: Path) -> None:
         load_data(place, target="z")
     with pytest.raises(ShrinkageError, match=r"no columns to choose from, so ignore=\['a'\]"):
         load_data(place, ignore=["a"])
-    with pytest.raises(ShrinkageError, match="so target='a' means nothing"):
+    with pytest.raises(ShrinkageError, match="so target='a' has no meaning"):
         load_data("iris", target="a")
 
 

@@ -82,13 +82,13 @@ def test_fault_14_damaged_files(tmp_path: Path) -> None:
     flipped[60] ^= 1
     for content in (b"", b"PAR1", whole[:-20], whole[: len(whole) // 2], bytes(flipped)):
         path.write_bytes(content)
-        with pytest.raises(ShrinkageError, match="damaged or no Parquet"):
+        with pytest.raises(ShrinkageError, match="damaged or not a Parquet file"):
             load_data(path, target="y")
     empty = write(tmp_path / "e.parquet", a=pyarrow.array([], pyarrow.int8()))
     with pytest.raises(ShrinkageError, match="holds no rows"):
         load_data(empty, target="a")
     path.write_bytes(whole)
-    with pytest.raises(ShrinkageError, match="needs 1,600 bytes and max_bytes allows 100"):
+    with pytest.raises(ShrinkageError, match="needs 1,600 bytes, but max_bytes allows 100"):
         load_data(path, target="y", max_bytes=100)
 
 
@@ -100,7 +100,7 @@ def test_fault_14_a_flipped_number_is_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(struct.pack("<2d", 1.5, 2.5)) + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ShrinkageError, match=r"damaged or no Parquet: .*(checksum|CRC)"):
+    with pytest.raises(ShrinkageError, match=r"damaged or not a Parquet file: .*(checksum|CRC)"):
         load_data(path, target="y")
 
 

@@ -146,8 +146,8 @@ BAD_TEXT: dict[str, tuple[str | bytes, str]] = {
     "5-packed": (gzip.compress(GOOD.encode()), "is gzip, not text"),
     "9-empty": ("", "is empty"),
     "9-blank": ("\n\n", "is empty"),
-    "9-header-only": ("size,color,kind\n", "3 columns and holds no rows"),
-    "9-ragged": (GOOD + "1,red\n", "line 6 has 2 cells and line 1 names 3"),
+    "9-header-only": ("size,color,kind\n", "3 columns but holds no rows"),
+    "9-ragged": (GOOD + "1,red\n", "line 6 has 2 cells but line 1 names 3"),
     "9-long": (GOOD + "1,red,u,\n", "line 6 has 4 cells"),
     "9-open-quote": (GOOD + '"1,red,u\n', "line 6: .* a quote may be open"),
     "9-text-after-quote": (GOOD + '"1"x,red,u\n', "line 6"),
@@ -204,7 +204,7 @@ def test_bad_text_is_one_error(place: Path, fault: str) -> None:
         ({"target": "Kind"}, "no column 'Kind'.*did you mean 'kind'"),
         ({"target": "zzz"}, "it has 'size', 'color', 'kind'"),
         ({"ignore": ["colour"]}, r"'colour' \(ignore\); did you mean 'color'"),
-        ({"ignore": ["kind"]}, "is the target and ignored too"),
+        ({"ignore": ["kind"]}, "is both the target and ignored; leave it out of one"),
         ({"ignore": ["size", "color"]}, "no column is left"),
         ({"task": "regression"}, "holds text such as 'u'"),
         ({"missing": "zero"}, "choose from refuse, drop, mean"),
@@ -327,7 +327,7 @@ def test_groups_that_cannot_be_read(
     ("rows", "words"),
     [
         ("1,a,p\n2,b,p\n3,a,p\n4,b,p\n", "a single group"),
-        ("1,a,p\n2,b,q\n3,a,p\n4,b,q\n", "in the test part alone"),
+        ("1,a,p\n2,b,q\n3,a,p\n4,b,q\n", "only in the test part"),
     ],
 )
 def test_groups_that_cannot_be_split(place: Path, rows: str, words: str) -> None:
@@ -337,5 +337,5 @@ def test_groups_that_cannot_be_split(place: Path, rows: str, words: str) -> None
 
 
 def test_groups_need_columns() -> None:
-    with pytest.raises(ShrinkageError, match="groups='who' means nothing here"):
+    with pytest.raises(ShrinkageError, match="groups='who' has no meaning here"):
         load_data("iris", groups="who")

@@ -314,7 +314,7 @@ def test_a_model_may_be_a_module_or_a_function(model: Any) -> None:
     ("changes", "words"),
     [
         ({"rule": "best"}, "rule='best': choose from minimum, one_standard_error"),
-        ({"model": 3}, "model=3: give a text such as 'mlp:128'"),
+        ({"model": 3}, "model=3: give a string such as 'mlp:128'"),
         ({"model": "forest"}, "unknown model 'forest'"),
         ({"optimizer": functools.partial(torch.optim.SGD, lr=1e9)}, "diverged"),
     ],
@@ -356,6 +356,6 @@ def test_where_a_path_is_wanted_the_estimator_says_where_it_is() -> None:
     classifier = PathClassifier("linear", **QUICK).fit(X, LABELS)
     for use in (shrinkage.minimum, shrinkage.verdict, shrinkage.noise, plot_path, plot_weights):
         with pytest.raises(
-            ShrinkageError, match=r"PathClassifier is no PathResult; its path is in"
+            ShrinkageError, match=r"PathClassifier is not a PathResult; its path is in"
         ):
             use(classifier)

@@ -112,7 +112,7 @@ FLIPPED[-6] ^= 0x10
         (idx(IMAGES) + b"more", "says 10 x 3 x 2, 60 bytes, and 64 bytes follow"),
         (
             header(0x08, 1 << 31, 1 << 31, 1),
-            r"4,611,686,018,427,387,904 bytes, and max_bytes allows",
+            r"4,611,686,018,427,387,904 bytes, but max_bytes allows",
         ),
         (header(0x0E, *[2**32 - 1] * 3), "raise max_bytes"),
         (gzip.compress(header(0x08, 1 << 31, 1 << 31)), "raise max_bytes"),
@@ -122,7 +122,7 @@ FLIPPED[-6] ^= 0x10
         (PACKED[:5], "gzip data is cut short or damaged"),
         (bytes(FLIPPED), "gzip data is cut short or damaged"),
         (PACKED + b"garbage", "gzip data is cut short or damaged"),
-        (idx(LABELS), "holds torch.uint8 in 1 dimensions, images are torch.uint8 in 3"),
+        (idx(LABELS), "holds torch.uint8 in 1 dimensions, but images are torch.uint8 in 3"),
         (idx(IMAGES, 0x0D), "holds torch.float32 in 3 dimensions"),
         (idx(IMAGES[:9]), "holds 9 images and .*t10k-labels-idx1-ubyte 10 labels"),
     ],
@@ -137,7 +137,7 @@ def test_bad_images_are_refused_by_name(tmp_path: Path, images: bytes, message: 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (idx(IMAGES), "holds torch.uint8 in 3 dimensions, labels are whole numbers in 1"),
+        (idx(IMAGES), "holds torch.uint8 in 3 dimensions, but labels are whole numbers in 1"),
         (idx(LABELS, 0x0E), "holds torch.float64 in 1 dimensions"),
         (idx(LABELS.astype("i1") - 1, 0x09), "labels from -1 to 2"),
         (idx(LABELS.astype("i4") * 30000, 0x0C), "labels from 0 to 90000"),
@@ -204,5 +204,5 @@ def test_a_gzip_bomb_stays_under_the_cap(tmp_path: Path, promised: int) -> None:
 
 def test_a_file_as_large_as_the_cap_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:
     assert len(load_data(put(tmp_path), max_bytes=60).X) == 10
-    with pytest.raises(ShrinkageError, match="60 bytes, and max_bytes allows 59"):
+    with pytest.raises(ShrinkageError, match="60 bytes, but max_bytes allows 59"):
         load_data(tmp_path, max_bytes=59)

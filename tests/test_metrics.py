@@ -170,13 +170,13 @@ def test_a_diverged_member_has_no_metric() -> None:
     ("task", "metric", "words"),
     [
         ("classification", "auc", "'auc' cannot be computed"),
-        ("classification", "r2", "it is no metric of classes"),
+        ("classification", "r2", "it is not a metric of classes"),
         ("classification", "roc_auc", "'roc_auc' cannot be computed on these 20 rows"),
         ("classification", "f1", "average='binary'"),
         ("classification", 3.5, "neither the name of a scikit-learn scorer nor a function"),
         ("classification", lambda X, y: 1.0, "positional arguments"),
         ("classification", lambda e, X, y: float("nan"), "it is nan there"),
-        ("regression", "accuracy", "it is no metric of numbers"),
+        ("regression", "accuracy", "it is not a metric of numbers"),
         ("regression", "neg_mean_gamma_deviance", "strictly positive"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_factory_of_ones_own_makes_new_models(
     [
         ("own_nets:net", "no function or class 'net'. did you mean 'Net'"),
         ("own_nets:ready", "no function or class 'ready'"),
-        ("own_nets:three", r"takes \(a, b, c\); it has to take the numbers of inputs and outputs"),
+        ("own_nets:three", r"takes \(a, b, c\); it must take the numbers of inputs and outputs"),
         ("own_nets:nothing", "returned NoneType, not a torch.nn.Module"),
         ("own_nets:fails", r"your code raised ZeroDivisionError: .*own_nets.py, line 21\)"),
         ("own_missing:f", "no module 'own_missing', neither installed nor in"),

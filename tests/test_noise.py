@@ -97,5 +97,7 @@ def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(ShrinkageError, match="one fold"):
         noise(make_result(4, 1, 3))
     lost = [(k, 0, 0) for k in range(3)]
-    with pytest.raises(ShrinkageError, match="two strengths at which no member diverged; here are"):
+    with pytest.raises(
+        ShrinkageError, match="two strengths at which no member diverged; this path has"
+    ):
         noise(make_result(4, 3, 1, diverged=lost))

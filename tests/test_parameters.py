@@ -228,7 +228,7 @@ def test_selected_tensors_are_the_parameters_themselves() -> None:
 
 
 def test_a_tensor_is_no_model() -> None:
-    with pytest.raises(ShrinkageError, match=r"Tensor is no module; .* penalty\.value\(w\)"):
+    with pytest.raises(ShrinkageError, match=r"Tensor is not a module; .* penalty\.value\(w\)"):
         L2(0.1)(torch.ones(3))  # type: ignore[arg-type]
 
 

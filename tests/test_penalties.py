@@ -170,7 +170,9 @@ def test_a_transposed_convolution_has_its_filters_along_the_second_axis() -> Non
 @pytest.mark.parametrize("kind", [GroupLasso, SparseGroupLasso])
 @pytest.mark.parametrize("dim", [1.0, "0", True, (), [0, 1], (0, None)])
 def test_what_is_no_axis_is_refused(kind: Callable[..., Penalty], dim: Any) -> None:
-    with pytest.raises(ShrinkageError, match="is neither an axis nor a tuple of axes; give 0, 1"):
+    with pytest.raises(
+        ShrinkageError, match="is neither an axis nor a tuple of axes; give one such as 0, 1"
+    ):
         kind(0.1, dim=dim)
 
 
@@ -281,11 +283,14 @@ def test_bad_l1_ratio_is_refused(kind: Callable[..., Penalty], l1_ratio: Any) ->
 @pytest.mark.parametrize(
     ("penalty", "message"),
     [
-        (GroupLasso(0.1, dim=1), "GroupLasso: dim=1 is no axis.*choose another dim"),
-        (SparseGroupLasso(0.1, dim=1), "SparseGroupLasso: dim=1 is no axis.*choose another dim"),
-        (NuclearNorm(0.1), "NuclearNorm: .* is no matrix; leave it out with select="),
-        (SpectralNorm(0.1), "SpectralNorm: .* is no matrix; leave it out with select="),
-        (Orthogonal(0.1), "Orthogonal: .* is no matrix; leave it out with select="),
+        (GroupLasso(0.1, dim=1), "GroupLasso: dim=1 is not an axis.*choose another dim"),
+        (
+            SparseGroupLasso(0.1, dim=1),
+            "SparseGroupLasso: dim=1 is not an axis.*choose another dim",
+        ),
+        (NuclearNorm(0.1), "NuclearNorm: .* is not a matrix; leave it out with select="),
+        (SpectralNorm(0.1), "SpectralNorm: .* is not a matrix; leave it out with select="),
+        (Orthogonal(0.1), "Orthogonal: .* is not a matrix; leave it out with select="),
     ],
 )
 def test_axes_must_exist(penalty: Penalty, message: str, shape: tuple[int, ...]) -> None:

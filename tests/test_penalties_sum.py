@@ -67,7 +67,9 @@ def test_nested_groups_of_a_convolution_obey_the_laws() -> None:
 
 @pytest.mark.parametrize("penalty", NO_CLOSED_PROX, ids=repr)
 def test_an_inexact_prox_is_refused_but_not_the_gradient(penalty: Penalty) -> None:
-    with pytest.raises(ShrinkageError, match=r"has no exact prox. Exact are.* Use how='coupled'"):
+    with pytest.raises(
+        ShrinkageError, match=r"has no exact prox. The prox is exact .* Use how='coupled'"
+    ):
         penalty.prox(torch.zeros_like(W), 1.0)
     leaf = W.clone().requires_grad_()
     (derivative,) = torch.autograd.grad(penalty.value(leaf), leaf)
@@ -115,7 +117,9 @@ def test_l2_around_another_reference_than_the_rest() -> None:
             return (u - w).square().sum() / 2 + 0.7 * penalty.value(u)
 
         assert torch.func.vmap(objective)(candidates).min() >= objective(found)
-    with pytest.raises(ShrinkageError, match="no strength_max, its terms pull to different ref"):
+    with pytest.raises(
+        ShrinkageError, match="no strength_max, because its terms pull to different ref"
+    ):
         penalty.strength_max(W)
 
 
@@ -167,7 +171,7 @@ def test_what_is_no_penalty_is_refused() -> None:
         L1(0.1) + 1.0  # type: ignore[operator]
     with pytest.raises(ShrinkageError, match=r"terms=.* must be penalties; add them with"):
         Sum(terms=())
-    with pytest.raises(ShrinkageError, match=r"^Sum does not pull to a reference"):
+    with pytest.raises(ShrinkageError, match=r"^Sum cannot pull to a reference"):
         Sum(terms=(L1(0.1),), toward=W)
 
 

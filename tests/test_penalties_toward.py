@@ -116,15 +116,15 @@ def test_twins_elsewhere_have_no_reference() -> None:
 
 @pytest.mark.parametrize("kind", [Orthogonal, SpectralNorm])
 def test_penalties_without_a_center_refuse(kind: type[Penalty]) -> None:
-    with pytest.raises(ShrinkageError, match=f"^{kind.__name__} does not pull to a reference"):
+    with pytest.raises(ShrinkageError, match=f"^{kind.__name__} cannot pull to a reference"):
         kind(0.1, toward=torch.zeros(2, 2))
 
 
 @pytest.mark.parametrize(
     ("toward", "message"),
     [
-        (net(), "toward=Sequential is no reference; give model.state_dict()"),
-        (3.0, "toward=float is no reference"),
+        (net(), "toward=Sequential is not a reference; give model.state_dict()"),
+        (3.0, "toward=float is not a reference"),
         ({}, "holds no floating-point tensor"),
         (torch.tensor([1, 2]), "holds no floating-point tensor"),
         ({"a": torch.tensor([1.0, float("nan")])}, "not finite at a"),

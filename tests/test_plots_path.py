@@ -111,7 +111,7 @@ def test_a_wrong_number_of_axes_is_refused() -> None:
 
 @pytest.mark.parametrize("width", [0, math.nan, 0.5])
 def test_a_width_that_holds_no_figure_is_refused(width: float) -> None:
-    with pytest.raises(ShrinkageError, match="does not hold a figure; give inches"):
+    with pytest.raises(ShrinkageError, match="give a width in inches"):
         plot_cv(make_result(), width=width)
 
 

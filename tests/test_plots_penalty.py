@@ -102,5 +102,5 @@ def test_a_penalty_of_large_tensors_only_is_refused() -> None:
 
 
 def test_what_is_no_penalty_is_refused() -> None:
-    with pytest.raises(ShrinkageError, match="'l2' is no penalty; give one"):
+    with pytest.raises(ShrinkageError, match="'l2' is not a penalty; give one"):
         plot_penalty("l2")  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def test_a_slice_sets_the_shape_of_the_penalty() -> None:
 @pytest.mark.parametrize(
     ("wanted", "match"),
     [
-        ({"droput": 0.5}, "'droput' is no knob of this path; its knobs: dropout, lr"),
+        ({"droput": 0.5}, "'droput' is not a knob of this path; its knobs are: dropout, lr"),
         ({"lr": 0.5}, "no point has lr=0.5; its values: 0.001, 0.01"),
         ({"lr": "0.001"}, "lr='0.001' is not a number"),
     ],

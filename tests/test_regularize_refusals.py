@@ -36,10 +36,13 @@ def test_missing_parameters_are_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (lambda m, o: (m.parameters(), o, L2(0.1)), "generator is no module; give the model"),
-        (lambda m, o: (m.state_dict(), o, L2(0.1)), "OrderedDict is no module"),
+        (lambda m, o: (m.parameters(), o, L2(0.1)), "generator is not a module; give the model"),
+        (lambda m, o: (m.state_dict(), o, L2(0.1)), "OrderedDict is not a module"),
         (lambda m, o: (o, m, L2(0.1)), r"regularize\(model, optimizer, penalty\)"),
-        (lambda m, o: (m, [o, o], L2(0.1)), "for each optimizer, with select= the tensors"),
+        (
+            lambda m, o: (m, [o, o], L2(0.1)),
+            "once for each optimizer, with select= for its tensors",
+        ),
         (lambda m, o: (m, L2(0.1), o), "penalty=SGD is not a penalty"),
         (lambda m, o: (m, o, L2), r"penalty=<class 'shrinkage.*L2'> is not .* such as L2\("),
         (lambda m, o: (m, o, [L1(0.1), L2(0.1)]), r"a sum such as L1\(1e-4\) \+ L2"),
@@ -56,7 +59,7 @@ def test_arguments_in_another_order_or_form_are_refused_in_a_line(
 
 
 def test_a_model_has_no_value_of_one_tensor() -> None:
-    with pytest.raises(ShrinkageError, match=r"L2.value is of one tensor, not of a Sequential; .*"):
+    with pytest.raises(ShrinkageError, match=r"L2.value takes one tensor, not a Sequential; .*"):
         L2(0.1).value(make_net())  # type: ignore[arg-type]
 
 
@@ -77,7 +80,7 @@ def test_the_state_of_something_else_is_refused_in_a_line(state: Any) -> None:
     optimizer = SGD(model.parameters(), lr=0.1)
     handle = regularize(model, optimizer, L2(STRENGTH))
     with pytest.raises(
-        ShrinkageError, match=r"is no state of a handle; .* handle\.state_dict\(\)"
+        ShrinkageError, match=r"is not the state of a handle; .* handle\.state_dict\(\)"
     ) as refused:
         handle.load_state_dict(state)
     assert len(str(refused.value)) < 200
@@ -87,7 +90,7 @@ def test_lbfgs_needs_the_loss_of_its_closure() -> None:
     model = make_net()
     optimizer = LBFGS(model.parameters())
     regularize(model, optimizer, L2(STRENGTH))
-    with pytest.raises(ShrinkageError, match="closure returned None; LBFGS compares losses"):
+    with pytest.raises(ShrinkageError, match="closure returned None, but LBFGS compares losses"):
         optimizer.step(lambda: None)
 
 

@@ -132,7 +132,9 @@ def test_a7_the_table_of_rules_says_why_a_parametrized_weight_is_left_out() -> N
 
 def test_each_rule_has_its_penalty_and_a_single_one_needs_no_number() -> None:
     _, handle = trained({"0.*": L2(0.1), "2.*": L2(0.2)})
-    with pytest.raises(ShrinkageError, match=r"2 rules; say which: handle\.rules\[0\]\.penalty"):
+    with pytest.raises(
+        ShrinkageError, match=r"2 rules; say which one: handle\.rules\[0\]\.penalty"
+    ):
         _ = handle.penalty
     with pytest.raises(ShrinkageError, match="2 rules"):
         handle.penalty = L2(0.3)

@@ -169,7 +169,7 @@ def test_a_strength_inside_a_sum_that_becomes_none_is_refused_and_nothing_moves(
 
 
 def test_a_number_is_no_schedule() -> None:
-    with pytest.raises(ShrinkageError, match=r"schedule=0\.5 is no schedule; give a callable"):
+    with pytest.raises(ShrinkageError, match=r"schedule=0\.5 is not a schedule; give a callable"):
         attached(L2(0.1), schedule=0.5)
 
 

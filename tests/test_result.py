@@ -122,7 +122,7 @@ def test_weights_skip_a_seed_that_diverged(tmp_path: Path) -> None:
 
 def test_a_choice_of_another_path_is_refused(tmp_path: Path) -> None:
     other = minimum(make_result(7, 3, 2))
-    with pytest.raises(ShrinkageError, match="not of this path"):
+    with pytest.raises(ShrinkageError, match="not from this path"):
         make_result(5, 3, 2).save(tmp_path / "run", choice=other)
     assert not list(tmp_path.iterdir())
 
@@ -222,7 +222,7 @@ def test_metrics_that_do_not_exist_are_refused() -> None:
     assert regression.task == "regression"
     assert regression.n_folds == 2
     assert repr(regression) == "PathResult(L2, regression: 3 strengths x 2 folds x 1 seed)"
-    with pytest.raises(ShrinkageError, match="no metric of numbers"):
+    with pytest.raises(ShrinkageError, match="not a metric of numbers"):
         regression.metric("accuracy")
     with pytest.raises(ShrinkageError, match="Choose from loss, accuracy"):
         make_result(3, 2, 1).metric("auc")
@@ -284,7 +284,7 @@ def rewrite(run: Path, **changes: object) -> None:
         ({"seeds": 3}, "does not hold a whole run"),
         ({"seeds": [0, 1, 2]}, "S=3"),
         ({"penalty": {}}, "does not hold a whole run"),
-        ({"penalty": {"name": "os.system", "fields": {"strength": 1}}}, "none of elastic_net"),
+        ({"penalty": {"name": "os.system", "fields": {"strength": 1}}}, "not one of elastic_net"),
         ({"penalty": {"name": "l2", "fields": {"strength": 1, "x": 2}}}, "does not hold"),
         ({"penalty": {"name": "l2", "fields": {"strength": -1}}}, "strength"),
     ],

@@ -220,7 +220,7 @@ def test_what_tracing_cannot_see_is_caught_on_the_example() -> None:
         (lambda: shrink(perceptron(), tolerance=1.0), "tolerance=1.0 is not a fraction"),
         (lambda: shrink(perceptron(), tolerance="0.1"), "tolerance='0.1' is not a fraction"),
         (lambda: shrink(nn.Sequential(nn.LazyLinear(2))), "has lazy layers; call it once"),
-        (lambda: shrink(perceptron().state_dict()), "OrderedDict is no model"),
+        (lambda: shrink(perceptron().state_dict()), "OrderedDict is not a model"),
     ],
 )
 def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:

@@ -277,7 +277,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
         whole.replace(b"training 1", b"training 9"),
     ):
         path.write_bytes(damaged)
-        with pytest.raises(ShrinkageError, match=r"is damaged|is no checkpoint"):
+        with pytest.raises(ShrinkageError, match=r"is damaged|is not a checkpoint"):
             fit(checkpoint=path)
 
 
@@ -312,8 +312,8 @@ def test_a_state_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
             {"optimizer": torch.optim.SGD(network().parameters())},
             "optimizer is a SGD.* give its class",
         ),
-        ({"scheduler": "cosine"}, "scheduler is a str, which makes none"),
-        ({"seed": "4"}, "seed='4' is no integer"),
+        ({"scheduler": "cosine"}, "scheduler is a str, which cannot make one"),
+        ({"seed": "4"}, "seed='4' is not an integer"),
         ({"batch_size": 71}, "the last batch of an epoch has one row .*batch_size"),
         ({"loss": "mae"}, "unknown loss 'mae'"),
         ({"penalty": 3}, "penalty=3 is not a penalty"),
@@ -329,7 +329,7 @@ def test_bad_input_is_refused(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (network, "is no module; give one"),
+        (network, "is not a module; give one"),
         (network().requires_grad_(False), "no parameter with requires_grad"),
         (nn.Linear(4, 2), r"the model refuses rows of shape \(5,\) and type torch.float32"),
     ],

@@ -47,7 +47,7 @@ def unwrap(optimizer: Any) -> Optimizer:
         raise ShrinkageError(
             f"{kind} has no step hooks; pass a torch optimizer: regularize(model, optimizer, "
             "penalty)."
-            + (" Call it for each optimizer, with select= the tensors it holds." if several else "")
+            + (" Call it once for each optimizer, with select= for its tensors." if several else "")
         )
     return cast("Optimizer", optimizer)
 

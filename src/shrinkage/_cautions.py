@@ -112,10 +112,10 @@ def _scale_invariant(penalty: Penalty, held: list[Target], targets: Targets) -> 
         names = some_of((row.name for row in found), most=3)
         part = _numbers(found) / _numbers(target.row for target in held)
         yield (
-            f"scale-invariant: {names} ({len(found)} of {len(held)} tensors, {part:.0%} of "
-            "the numbers) feed a normalization, which undoes any factor on them: there L2 sets the "
+            f"scale-invariant: {names} ({len(found)} of {len(held)} tensors, {part:.0%} of the "
+            "numbers) feed a normalization, which undoes any factor on them: there L2 sets the "
             "effective learning rate, about lr / |w|², not the function. Leave them alone by a "
-            "rule with None if that is not meant."
+            "rule with None if you do not intend that."
         )
 
 

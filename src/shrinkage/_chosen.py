@@ -28,8 +28,8 @@ def check_choice(strengths: Tensor, choice: Chosen) -> None:
     known = strengths.tolist()
     if not 0 <= choice.index < len(known) or known[choice.index] != choice.strength:
         raise ShrinkageError(
-            f"the choice (index {choice.index}, strength {choice.strength:g}) is not of this path; "
-            "make it from the same result."
+            f"the choice (index {choice.index}, strength {choice.strength:g}) is not from this "
+            "path; make it from the same result."
         )
 
 

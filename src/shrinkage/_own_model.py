@@ -63,7 +63,7 @@ def _arguments(spec: str, factory: Callable[..., Any], sizes: tuple[int, int]) -
             continue
         return arguments
     raise ShrinkageError(
-        f"{spec} takes {signature}; it has to take the numbers of inputs and outputs, or nothing."
+        f"{spec} takes {signature}; it must take the numbers of inputs and outputs, or nothing."
     )
 
 

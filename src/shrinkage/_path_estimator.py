@@ -187,7 +187,7 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             return self.model
         if not callable(self.model):
             raise ShrinkageError(
-                f"model={self.model!r}: give a text such as 'mlp:128', a module, or a function "
+                f"model={self.model!r}: give a string such as 'mlp:128', a module, or a function "
                 "(inputs, outputs) -> module."
             )
         return functools.partial(self.model, row[0] if len(row) == 1 else row, outputs)

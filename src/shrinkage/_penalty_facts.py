@@ -25,7 +25,7 @@ def penalty_from(facts: Mapping[str, Any]) -> Penalty:
     known = {_name(kind): kind for kind in Penalty.__subclasses__()}
     if facts["name"] not in known:
         raise ShrinkageError(
-            f"the run's penalty {facts['name']!r} is none of {', '.join(sorted(known))}. "
+            f"the run's penalty {facts['name']!r} is not one of {', '.join(sorted(known))}. "
             "Import the module that defines it, then load again."
         )
     given = {name: _restored(value) for name, value in facts["fields"].items()}

@@ -66,8 +66,8 @@ class Regularization:
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled, as a part of a checkpoint would be."""
         raise ShrinkageError(
-            "a handle hangs on its optimizer and cannot be saved; save handle.state_dict(), and "
-            "load it into what regularize returns."
+            "a handle belongs to its optimizer and cannot be saved; save handle.state_dict(), and "
+            "load it into the handle that regularize returns."
         )
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class Regularization:
             [0, 10]
         """
         if self._stats is None:
-            raise ShrinkageError("nothing is measured; call regularize(..., stats_every=10).")
+            raise ShrinkageError("nothing has been measured; call regularize(..., stats_every=10).")
         return self._stats.read()
 
     def cautions(self) -> list[str]:
@@ -204,7 +204,7 @@ class Regularization:
             given = type(state).__name__
             given += f" of {some_of(map(str, state))}" if isinstance(state, Mapping) else ""
             raise ShrinkageError(
-                f"{given} is no state of a handle; give what handle.state_dict() returned."
+                f"{given} is not the state of a handle; give what handle.state_dict() returned."
             )
         names, strengths = list(state["penalties"]), list(state["strengths"])
         if names != here["penalties"] or len(strengths) != len(here["strengths"]):
@@ -228,7 +228,7 @@ class Regularization:
     def _only_rule(self) -> Rule:
         if len(self.rules) > 1:
             raise ShrinkageError(
-                f"this handle has {len(self.rules)} rules; say which: handle.rules[0].penalty."
+                f"this handle has {len(self.rules)} rules; say which one: handle.rules[0].penalty."
             )
         return self.rules[0]
 

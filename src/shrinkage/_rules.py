@@ -118,16 +118,20 @@ def read_rules(penalty: Acting | Rules, select: Selection, how: str | None) -> l
     if not isinstance(penalty, Mapping):
         if isinstance(penalty, Constraint) and how is not None:
             raise ShrinkageError(
-                f"how={how!r} beside {penalty!r}; a constraint is projected on, so leave how= out."
+                f"how={how!r} beside {penalty!r}; a constraint is always projected, so leave how= "
+                "out."
             )
         return [Rule(select, penalty, how)]
     if select is not weights:
         raise ShrinkageError(
-            f"select={label(select)} beside rules; the rules select already, so leave select= out."
+            f"select={label(select)} beside rules; rules already select tensors, so leave select= "
+            "out."
         )
     rules = [Rule(key, acting, how) for key, acting in penalty.items()]
     if not any(rule.how for rule in rules):
-        raise ShrinkageError("these rules leave every tensor alone; give one of them a penalty.")
+        raise ShrinkageError(
+            "these rules leave every tensor alone; give at least one of them a penalty."
+        )
     return rules
 
 
@@ -161,8 +165,8 @@ def assign(model: nn.Module, rules: list[Rule]) -> list[Assigned]:
     for rule in rules:
         if all(pair.rule is not rule for pair in assigned):
             raise ShrinkageError(
-                f"the rule {rule!r} never acts: earlier rules take all that it matches. Put it "
-                "before them; the first rule that matches a tensor wins."
+                f"the rule {rule!r} never acts, because earlier rules take all tensors that it "
+                "matches. Put it before them: the first rule that matches a tensor wins."
             )
     return assigned
 

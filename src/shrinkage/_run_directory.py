@@ -77,7 +77,9 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     manifest = _read_manifest(directory / MANIFEST)
     files = manifest.pop("files")
     if not {TABLE, PATH} <= set(files) <= {TABLE, PATH, WEIGHTS}:
-        raise ShrinkageError(f"{directory / MANIFEST}: its list of files is not that of a run.")
+        raise ShrinkageError(
+            f"{directory / MANIFEST}: the list of files in it is not that of a run."
+        )
     for name, digest in files.items():
         if not (directory / name).is_file():
             raise ShrinkageError(
@@ -151,8 +153,8 @@ def check_target(directory: Path, overwrite: bool, names: frozenset[str] = RUN) 
     foreign = present - names
     if foreign:
         raise ShrinkageError(
-            f"{directory} holds files that are no part of a run: {', '.join(sorted(foreign)[:5])}. "
-            "Give a new or an empty directory."
+            f"{directory} holds files that do not belong to a run: "
+            f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
         )
     if present and not overwrite:
         raise ShrinkageError(
@@ -200,7 +202,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     digest = manifest.pop("sha256", None)
     if digest != _digest(manifest) or not isinstance(manifest.get("files"), dict):
         raise ShrinkageError(
-            f"{path} was changed after it was saved (its sha256 does not fit). Restore it or rerun."
+            f"{path} was changed after it was saved (its sha256 differs). Restore it or rerun."
         )
     return manifest
 

@@ -132,7 +132,9 @@ class StepHooks:
             if not isinstance(optimizer, LBFGS):
                 return loss
             if loss is None:
-                raise ShrinkageError("the closure returned None; LBFGS compares losses: return it.")
+                raise ShrinkageError(
+                    "the closure returned None, but LBFGS compares losses; let it return the loss."
+                )
             return loss + self._value()  # its line search compares values
 
         return closure_with_penalty

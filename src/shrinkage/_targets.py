@@ -58,8 +58,8 @@ class Targets:
     ) -> None:
         if not (schedule is None or callable(schedule)):
             raise ShrinkageError(
-                f"schedule={schedule!r} is no schedule; give a callable that turns the number of "
-                "the step into a factor, such as shrinkage.schedules.linear(0, 1, steps=1000)."
+                f"schedule={schedule!r} is not a schedule; give a callable that turns the number "
+                "of the step into a factor, such as shrinkage.schedules.linear(0, 1, steps=1000)."
             )
         self.model, self.rules, self.schedule, self.step = model, rules, schedule, 0
         self.resolve(optimizer)

@@ -48,7 +48,8 @@ def check_dim(dim: Dim, owner: str) -> None:
     axes = dim if isinstance(dim, tuple) else (dim,)
     if not axes or any(isinstance(a, bool) or not isinstance(a, int) for a in axes):
         raise ShrinkageError(
-            f"{owner}: dim={dim!r} is neither an axis nor a tuple of axes; give 0, 1 or (0, 1)."
+            f"{owner}: dim={dim!r} is neither an axis nor a tuple of axes; give one such as 0, 1 "
+            "or (0, 1)."
         )
 
 
@@ -79,7 +80,7 @@ def group_axes(w: Tensor, dim: Dim, owner: str) -> tuple[int, ...]:
     found = sorted({axis % max(w.dim(), 1) for axis in axes if -w.dim() <= axis < w.dim()})
     if len(found) < len(axes):
         raise ShrinkageError(
-            f"{owner}: dim={dim} is no axis of a tensor of shape {tuple(w.shape)}; "
+            f"{owner}: dim={dim} is not an axis of a tensor of shape {tuple(w.shape)}; "
             "choose another dim or leave the tensor out with select=."
         )
     return tuple(found)

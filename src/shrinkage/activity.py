@@ -57,7 +57,9 @@ def activity(model: nn.Module, penalty: Penalty, select: Modules) -> Activity:
             f"penalty={shown(penalty)} is not a penalty; give one such as L1(1e-4)."
         )
     if any(part.toward is not None for _, part in penalty.parts()):
-        raise ShrinkageError("activity: outputs have no reference to be pulled to; drop toward=.")
+        raise ShrinkageError(
+            "activity: outputs have no reference to be pulled to; leave toward= out."
+        )
     _check_not_compiled(model)
     return Activity(model, penalty, _selected(model, select))
 

@@ -58,7 +58,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise ShrinkageError(
-            f"{path} holds more than {max_bytes:,} bytes, the most that is read of such a file."
+            f"{path} holds more than {max_bytes:,} bytes, the most that is read from such a file."
         )
     return content
 

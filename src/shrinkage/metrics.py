@@ -133,7 +133,7 @@ def _measured(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
         targets = targets.long() if outputs.shape[1] > 1 else targets.long().flatten()
     classes = 0 if targets.is_floating_point() else max(2, outputs.shape[1])
     if isinstance(metric, str) and (metric in OF_NUMBERS) == bool(classes):
-        raise ValueError(f"it is no metric of {'classes' if classes else 'numbers'}")
+        raise ValueError(f"it is not a metric of {'classes' if classes else 'numbers'}")
     scorer = get_scorer(metric) if isinstance(metric, str) else metric
     if not callable(scorer):
         raise TypeError("it is neither the name of a scikit-learn scorer nor a function")

@@ -125,7 +125,7 @@ def check_module(model: object) -> None:
     """Refuse what is no model, such as its parameters."""
     if not isinstance(model, nn.Module):
         raise ShrinkageError(
-            f"{type(model).__name__} is no module; give the model itself, or take "
+            f"{type(model).__name__} is not a module; give the model itself, or use "
             "penalty.value(w) of one tensor."
         )
 

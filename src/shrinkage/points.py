@@ -70,7 +70,7 @@ def matching(knobs: Mapping[str, Tensor], wanted: Mapping[str, float], points: i
     for name, value in wanted.items():
         if name not in knobs:
             there = ", ".join(knobs) or "none: it has strengths only"
-            raise ShrinkageError(f"{name!r} is no knob of this path; its knobs: {there}.")
+            raise ShrinkageError(f"{name!r} is not a knob of this path; its knobs are: {there}.")
         if not is_number(value):
             raise ShrinkageError(f"{name}={value!r} is not a number; give one.")
         hit = torch.isclose(

@@ -135,7 +135,7 @@ def test_another_run_is_refused_with_the_difference(
     tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     fit(tmp_path, epochs=1)
-    with pytest.raises(ShrinkageError, match="of another run") as caught:
+    with pytest.raises(ShrinkageError, match="to another run") as caught:
         fit(tmp_path, epochs=1, **changes)
     assert said in str(caught.value)
 
@@ -172,7 +172,7 @@ def shifted(output: torch.Tensor, target: torch.Tensor, by: float) -> torch.Tens
 )
 def test_a_loss_with_other_settings_is_another_run(tmp_path: Path, first: Any, second: Any) -> None:
     fit(tmp_path, epochs=1, loss=first)
-    with pytest.raises(ShrinkageError, match=r"(?s)of another run.*loss"):
+    with pytest.raises(ShrinkageError, match=r"(?s)to another run.*loss"):
         fit(tmp_path, epochs=1, loss=second)
 
 

@@ -239,7 +239,7 @@ def test_the_arguments_that_are_knobs() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown": ({"grid": {"momentum": [0.9]}}, "'momentum' is no knob; choose from dropout, epoch"),
+    "unknown": ({"grid": {"momentum": [0.9]}}, "'momentum' is not a knob; choose from dropout, epoch"),
     "a slip": ({"grid": {"lrate": [0.1]}}, "did you mean 'lr'"),
     "unknown, with those of the penalty": (
         {"grid": {"gamma": [3.0]}, "penalty": ElasticNet(1.0)}, "weight_decay, l1_ratio",
@@ -276,7 +276,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"grid": {"l2_strength": [-1.0]}, "penalty": L1(1.0) + L2(0.5)}, "must be finite and >= 0",
     ),
     "one of two equal terms": (
-        {"grid": {"l1_strength": [1.0]}, "penalty": L1(1.0) + L1(0.5)}, "is no knob",
+        {"grid": {"l1_strength": [1.0]}, "penalty": L1(1.0) + L1(0.5)}, "is not a knob",
     ),
     "one number": ({"grid": {"lr": 0.1}}, "lr=0.1 is not a list"),
     "text": ({"grid": {"lr": "12"}}, "is not a list"),
@@ -285,12 +285,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a value twice": ({"grid": {"lr": [0.1, 0.1]}}, "distinct finite numbers"),
     "not finite": ({"grid": {"lr": [math.nan]}}, "distinct finite numbers"),
     "a range without draws": ({"grid": {"lr": (0.1, 0.2)}}, "is a range to draw from; give draws"),
-    "draws without a range": ({"grid": {"lr": [0.1, 0.2]}, "draws": 3}, "draws=3 has no range"),
-    "draws without a grid": ({"draws": 3}, "draws=3 has no range"),
+    "draws without a range": ({"grid": {"lr": [0.1, 0.2]}, "draws": 3}, "draws=3 needs a range"),
+    "draws without a grid": ({"draws": 3}, "draws=3 needs a range"),
     "no draws": ({"grid": {"lr": (0.1, 0.2)}, "draws": 0}, "draws=0: give a whole"),
     "draws in a text": ({"grid": {"lr": (0.1, 0.2)}, "draws": "5"}, "draws='5': give a whole"),
-    "a range upside down": ({"grid": {"lr": (0.2, 0.1)}, "draws": 3}, "no range"),
-    "a range of three": ({"grid": {"lr": (0.1, 0.2, 0.3)}, "draws": 3}, "no range"),
+    "a range upside down": ({"grid": {"lr": (0.2, 0.1)}, "draws": 3}, "not a range"),
+    "a range of three": ({"grid": {"lr": (0.1, 0.2, 0.3)}, "draws": 3}, "not a range"),
     "a range of decays from 0": (
         {"grid": {"weight_decay": (0.0, 0.1)}, "draws": 3}, "start above 0",
     ),
@@ -350,7 +350,7 @@ def test_a_crossed_path_returns_from_the_disk(tmp_path: Path) -> None:
 
 def test_shapes_of_two_penalties_do_not_mix() -> None:
     for penalty in (L1(1.0), SCAD(1.0), SparseGroupLasso(1.0)):
-        with pytest.raises(ShrinkageError, match="'ratio' is no knob"):
+        with pytest.raises(ShrinkageError, match="'ratio' is not a knob"):
             path(penalty=penalty, grid={"ratio": [0.1]})
 
 

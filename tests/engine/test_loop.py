@@ -147,7 +147,7 @@ def test_a_long_run_says_why_it_is_slow_and_what_to_do(monkeypatch: pytest.Monke
     run()
     monkeypatch.setattr("shrinkage.engine.loop.LONG", 10)
     said = (
-        r"one by one: 24 trainings cannot go together \(no vectorized .* and have 96 steps in all"
+        r"one by one: 24 trainings cannot run together \(no vectorized .* and have 96 steps in all"
     )
     with pytest.warns(ShrinkageWarning, match=said) as seen:
         run()

@@ -39,7 +39,7 @@ def check_path(result: PathResult) -> None:
     """Refuse what is no path, such as the estimator that holds one."""
     if not isinstance(result, PathResult):
         where = "its path is in .path_" if hasattr(result, "path_") else "fit_path returns one"
-        raise ShrinkageError(f"{type(result).__name__} is no PathResult; {where}.")
+        raise ShrinkageError(f"{type(result).__name__} is not a PathResult; {where}.")
 
 
 def curve(result: PathResult, metric: Metric = "loss") -> Curve:
@@ -157,5 +157,5 @@ def need_folds(result: PathResult, what: str) -> None:
     check_path(result)
     if result.n_folds < 2:
         raise ShrinkageError(
-            f"{what} needs a variance over folds, and this path has one fold. Use at least 2."
+            f"{what} needs a variance over folds, but this path has one fold. Use at least 2."
         )

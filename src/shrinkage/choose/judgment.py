@@ -91,7 +91,9 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     need_folds(result, "a verdict")
     choice = choice_by("minimum", result, metric) if choice is None else choice
     if not isinstance(choice, Choice):
-        raise ShrinkageError(f"choice={choice!r:.80} is no choice; make one, as minimum(result).")
+        raise ShrinkageError(
+            f"choice={choice!r:.80} is not a choice; make one, such as minimum(result)."
+        )
     check_choice(result.strengths, choice)
     rows, n_folds = fold_rows(result), result.n_folds
     sign = loss_sign(metric)

@@ -159,7 +159,7 @@ def choice_by(rule: str, result: PathResult, metric: Metric = "loss") -> Choice:
     if losses.isnan().any(1).all():
         raise ShrinkageError(
             f"no strength can be chosen: at every strength from 0 to {result.strengths.max():g} "
-            "some member diverged. Lower the learning rate, or standardize the inputs, and run "
+            "a member diverged. Lower the learning rate, or standardize the inputs, and run "
             "again."
         )
     index = index_kept(rule, losses, fold_rows(result), looks(result), result)
@@ -181,8 +181,8 @@ def _warned(choice: Choice) -> Choice:
     """Return the choice, with a warning if it lies at an edge of the grid."""
     if choice.at_edge:
         warnings.warn(
-            f"edge of the grid: {choice.rule} keeps {choice.strength:.2g}, an end of the grid, and "
-            "a better strength may lie beyond; train it with refine=8 or other strengths=[...]. "
+            f"edge of the grid: {choice.rule} keeps {choice.strength:.2g}, an end of the grid, "
+            "and a better strength may lie beyond it; use refine=8 or other strengths=[...]. "
             'Silence: warnings.filterwarnings("ignore", "edge of the grid").',
             ShrinkageWarning,
             stacklevel=3,

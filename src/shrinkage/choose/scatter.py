@@ -92,8 +92,8 @@ def noise(result: PathResult, metric: Metric = "loss") -> Noise:
     values = values[~values.isnan().flatten(1).any(1)]
     if len(values) < 2:
         raise ShrinkageError(
-            "the split of the noise needs two strengths at which no member diverged; here are "
-            f"{len(values)}. Lower the learning rate, or standardize the inputs, and run again."
+            "the split of the noise needs two strengths at which no member diverged; this path "
+            f"has {len(values)}. Lower the learning rate, or standardize the inputs, and run again."
         )
     per_fold, rows = curve(result, metric).per_fold, fold_rows(result)
     index = choice_by("minimum", result, metric).index

@@ -112,7 +112,7 @@ def compare(
         ['L2', 'early stopping', 'none']
     """
     if not optimizers:
-        raise ShrinkageError("optimizers: give at least one, by the name to call it.")
+        raise ShrinkageError("optimizers: give at least one, by name.")
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
     test = pair_in_memory(test, "test")
     rows, targets = as_rows(*in_memory(X, y), finite=preprocess is None)

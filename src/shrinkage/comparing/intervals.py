@@ -41,7 +41,7 @@ def simultaneous(losses: Tensor, pairs: Tensor, confidence: float) -> Tensor:
     """
     rows = losses.shape[1]
     if rows < 2:
-        raise ShrinkageError(f"intervals need at least two test rows; here is {rows}.")
+        raise ShrinkageError(f"intervals need at least two test rows, not {rows}.")
     losses = losses.double()
     differences = losses[pairs[:, 0]] - losses[pairs[:, 1]]
     mean, error = differences.mean(1), differences.std(1) / rows**0.5

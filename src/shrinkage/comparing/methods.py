@@ -101,7 +101,7 @@ def check_names(names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         raise ShrinkageError(f"methods: {', '.join(names)}: one is given twice.")
     if not set(names) - {BEST_PAIR}:
-        raise ShrinkageError("methods: give at least one beside the best pair.")
+        raise ShrinkageError("methods: give at least one besides the best pair.")
 
 
 def combinable(one: Method, other: Method) -> bool:

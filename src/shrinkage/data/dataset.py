@@ -106,8 +106,8 @@ def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[
             named = dataset.classes[int(stratum)] if dataset.classes else int(stratum)
             of_class = f" of class {named}" if classification else ""
             raise ShrinkageError(
-                f"{dataset.name} has a single row{of_class}, and a split needs two; "
-                "add rows or leave them out."
+                f"{dataset.name} has a single row{of_class}, but a split needs two; add rows or "
+                "leave them out."
             )
         in_test[rows[: min(max(round(fraction * len(rows)), 1), len(rows) - 1)]] = True
     return _parts(dataset, in_test)
@@ -123,7 +123,7 @@ def _whole_groups(dataset: Dataset, groups: Tensor, fraction: float, seed: int) 
 
     count = len(set(groups.tolist()))
     if count < 2:
-        raise ShrinkageError(f"{dataset.name} has a single group, and a split needs two.")
+        raise ShrinkageError(f"{dataset.name} has a single group, but a split needs two.")
     splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
     if dataset.task == "classification":
         parts = min(max(2, round(1 / fraction)), count)
@@ -137,8 +137,8 @@ def _whole_groups(dataset: Dataset, groups: Tensor, fraction: float, seed: int) 
     if dataset.task == "classification" and lost:
         name = dataset.classes[min(lost)] if dataset.classes else min(lost)
         raise ShrinkageError(
-            f"class {name} of {dataset.name} would lie in the test part alone, in whole groups; "
-            "try another seed, or groups that hold several classes."
+            f"class {name} of {dataset.name} would lie only in the test part, because groups are "
+            "kept whole; try another seed, or groups that hold several classes."
         )
     return in_test
 

@@ -47,13 +47,13 @@ def read_delimited(path: Path, max_bytes: int) -> Table:
     for number, row in lines:
         if len(row) != len(names):
             raise ShrinkageError(
-                f"{path}, line {number} has {len(row)} cells and line 1 names {len(names)} "
-                "columns; mend the line, or put quotes around a cell with a delimiter in it."
+                f"{path}, line {number} has {len(row)} cells but line 1 names {len(names)} "
+                "columns; correct the line, or put quotes around a cell with a delimiter in it."
             )
         rows.append(row)
         numbers.append(number)
     if not rows:
-        raise ShrinkageError(f"{path} names {len(names)} columns and holds no rows.")
+        raise ShrinkageError(f"{path} names {len(names)} columns but holds no rows.")
     cells = zip(*rows, strict=True)
     columns = {
         name: partial(_column, path, name, own, numbers)
@@ -99,7 +99,7 @@ def _names(path: Path, line: int, head: list[str], delimiter: str) -> list[str]:
     if len(head) == 1 and used:
         raise ShrinkageError(
             f"{path} seems to be separated by {used!r}; a .csv is separated by commas and a .tsv "
-            "by tabs, with decimal points. Rename it or save it so."
+            "by tabs, with decimal points. Rename it or save it that way."
         )
     for place, name in enumerate(head, 1):
         if not name:
@@ -140,7 +140,7 @@ def _column(path: Path, name: str, cells: Sequence[str], lines: Sequence[int]) -
     if number is not None:
         raise ShrinkageError(
             f"{place} is text, and line {number[1]} holds the number {number[0][:40]!r}; make the "
-            "column all numbers or all texts, leaving unknown cells empty."
+            "column all numbers or all text, leaving unknown cells empty."
         )
     return np.array(["" if cell in ABSENT else cell for cell in cells])
 

@@ -89,7 +89,7 @@ def read_pair(
     images = read_idx(images_path, max_bytes)
     if images.ndim != 3 or images.dtype != torch.uint8:
         raise ShrinkageError(
-            f"{images_path} holds {images.dtype} in {images.ndim} dimensions, images are "
+            f"{images_path} holds {images.dtype} in {images.ndim} dimensions, but images are "
             "torch.uint8 in 3; give the file of images under this name."
         )
     if len(images) != len(labels):
@@ -107,7 +107,7 @@ def _find(directory: Path, names: set[str], stem: str, rank: str) -> Path | None
 
 def _no_partner(present: Path | None, missing: str) -> ShrinkageError:
     return ShrinkageError(
-        f"{present} has no partner: {missing} or {missing}.gz is missing; put it beside it."
+        f"{present} is incomplete: {missing} or {missing}.gz is missing; put it beside the other."
     )
 
 
@@ -115,8 +115,8 @@ def _labels(path: Path, max_bytes: int) -> Tensor:
     labels = read_idx(path, max_bytes)
     if labels.ndim != 1 or labels.is_floating_point():
         raise ShrinkageError(
-            f"{path} holds {labels.dtype} in {labels.ndim} dimensions, labels are whole numbers "
-            "in 1; give the file of labels under this name."
+            f"{path} holds {labels.dtype} in {labels.ndim} dimensions, but labels are whole "
+            "numbers in 1; give the file of labels under this name."
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > _HIGHEST_LABEL:
@@ -137,7 +137,7 @@ def _parse(stream: BufferedIOBase, path: Path, max_bytes: int) -> Tensor:
         raise ShrinkageError(f"{path} is empty: its header says {sizes}; fetch the file again.")
     if promised > max_bytes:
         raise ShrinkageError(
-            f"{path}: its header says {sizes}, {promised:,} bytes, and max_bytes allows "
+            f"{path}: its header says {sizes}, {promised:,} bytes, but max_bytes allows "
             f"{max_bytes:,}; raise max_bytes if the file is sound."
         )
     array = np.empty(shape, dtype)

@@ -124,6 +124,6 @@ def _no_columns(
     for name, value in asked.items():
         if value:
             raise ShrinkageError(
-                f"{source} has no columns to choose from, so {name}={value!r} means nothing here; "
-                "leave it out."
+                f"{source} has no columns to choose from, so {name}={value!r} has no meaning "
+                "here; leave it out."
             )

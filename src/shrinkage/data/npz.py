@@ -52,7 +52,7 @@ def read_npz(
             raise
         except DAMAGE as error:
             raise ShrinkageError(
-                f"{path} is damaged or no .npz: {str(error)[:200]}. Write it with "
+                f"{path} is damaged or not an .npz file: {str(error)[:200]}. Write it with "
                 "numpy.savez(path, X=..., y=...)."
             ) from error
     return _dataset(path, arrays, task, missing)
@@ -61,7 +61,7 @@ def read_npz(
 def _arrays(path: Path, archive: zipfile.ZipFile, target: str | None, max_bytes: int) -> Arrays:
     names = [name.removesuffix(".npy") for name in archive.namelist()]
     if len(set(names)) < len(names):
-        raise ShrinkageError(f"{path} holds two arrays of one name; write it again.")
+        raise ShrinkageError(f"{path} holds two arrays of the same name; write it again.")
     wanted = {"X": ROWS, "y": TARGETS if target is None else (target,)}
     if target is None and any(name in names for name in (*TEST_ROWS, *TEST_TARGETS)):
         wanted |= {"X_test": TEST_ROWS, "y_test": TEST_TARGETS}
@@ -84,14 +84,15 @@ def _array(source: str, archive: zipfile.ZipFile, member: str, max_bytes: int) -
         shape, kind = _header(stream)
     if kind.hasobject or kind.kind not in "biufU":
         raise ShrinkageError(
-            f"{source} is an array of {kind}; only numbers, truths and texts are read. Convert it."
+            f"{source} is an array of {kind}; only numbers, booleans and strings are read. "
+            "Convert it."
         )
     size = math.prod(shape) * kind.itemsize
     if min(shape, default=0) < 1:
         raise ShrinkageError(f"{source} has shape {shape}: it holds no rows.")
     if size > max_bytes:
         raise ShrinkageError(
-            f"{source}: its header says {size:,} bytes, and max_bytes allows {max_bytes:,}; raise "
+            f"{source}: its header says {size:,} bytes, but max_bytes allows {max_bytes:,}; raise "
             "max_bytes if the file is sound."
         )
     with archive.open(member) as stream:

@@ -35,14 +35,14 @@ def read_parquet(path: Path, max_bytes: int) -> Table:
             needed = 8 * file.metadata.num_rows * max(1, file.metadata.num_columns)
             if needed > max_bytes:
                 raise ShrinkageError(
-                    f"{path} needs {needed:,} bytes and max_bytes allows {max_bytes:,}; raise "
+                    f"{path} needs {needed:,} bytes, but max_bytes allows {max_bytes:,}; raise "
                     "max_bytes if the file is sound."
                 )
             table = file.read()
             table.validate(full=True)
         except (pyarrow.ArrowException, OSError) as error:
             said = str(error).splitlines()[0][:200]
-            raise ShrinkageError(f"{path} is damaged or no Parquet: {said}.") from error
+            raise ShrinkageError(f"{path} is damaged or not a Parquet file: {said}.") from error
     if not table.num_rows:
         raise ShrinkageError(f"{path} holds no rows.")
     twice = [name for name in names if names.count(name) > 1]
@@ -74,8 +74,8 @@ def _column(path: Path, name: str, values: Any) -> Column:
         return np.array(["" if text is None else text.strip() for text in values.to_pylist()])
     if not _numeric(values.type):
         raise ShrinkageError(
-            f"{path}: column {name!r} holds {values.type}, and only numbers, truths and texts are "
-            "read; convert it or ignore it."
+            f"{path}: column {name!r} holds {values.type}, and only numbers, booleans and strings "
+            "are read; convert it or ignore it."
         )
     if pyarrow.types.is_boolean(values.type) and not values.null_count:
         truths: Column = values.to_numpy()

@@ -119,10 +119,13 @@ def _check_names(
             hint = f"did you mean {near[0]!r}?" if near else f"it has {known}."
             raise ShrinkageError(f"{table.source} has no column {name!r} ({option}); {hint}")
     if target in ignore:
-        raise ShrinkageError(f"{table.source}: column {target!r} is the target and ignored too.")
+        raise ShrinkageError(
+            f"{table.source}: column {target!r} is both the target and ignored; leave it out of "
+            "one."
+        )
     if groups is not None and groups in (target, *ignore):
         raise ShrinkageError(
-            f"{table.source}: column {groups!r} names the groups, so it is no feature by itself; "
+            f"{table.source}: column {groups!r} names the groups, so it is not a feature; "
             "it can be neither the target nor ignored."
         )
 

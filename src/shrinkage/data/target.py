@@ -47,7 +47,7 @@ def read_target(
         if single is None:
             raise ShrinkageError(
                 f"{source}: the target {name!r} holds text such as {str(found[0])[:40]!r}, which "
-                "is no number to predict; set task to 'classification' or choose another target."
+                "is not a number to predict; set task to 'classification' or choose another target."
             )
         return torch.from_numpy(single), ()
     if len(found) > min(MOST_CLASSES, len(values) // 2):

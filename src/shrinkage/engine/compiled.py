@@ -131,7 +131,9 @@ def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) ->
         path: Where to keep the compiled step, or None.
     """
     if not _has_compiler():
-        warnings.warn("no C++ compiler found: training runs uncompiled, slower.", stacklevel=2)
+        warnings.warn(
+            "no C++ compiler was found; training runs uncompiled, which is slower.", stacklevel=2
+        )
         return eager
     reason = "no private cache folder"
     for make in (_just_in_time,) if path is None else (_packaged, _just_in_time):
@@ -139,7 +141,7 @@ def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) ->
             return Stepper("compiled", make(eager, inputs, path))
         except Exception as error:  # compilers fail in every way, and plain eager is always right
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    warnings.warn(f"the step could not be compiled, training runs slower ({reason}).", stacklevel=2)
+    warnings.warn(f"the step could not be compiled; training runs slower ({reason}).", stacklevel=2)
     return eager
 
 

@@ -84,13 +84,13 @@ def check_grid(
         )
     if draws is not None and as_whole("draws", draws) and not ranges:
         raise ShrinkageError(
-            f"draws={draws} has no range to draw from; give one in grid, such as lr from 1e-4 to "
+            f"draws={draws} needs a range to draw from; give one in grid, such as lr from 1e-4 to "
             "1e-2."
         )
     for name in set(ranges) & set(OVER_DECADES):
         if grid[name][0] == 0:
             raise ShrinkageError(
-                f"grid: {name}=(0, {grid[name][1]:g}) is drawn in the logarithm; start above 0."
+                f"grid: {name}=(0, {grid[name][1]:g}) is drawn on a log scale; start above 0."
             )
     return values
 
@@ -106,7 +106,7 @@ def _numbers(name: str, given: Sequence[float]) -> list[float]:
         raise ShrinkageError(f"grid: {name}={given!r}: give distinct finite numbers.")
     if isinstance(given, tuple) and (len(values) != 2 or values[0] >= values[1]):
         raise ShrinkageError(
-            f"grid: {name}={given!r} is no range (low, high); values go into a list."
+            f"grid: {name}={given!r} is not a range (low, high); give values as a list."
         )
     return values
 

@@ -41,9 +41,9 @@ def in_memory(X: Any, y: Any, name: str = "X") -> tuple[Any, Any]:
         first, again = fetch(dataset, numbers, name), fetch(dataset, numbers, name)
         if not all(map(torch.equal, first, again)):
             raise ShrinkageError(
-                f"{name} is a {type(dataset).__name__} whose items change from reading to reading; "
-                f"held-out rows have to stay as they are. Give {name} without the random changes, "
-                "and the same rows with them as augmented=."
+                f"{name} is a {type(dataset).__name__} whose items change each time they are "
+                f"read, but held-out rows must stay the same. Give {name} without the random "
+                "changes, and the same rows with them as augmented=."
             )
         parts.append(first)
     if not parts:
@@ -82,12 +82,12 @@ def fetch(
         x, y = default_collate(items)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShrinkageError(
-            f"the items of {name} are no pairs (x, y) of numbers, all of one shape; turn images "
+            f"the items of {name} are not pairs (x, y) of numbers, all of one shape; turn images "
             f"into tensors of one size ({error})."
         ) from error
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         raise ShrinkageError(
-            f"the items of {name} are no pairs (x, y) of tensors, arrays or numbers."
+            f"the items of {name} are not pairs (x, y) of tensors, arrays or numbers."
         )
     return x, y
 

@@ -120,7 +120,9 @@ def _splitter(folds: int, y: Tensor, seed: np.random.RandomState, groups: Tensor
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     if len(y) < 2:
-        raise ShrinkageError("there is one row; a path holds out some and trains on the others.")
+        raise ShrinkageError(
+            "there is one row, but a path holds out some rows and trains on the others."
+        )
     if not 2 <= folds <= len(y):
         raise ShrinkageError(f"folds={folds} with {len(y)} rows: give 2 to {len(y)} folds.")
     if groups is not None and groups.max() + 1 < folds:
@@ -135,8 +137,8 @@ def _splitter(folds: int, y: Tensor, seed: np.random.RandomState, groups: Tensor
     if counts.min() < folds:
         rare, rows = values[counts.argmin()].item(), int(counts.min())
         raise ShrinkageError(
-            f"class {rare} has {rows} row{'s' * (rows > 1)}, fewer than folds={folds}; give "
-            "fewer folds or drop the class."
+            f"class {rare} has {rows} row{'s' * (rows > 1)}, fewer than folds={folds}; use fewer "
+            "folds or leave the class out."
         )
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     return kind(folds, shuffle=True, random_state=seed)
@@ -171,8 +173,8 @@ def _check_part(name: str, fold: int, trained: Any, held: Any) -> None:
         raise ShrinkageError(f"{name} leaves fold {fold} no row to {empty}.")
     if len({*trained, *held}) < len(trained) + len(held):
         raise ShrinkageError(
-            f"{name} names a row twice in fold {fold}; a fold trains on a row once, or holds "
-            "it out."
+            f"{name} names a row twice in fold {fold}; a fold either trains on a row or holds it "
+            "out."
         )
 
 

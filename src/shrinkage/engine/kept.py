@@ -218,7 +218,7 @@ def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str,
         raise ShrinkageError(
             f"the checkpoint's members trained at the learning rates {about['lrs'][:5]}..., the "
             f"plan begins with {lrs[:5]}...; a schedule that depends on the number of epochs "
-            "cannot be prolonged. Give a new directory."
+            "cannot be extended. Give a new directory."
         )
 
 

@@ -79,7 +79,9 @@ def check_values(penalty: Penalty, epochs: int, name: str, values: Sequence[floa
             "with the knobs in grid."
         )
     if name not in (*SETTINGS, *shape):
-        raise ShrinkageError(f"grid: {name!r} is no knob; {choose_from(name, [*SETTINGS, *shape])}")
+        raise ShrinkageError(
+            f"grid: {name!r} is not a knob; {choose_from(name, [*SETTINGS, *shape])}"
+        )
     if name in shape:
         for value in values:
             with_arguments(penalty, {name: value})
@@ -105,7 +107,7 @@ def check_lacking(problem: Problem, name: str) -> None:
     """Refuse a knob that this problem lacks, such as a dropout rate where nothing is dropped."""
     lacking = None if name in arguments(problem.penalty) else _lacking(problem, name)
     if lacking:
-        raise ShrinkageError(f"grid: {name} is no knob here: {lacking}.")
+        raise ShrinkageError(f"grid: {name} is not a knob here: {lacking}.")
 
 
 def _lacking(problem: Problem, name: str) -> str | None:

@@ -36,9 +36,9 @@ def warn_of_time(plan: Plan, why: str) -> None:
     members, steps = len(plan.strengths), sum(map(plan.steps, plan.groups())) * plan.epochs
     if members * steps >= LONG:
         warnings.warn(
-            f"one by one: {members * len(plan.groups()):,} trainings cannot go together ({why}), "
-            f"and have {members * steps:,} steps in all. Fewer strengths, folds, seeds or epochs "
-            "make them fewer, and progress=print says how far they are. "
+            f"one by one: {members * len(plan.groups()):,} trainings cannot run together "
+            f"({why}), and have {members * steps:,} steps in all. Use fewer strengths, folds, "
+            "seeds or epochs to shorten it; progress=print shows how far it is. "
             'Silence: warnings.filterwarnings("ignore", "one by one").',
             ShrinkageWarning,
             stacklevel=8,

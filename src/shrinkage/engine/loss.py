@@ -90,7 +90,7 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
         return loss, NAMED[loss], None
     name = getattr(loss, "__name__", type(loss).__name__)
     if isinstance(loss, type):
-        raise ShrinkageError(f"loss={name} is a class; give one of it, such as {name}().")
+        raise ShrinkageError(f"loss={name} is a class; give an instance, such as {name}().")
     if not isinstance(loss, nn.Module):
         return name, loss, None
     each, by_class = _unreduced(loss, classes=not y.is_floating_point())

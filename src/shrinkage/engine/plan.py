@@ -144,7 +144,8 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
         values = [float(s) for s in given]
     except (TypeError, ValueError) as error:
         raise ShrinkageError(
-            f"strengths={strengths!r} are not numbers >= 0; give these, or how many automatic ones."
+            f"strengths={strengths!r} are not numbers >= 0; give such numbers, or how many "
+            "automatic ones."
         ) from error
     bad = [s for s in values if not (math.isfinite(s) and s >= 0)]
     if bad:
@@ -153,7 +154,7 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
     if twice:
         listed = ", ".join(f"{s:g}" for s in twice)
         warnings.warn(
-            f"strengths: given more than once, trained once: {listed}.",
+            f"strengths: given more than once but trained once: {listed}.",
             ShrinkageWarning,
             stacklevel=2,
         )

@@ -39,7 +39,7 @@ def check_autocast(autocast: Autocast, model: nn.Module) -> None:
     stray = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     if stray:
         raise ShrinkageError(
-            f"autocast=torch.bfloat16 is for models of float32, and this one holds "
+            f"autocast=torch.bfloat16 is for float32 models, but this one holds "
             f"{', '.join(sorted(map(str, stray)))}; convert it by .float(), or leave autocast out."
         )
 

@@ -172,8 +172,8 @@ def _check_device(model: nn.Module) -> None:
     stray = sorted({str(tensor.device) for tensor in tensors if tensor.device.type != "cpu"})
     if stray:
         raise ShrinkageError(
-            f"the model is on {', '.join(stray)}, and paths train on the CPU; give model.cpu() "
-            "or a factory that makes it there. One model trains anywhere, with regularize()."
+            f"the model is on {', '.join(stray)}, but paths train on the CPU; give model.cpu() or "
+            "a factory that makes it there. A single model with regularize() trains on any device."
         )
 
 
@@ -187,7 +187,7 @@ def _check_sparse(model: nn.Module, optimizer: MakeOptimizer, penalized: Iterabl
         if refused:
             raise ShrinkageError(
                 f"{type(module).__name__} {name!r} has sparse=True, so its gradients are sparse, "
-                f"and {refused}; build it with sparse=False."
+                f"but {refused}; build it with sparse=False."
             )
 
 

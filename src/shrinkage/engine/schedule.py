@@ -45,8 +45,8 @@ def learning_rates(
     schedule = _made(scheduler, dummy) if scheduler else None
     if isinstance(schedule, ReduceLROnPlateau):
         raise ShrinkageError(
-            "ReduceLROnPlateau follows a metric, so every member would have another rate; "
-            "use a schedule of the epoch, such as StepLR or CosineAnnealingLR."
+            "ReduceLROnPlateau follows a metric, so the members would differ in their learning "
+            "rates; use a schedule of the epoch, such as StepLR or CosineAnnealingLR."
         )
     for _ in range(epochs):
         rates.append(float(dummy.param_groups[0]["lr"]))
@@ -66,7 +66,7 @@ def _made(scheduler: MakeScheduler, optimizer: Optimizer) -> LRScheduler:
         return scheduler(optimizer)
     except (TypeError, ValueError) as error:
         raise ShrinkageError(
-            f"scheduler={scheduler!r:.60} makes no schedule of an optimizer: {error}; give one "
+            f"scheduler={scheduler!r:.60} makes no schedule from an optimizer: {error}; give one "
             "such as functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)."
         ) from error
 

@@ -88,7 +88,7 @@ class Store:
                 seen.add(name)
             except (ValueError, KeyError, TypeError) as error:
                 warnings.warn(
-                    f"{path} is damaged ({error}); what it held is trained again.", stacklevel=2
+                    f"{path} is damaged ({error}); its members are trained again.", stacklevel=2
                 )
 
 
@@ -138,7 +138,7 @@ def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
         foreign = {p.name for p in directory.iterdir()} - {LOCK}
         if foreign:
             raise ShrinkageError(
-                f"checkpoint={str(directory)!r} holds files that are no part of a checkpoint: "
+                f"checkpoint={str(directory)!r} holds files that do not belong to a checkpoint: "
                 f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
             )
         with atomic_write(path) as stream:
@@ -158,7 +158,9 @@ def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
     changed = differences(earlier, facts)
     if changed:
         raise ShrinkageError(
-            f"checkpoint={str(directory)!r} is of another run:\n  " + "\n  ".join(changed) + "\n"
+            f"checkpoint={str(directory)!r} belongs to another run:\n  "
+            + "\n  ".join(changed)
+            + "\n"
             "Only strengths, seeds and epochs may be added. Give a new directory, or the run as it "
             "was."
         )

@@ -125,7 +125,7 @@ def train_together(
             members = len(chunks[0].strengths) // 2
             if members == 0:
                 raise ShrinkageError(
-                    f"one member at a time, {workers} side by side, is too much: {error}"
+                    f"even one member at a time, {workers} side by side, is too much: {error}"
                 ) from error
             report(at_start("train", plan, f"memory ran out: {members} members at a time now"))
             chunks = cut(members=members)

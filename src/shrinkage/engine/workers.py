@@ -213,8 +213,8 @@ def _check_left(workers: int) -> None:
         )
     left = f"{workers} processes go" if workers > 1 else "one process goes"
     warnings.warn(
-        f"memory: {killed}, as Linux does when memory runs out; {left} on with its work too, to "
-        "the same numbers.",
+        f"memory: {killed}, as Linux does when memory runs out; {left} on with its work, to the "
+        "same numbers.",
         ShrinkageWarning,
         stacklevel=2,
     )

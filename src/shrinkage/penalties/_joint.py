@@ -65,13 +65,13 @@ def joint_strength_max(parts: Sequence[Part], gradient: Tensor) -> Tensor:
     rest = _in_order(parts, gradient)
     if len({_reference(penalty) for _, penalty in parts}) > 1:
         raise ShrinkageError(
-            f"{shown(parts)}: no strength_max, its terms pull to different references; give the "
-            "strengths yourself, strengths=[...]."
+            f"{shown(parts)}: no strength_max, because its terms pull to different references; "
+            "give the strengths yourself, strengths=[...]."
         )
     if not all(penalty.linear for _, penalty in rest):
         raise ShrinkageError(
-            f"{shown(parts)}: no strength_max, MCP and SCAD are not linear in their strength; give "
-            "the strengths yourself, strengths=[...]."
+            f"{shown(parts)}: no strength_max, because MCP and SCAD are not linear in their "
+            "strength; give the strengths yourself, strengths=[...]."
         )
     if not rest:
         return torch.where(gradient.any(), torch.inf, 0.0)
@@ -106,9 +106,9 @@ def _in_order(parts: Sequence[Part], w: Tensor) -> list[Part]:
         if all(fine >= coarse for fine, coarse in pairwise(axes)):
             return rest
     raise ShrinkageError(
-        f"{shown(parts)} has no exact prox. Exact are: L2 beside one other penalty, penalties of "
-        "one kind, and L1 and GroupLasso of nested groups around one reference. Use how='coupled', "
-        "or add it to the loss."
+        f"{shown(parts)} has no exact prox. The prox is exact for L2 beside one other penalty, "
+        "for penalties of one kind, and for L1 and GroupLasso of nested groups around one "
+        "reference. Use how='coupled', or add it to the loss."
     )
 
 

@@ -27,7 +27,8 @@ def as_matrix(w: Tensor, owner: str) -> Tensor:
     """
     if w.dim() < 2:
         raise ShrinkageError(
-            f"{owner}: a tensor of shape {tuple(w.shape)} is no matrix; leave it out with select=."
+            f"{owner}: a tensor of shape {tuple(w.shape)} is not a matrix; leave it out with "
+            "select=."
         )
     return w.flatten(1)
 

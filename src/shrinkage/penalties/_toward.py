@@ -38,8 +38,8 @@ def snapshot(toward: Tensor | Mapping[str, Tensor], owner: str) -> Snapshot:
     named = {BOUND: toward} if isinstance(toward, Tensor) else toward
     if not isinstance(named, Mapping):
         raise ShrinkageError(
-            f"{owner}: toward={type(named).__name__} is no reference; give model.state_dict(), or "
-            "a tensor for a penalty of one tensor."
+            f"{owner}: toward={type(named).__name__} is not a reference; give model.state_dict(), "
+            "or a tensor for a penalty of one tensor."
         )
     if lazy := [name for name, w in named.items() if is_lazy(w)]:
         raise ShrinkageError(
@@ -93,7 +93,7 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
         owner, gives_number = type(penalty).__name__, name in {"value", "strength_max"}
         if not isinstance(w, Tensor):
             raise ShrinkageError(
-                f"{owner}.{name} is of one tensor, not of a {type(w).__name__}; of a whole model, "
+                f"{owner}.{name} takes one tensor, not a {type(w).__name__}; for a whole model, "
                 "penalty(model) is the value."
             )
         if w.is_complex() and penalty.absolute and penalty.toward is None:
@@ -120,8 +120,8 @@ def reference(toward: Tensor | Mapping[str, Tensor], w: Tensor, owner: str) -> T
     """Return the one tensor in ``toward``, in the type of ``w``."""
     if not isinstance(toward, Snapshot) or BOUND not in toward:
         raise ShrinkageError(
-            f"{owner}: toward= holds tensors by name, and this one has none; "
-            "use penalty.for_tensor(name, w)."
+            f"{owner}: toward= holds tensors by name, but this tensor has no name; use "
+            "penalty.for_tensor(name, w)."
         )
     _check_shape(toward[BOUND], w, owner)
     return whole(toward[BOUND]).to(w)

@@ -71,7 +71,7 @@ class Penalty(ABC):
         if self.toward is None or isinstance(self.toward, Snapshot):
             return
         if not self.takes_toward:
-            raise ShrinkageError(f"{owner} does not pull to a reference; leave toward= out.")
+            raise ShrinkageError(f"{owner} cannot pull to a reference; leave toward= out.")
         object.__setattr__(self, "toward", snapshot(self.toward, owner))
 
     @abstractmethod

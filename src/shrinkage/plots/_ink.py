@@ -112,7 +112,7 @@ def paper(
 
     panels = len(heights) * columns
     if not 1 <= width < math.inf:
-        raise ShrinkageError(f"width={width} does not hold a figure; give inches, 1 or more.")
+        raise ShrinkageError(f"width={width}: give a width in inches, at least 1.")
     if (axes := axes_in(ax)) is not None:
         if len(axes) != panels or not all(isinstance(one, Axes) for one in axes):
             raise ShrinkageError(

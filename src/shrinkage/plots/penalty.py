@@ -79,7 +79,7 @@ class PenaltyDisplay(Display):
             ShrinkageError: The penalty takes no small matrix.
         """
         if not isinstance(penalty, Penalty):
-            raise ShrinkageError(f"{penalty!r:.80} is no penalty; give one such as L1(0.5).")
+            raise ShrinkageError(f"{penalty!r:.80} is not a penalty; give one such as L1(0.5).")
         penalty = penalty.around_zero()
         name = without_twins(penalty)
         family = family_of(penalty)

@@ -91,9 +91,11 @@ def shrink(
 def _whole(model: nn.Module) -> nn.Module:
     """Return the model inside wrappers; refuse one whose layers are not whole in this process."""
     if not isinstance(model, nn.Module):
-        raise ShrinkageError(f"{type(model).__name__} is no model; give a torch.nn.Module.")
+        raise ShrinkageError(f"{type(model).__name__} is not a model; give a torch.nn.Module.")
     if any(map(is_lazy, model.parameters())):
-        raise ShrinkageError("the model has lazy layers; call it once, so that they get sizes.")
+        raise ShrinkageError(
+            "the model has lazy layers; call it once so that they get their sizes."
+        )
     for name, w in model.named_parameters():
         if is_sharded(w) or any(hasattr(w, mark) for mark in FLAT):
             raise ShrinkageError(

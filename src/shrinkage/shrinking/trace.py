@@ -127,7 +127,7 @@ def _why_left(
             f"forward() calls it {times[name]} times" if times[name] else "forward() never calls it"
         )
     if type(module) not in LAYERS + PER_CHANNEL:
-        return f"{kind} is no layer that can be shrunk"
+        return f"{kind} is not a layer that can be shrunk"
     if _has_hooks(module):
         return "has hooks, which may depend on its size"
     if tied := [shared[tensor] for tensor in tensors if tensor in shared]:

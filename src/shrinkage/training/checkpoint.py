@@ -46,7 +46,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             if facts.get("format") != FORMAT:
-                raise ShrinkageError(f"{path} is no checkpoint of {FORMAT!r}. Remove it.")
+                raise ShrinkageError(f"{path} is not a checkpoint of {FORMAT!r}. Remove it.")
             # Copied into new memory: sums over other alignments round differently.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         state: dict[str, Any] = _unpack(json.loads(facts["state"]), restored(tensors))

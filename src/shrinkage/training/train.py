@@ -129,15 +129,15 @@ def train(
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
     patience = None if patience is None else as_whole("patience", patience)
     if not is_whole(seed):
-        raise ShrinkageError(f"seed={seed!r} is no integer.")
+        raise ShrinkageError(f"seed={seed!r} is not an integer.")
     if patience is not None and valid is None:
-        raise ShrinkageError("patience watches the validation loss; give valid=, such as 0.2.")
+        raise ShrinkageError("patience needs a validation loss; give valid=, such as 0.2.")
     check_autocast(autocast, model)
     rows, targets = as_rows(*in_memory(X, y))
     numbers, held = split_rows(rows, targets, valid, seed)
     name, each, row_weights = row_loss(loss, targets)
     if row_weights is not None:
-        raise ShrinkageError("a loss with weight= is not supported here; weigh the rows yourself.")
+        raise ShrinkageError("a loss with weight= is not supported here; weight the rows yourself.")
     every_target = targets if held is None else torch.cat([targets, held[1]])
     output = _first_output(model, rows)
     check_fit(each, name, output, every_target)
@@ -195,13 +195,13 @@ def train(
 
 def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
     if not isinstance(model, nn.Module):
-        raise ShrinkageError(f"model={model!r:.80} is no module; give one with its weights.")
+        raise ShrinkageError(f"model={model!r:.80} is not a module; give one with its weights.")
     if not any(p.requires_grad for p in model.parameters()):
         raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
     for name, given in (("optimizer", optimizer), ("scheduler", scheduler)):
         if given is not None and not callable(given):
             raise ShrinkageError(
-                f"{name} is a {type(given).__name__}, which makes none; give its class, or a "
+                f"{name} is a {type(given).__name__}, which cannot make one; give its class, or a "
                 "functools.partial of it with settings: it is made here, for this model."
             )
 
