@@ -239,7 +239,7 @@ def test_the_arguments_that_are_knobs() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown": ({"grid": {"momentum": [0.9]}}, "'momentum' is not a knob; choose from dropout, epoch"),
+    "unknown": ({"grid": {"momentum": [0.9]}}, "'momentum' is not a knob; choose from dropout"),
     "a slip": ({"grid": {"lrate": [0.1]}}, "did you mean 'lr'"),
     "unknown, with those of the penalty": (
         {"grid": {"gamma": [3.0]}, "penalty": ElasticNet(1.0)}, "weight_decay, l1_ratio",
