@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -149,3 +149,24 @@ def make_crossed(rates: dict[float, float], K: int = 6, **changes: Any) -> PathR
         weights = {name: t.repeat(n, *[1] * (t.dim() - 1)) for name, t in one.refit.weights.items()}
         whole["refit"] = replace(one.refit, **refit, weights=weights)
     return replace(one, **whole)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    bytes_of = [t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b)]
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(*bytes_of)
+
+
+def assert_same(a: Any, b: Any) -> None:
+    for f in fields(a):
+        x, y = getattr(a, f.name), getattr(b, f.name)
+        if f.name == "refit":
+            assert_same(x, y)
+        elif f.name == "weights":
+            assert x.keys() == y.keys()
+            assert all(same_bits(x[name], y[name]) for name in x)
+        elif isinstance(x, Tensor):
+            assert same_bits(x, y), f.name
+        elif isinstance(x, Penalty):
+            assert repr(x) == repr(y)
+        else:
+            assert x == y, f.name

@@ -46,3 +46,15 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     from _command import stand_in
 
     return stand_in(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The directory of a saved path of five strengths, three folds, two seeds and two epochs."""
+    from _results import make_result
+
+    from shrinkage.choose import minimum
+
+    result = make_result(5, 3, 2, 2)
+    result.save(tmp_path / "run", choice=minimum(result))
+    return tmp_path / "run"
