@@ -69,19 +69,30 @@ def _as_unmapped(device: str, autocast: torch.dtype) -> Functions:
     """Return functions that cast under ``vmap`` what autocast casts without it."""
 
     def wide(usual: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def computed(input: Tensor, *given: Any, **named: Any) -> Tensor:
-            others = [accumulated(x) if isinstance(x, Tensor) else x for x in given]
+        def computed(*given: Any, **named: Any) -> Tensor:
+            first: Tensor = given[0] if given else named["input" if "input" in named else "query"]
             with torch.autocast(device, enabled=False):
-                return usual(accumulated(input), *others, **named).to(input.dtype)
+                return _converted(usual, accumulated, given, named).to(first.dtype)
 
         return computed
 
     def narrow(usual: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def computed(*given: Any, **named: Any) -> Tensor:
-            own = [x.to(autocast) if isinstance(x, Tensor) else x for x in given]
-            return usual(*own, **named)
+            return _converted(usual, lambda x: x.to(autocast), given, named)
 
         return computed
 
     wides = {name: wide(getattr(F, name)) for name in WIDE_INSIDE}
     return wides | {name: narrow(getattr(F, name)) for name in NARROW_WHOLE}
+
+
+def _converted(
+    function: Callable[..., Tensor],
+    convert: Callable[[Tensor], Tensor],
+    given: tuple[Any, ...],
+    named: dict[str, Any],
+) -> Tensor:
+    """Call a function with its tensors converted, whether they have names or not."""
+    own = [convert(x) if isinstance(x, Tensor) else x for x in given]
+    others = {name: convert(x) if isinstance(x, Tensor) else x for name, x in named.items()}
+    return function(*own, **others)
