@@ -52,6 +52,16 @@ def test_public_names_load_torch_and_nothing_else_that_is_heavy() -> None:
     assert not added & set(LOADED_ON_USE)
 
 
+def test_a_path_on_given_folds_does_not_wait_for_scikit_learn() -> None:
+    path = """
+import shrinkage, torch
+X, y = torch.randn(12, 2), torch.randn(12, 1)
+options = dict(strengths=[0.1], seeds=1, epochs=1, refit=False, compile=False)
+shrinkage.fit_path(torch.nn.Linear(2, 1), X, y, shrinkage.L2(1.0), folds=[0, 1, 2] * 4, **options)
+"""
+    assert "sklearn" not in loaded_by(path)
+
+
 def test_installed_command_prints_its_help() -> None:
     assert "path" in run(Path(sys.executable).with_name("shrinkage"), "--help")
 

@@ -95,10 +95,10 @@ def make_folds(
 
 def _as_splitter(folds: Any) -> Any:
     """Return pairs of rows to train on and to hold out as a splitter, anything else as it is."""
-    from sklearn.model_selection import check_cv
-
     pairs = list(folds) if isinstance(folds, Iterator) else folds
     if isinstance(pairs, list | tuple) and pairs and all(map(_is_pair, pairs)):
+        from sklearn.model_selection import check_cv
+
         return check_cv(pairs)
     return pairs
 
