@@ -32,6 +32,7 @@ MODULES = {
     "ours-warm": "ours",
     "ours-cold": "ours",
     "jax-warm": "jax_vmap",
+    "jax-curves-warm": "jax_curves",
     "jax-cold": "jax_vmap",
     "tuned": "tuned",
     "tutorial": "tutorial",

@@ -124,6 +124,19 @@ def device_epoch(
     return jax.tree.map(lambda a, like: a.reshape(like.shape), trained, state)
 
 
+def device_losses(
+    weights: Weights, rows: jax.Array, row_weights: jax.Array, X: jax.Array, y: jax.Array
+) -> jax.Array:
+    """The validation losses of a device's share, (folds, strengths): folds one by one."""
+    every_strength = jax.vmap(data_loss, in_axes=(0, None, None, None))
+
+    def fold(work: tuple[Weights, jax.Array, jax.Array]) -> jax.Array:
+        weights, rows, row_weights = work
+        return every_strength(weights, X[rows], y[rows], row_weights)
+
+    return lax.map(fold, (weights, rows, row_weights))
+
+
 def group_size(features: int) -> int:
     """How many strengths a group trains together (measured; see benchmarks/README.md)."""
     return 2 if features > 256 else 8
@@ -167,6 +180,16 @@ def batches(
     return rows.reshape(shape), real / real.sum(axis=2, keepdims=True)
 
 
+def held_out(problem: rivals.Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Validation rows and their weights, (folds, rows); the shorter folds are padded."""
+    folds = [problem.split(fold)[1] for fold in range(rivals.FOLDS)]
+    rows = np.zeros((rivals.FOLDS, max(map(len, folds))), np.int32)
+    weights = np.zeros(rows.shape, np.float32)
+    for fold, own in enumerate(folds):
+        rows[fold, : len(own)], weights[fold, : len(own)] = own, 1 / len(own)
+    return rows, weights
+
+
 def validation_loss(problem: rivals.Problem, weights: Weights) -> np.ndarray:
     """Mean over folds, per strength."""
     first, first_bias, second, second_bias = (np.asarray(a) for a in weights)
@@ -183,8 +206,9 @@ def validation_loss(problem: rivals.Problem, weights: Weights) -> np.ndarray:
     return losses.mean(axis=0)
 
 
-def main() -> None:
-    options = rivals.arguments("jax_vmap")
+def main(name: str = "jax_vmap", *, curves: bool = False) -> None:
+    """Train; validate at the end, or with ``curves`` after every epoch, as we do."""
+    options = rivals.arguments(name)
     problem = rivals.load(options.problem, options.epochs)
     generator = np.random.default_rng(rivals.SEED)
     start = time.perf_counter()
@@ -214,11 +238,22 @@ def main() -> None:
     epoch_step = (
         jax.jit(mapped, donate_argnums=0).lower(state, strengths, *first_inputs, X, y).compile()
     )
+    if curves:
+        held = jax.device_put(held_out(problem), shared)
+        specs = {"in_specs": (by_member, *[everywhere] * 4), "out_specs": by_member}
+        losses = jax.shard_map(device_losses, mesh=mesh, check_vma=False, **specs)
+        validate = jax.jit(losses).lower(state[0], *held, X, y).compile()
     compiled = time.perf_counter()
+    seen = []
     for epoch in range(problem.epochs):
         epoch_inputs = inputs(epoch) if epoch else first_inputs
         state = epoch_step(state, strengths, *epoch_inputs, X, y)
-    valid_loss = validation_loss(problem, state[0])
+        if curves:
+            seen.append(validate(state[0], *held, X, y))
+    if curves:
+        valid_loss = np.stack([np.asarray(losses) for losses in seen])[-1].mean(axis=0)
+    else:
+        valid_loss = validation_loss(problem, state[0])
     finished = time.perf_counter()
     compile_s = compiled - compile_start
     rivals.report(
