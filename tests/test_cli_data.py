@@ -105,7 +105,7 @@ def test_a_model_from_the_current_directory(monkeypatch: pytest.MonkeyPatch) -> 
 GOOD = table()
 FAULTS: dict[str, tuple[str, bytes, list[str], str]] = {
     "5-gzip": ("a.csv", gzip.compress(GOOD.encode()), [], "is gzip"),
-    "7-text-as-npz": ("a.npz", b"1,2\n", [], "no .npz"),
+    "7-text-as-npz": ("a.npz", b"1,2\n", [], "not an .npz file"),
     "9-empty": ("a.csv", b"", [], "is empty"),
     "9-ragged": ("a.csv", (GOOD + ",x,y").encode(), [], "line 41"),
     "10-twice": ("a.csv", GOOD.replace("color", "size").encode(), [], "two columns 'size'"),
@@ -117,7 +117,7 @@ FAULTS: dict[str, tuple[str, bytes, list[str], str]] = {
         "Set missing (--missing) to 'drop'",
     ),
     "13-no-target": ("a.csv", GOOD.encode(), ["--target", "kin"], "did you mean 'kind'"),
-    "14-text-as-parquet": ("a.parquet", b"PAR1", [], "damaged or no Parquet"),
+    "14-text-as-parquet": ("a.parquet", b"PAR1", [], "damaged or not a Parquet file"),
     "16-rare-class": ("a.csv", (GOOD + "\n1,red,z").encode(), [], "single row of class z"),
     "16-one-row": ("a.csv", b"size,kind\n1,u\n", [], "single value"),
     "19-unknown-ending": ("a.dat", b"1", [], "unknown ending"),

@@ -132,7 +132,7 @@ def test_unknown_layers_are_left() -> None:
         zero(layer.weight, slice(5))
     shrunk = assert_shrinks(model, torch.randn(6, 4))
     assert "followed by LayerNorm" in why(shrunk, "0")
-    assert "no layer that can be shrunk" in why(shrunk, "1")
+    assert "not a layer that can be shrunk" in why(shrunk, "1")
     assert "followed by Strange" in why(shrunk, "2")
     assert why(shrunk, "3.inner") == "inside Strange, which is left as it is"
 
