@@ -20,6 +20,7 @@ from torch.utils.data import (
 from shrinkage.errors import ShrinkageError
 
 READ_AT_ONCE = 256
+ROWS_A_STEP = 32
 
 
 def in_memory(X: Any, y: Any, name: str = "X") -> tuple[Any, Any]:
@@ -146,19 +147,18 @@ def numbered_items(data: Any, name: str, *, any_collate: bool = False) -> Any:
     return data
 
 
-def batch_size_of(data: Any, batch_size: int | None) -> int | None:
-    """Return the batch size asked for, or that of a DataLoader.
+def batch_size_of(data: Any, batch_size: int | None) -> int:
+    """Return the batch size asked for, or that of a DataLoader, or else 32.
 
     Raises:
-        ShrinkageError: They are not the same.
+        ShrinkageError: Both are given, and they are not the same.
     """
-    if not isinstance(data, DataLoader) or data.batch_size in (None, batch_size):
-        return batch_size
-    if batch_size is not None:
+    own = data.batch_size if isinstance(data, DataLoader) else None
+    if batch_size is not None and own not in (None, batch_size):
         raise ShrinkageError(
-            f"batch_size={batch_size}, and the DataLoader's is {data.batch_size}; leave out one."
+            f"batch_size={batch_size}, and the DataLoader's is {own}; leave out one."
         )
-    return data.batch_size
+    return next((size for size in (batch_size, own) if size is not None), ROWS_A_STEP)
 
 
 def _check_plain(loader: DataLoader[Any], name: str, any_collate: bool) -> None:

@@ -193,7 +193,7 @@ def fit_path(
         max_memory=max_memory,
         checkpoint=checkpoint,
     ).checked()
-    batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size) or 32
+    batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size)
     with one_thread():
         data = read_data(X, y, test, folds, groups, sample_weight, preprocess)
         rows = data.folds.rows

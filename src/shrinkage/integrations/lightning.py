@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from shrinkage._rules import Acting, Rules, read_rules
-from shrinkage._targets import Schedule
 from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Selection, weights
-from shrinkage.regularize import Regularization, regularize
+from shrinkage.integrations._attaching import Attaching
 
 if TYPE_CHECKING or "pytorch_lightning" not in sys.modules:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -21,7 +18,7 @@ else:  # the same library by its older name; either's trainer takes the other's 
 __all__ = ["Regularize"]
 
 
-class Regularize(Callback):
+class Regularize(Attaching, Callback):
     """Let a penalty act on a ``LightningModule`` for as long as it is fitted.
 
     It acts inside ``optimizer.step()``, so after the trainer has clipped and accumulated gradients.
@@ -50,20 +47,7 @@ class Regularize(Callback):
         >>> callback = Regularize(L1(1e-4), stats_every=50)  # Trainer(callbacks=[callback])
     """
 
-    def __init__(
-        self,
-        penalty: Acting | Rules,
-        *,
-        select: Selection = weights,
-        how: str | None = None,
-        schedule: Schedule | None = None,
-        stats_every: int | None = None,
-    ) -> None:
-        read_rules(penalty, select, how)  # what is wrong there is said here
-        self.penalty, self.select, self.how = penalty, select, how
-        self.schedule, self.stats_every = schedule, stats_every
-        self.handle: Regularization | None = None
-        self._loaded: dict[str, Any] | None = None
+    _loaded: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if len(trainer.optimizers) != 1:
@@ -71,18 +55,9 @@ class Regularize(Callback):
                 f"the module has {len(trainer.optimizers)} optimizers, the callback is for one; "
                 "call shrinkage.regularize in configure_optimizers, for each that takes a penalty."
             )
-        self._remove()
-        self.handle = regularize(
-            pl_module,
-            trainer.optimizers[0],
-            self.penalty,
-            select=self.select,
-            how=self.how,
-            schedule=self.schedule,
-            stats_every=self.stats_every,
-        )
+        handle = self._attach(pl_module, trainer.optimizers[0])
         if self._loaded is not None:
-            self.handle.load_state_dict(self._loaded)
+            handle.load_state_dict(self._loaded)
             self._loaded = None
 
     def on_before_backward(
@@ -92,11 +67,8 @@ class Regularize(Callback):
             self.handle.observe(loss)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        done = trainer.global_step - 1
-        if self.handle and self.stats_every and done % self.stats_every == 0:
-            for row in self.handle.stats()[-1:]:
-                named = {f"regularization/{name}": row[name] for name in row if name != "step"}
-                pl_module.log_dict(named)
+        if self.stats_every and (trainer.global_step - 1) % self.stats_every == 0:
+            pl_module.log_dict(self._measured())
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._remove()
@@ -112,7 +84,3 @@ class Regularize(Callback):
             self.handle.load_state_dict(state_dict)
         else:
             self._loaded = state_dict or None
-
-    def _remove(self) -> None:
-        if self.handle is not None:
-            self.handle.remove()

@@ -6,15 +6,12 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shrinkage._rules import Acting, Rules, read_rules
-from shrinkage._targets import Schedule
-from shrinkage.parameters import Selection, weights
-from shrinkage.regularize import Regularization, regularize
+from shrinkage.integrations._attaching import Attaching
 
 __all__ = ["Regularize"]
 
 
-class Regularize(TrainerCallback):
+class Regularize(Attaching, TrainerCallback):
     """Let a penalty act on a model for as long as a ``Trainer`` trains it.
 
     It acts inside ``optimizer.step()``, so after the trainer has clipped and accumulated gradients.
@@ -44,49 +41,21 @@ class Regularize(TrainerCallback):
         >>> callback = Regularize({"classifier.*": L2(1e-3)})  # Trainer(..., callbacks=[callback])
     """
 
-    def __init__(
-        self,
-        penalty: Acting | Rules,
-        *,
-        select: Selection = weights,
-        how: str | None = None,
-        schedule: Schedule | None = None,
-        stats_every: int | None = None,
-    ) -> None:
-        read_rules(penalty, select, how)  # what is wrong there is said here
-        self.penalty, self.select, self.how = penalty, select, how
-        self.schedule, self.stats_every = schedule, stats_every
-        self.handle: Regularization | None = None
-
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        self._remove()  # of a training that failed
-        self.handle = regularize(
-            given["model"],
-            given["optimizer"],
-            self.penalty,
-            select=self.select,
-            how=self.how,
-            schedule=self.schedule,
-            stats_every=self.stats_every,
-        )
-        self.handle.load_state_dict({**self.handle.state_dict(), "step": state.global_step})
+        handle = self._attach(given["model"], given["optimizer"])
+        handle.load_state_dict({**handle.state_dict(), "step": state.global_step})
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        if self.stats_every and self.handle and self.handle.attached:
-            for row in self.handle.stats()[-1:]:
-                own = row.keys() - {"step", "loss"}  # the trainer logs these itself
-                named = {f"regularization/{name}": row[name] for name in row if name in own}
-                state.log_history[-1].update(named)
+        if self.handle is not None and self.handle.attached:
+            measured = self._measured()
+            measured.pop("regularization/loss", None)  # the trainer logs its own
+            state.log_history[-1].update(measured)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._remove()
-
-    def _remove(self) -> None:
-        if self.handle is not None:
-            self.handle.remove()

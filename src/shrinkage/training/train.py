@@ -126,7 +126,7 @@ def train(
     _check_model(model, optimizer, scheduler)
     epochs = as_whole("epochs", epochs)
     batch_size = None if batch_size is None else as_whole("batch_size", batch_size)
-    batch_size = batch_size_of(X if augmented is None else augmented, batch_size) or 32
+    batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
     patience = None if patience is None else as_whole("patience", patience)
     if not is_whole(seed):
         raise ShrinkageError(f"seed={seed!r} is not an integer.")
