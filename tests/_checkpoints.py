@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shrinkage import L2, PathResult, fit_path
-from shrinkage.engine import train
+from shrinkage.engine.run import chunks as train
 
 STRENGTHS = [1e-4, 1e-3, 1e-2]
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
@@ -75,6 +75,6 @@ class Counter:
 
         monkeypatch.setattr(train, "step_inputs", counted)
         monkeypatch.setattr(
-            "shrinkage.engine.together.worker_count", lambda: 1
+            "shrinkage.engine.run.together.worker_count", lambda: 1
         )  # where steps can be counted
-        monkeypatch.setattr("shrinkage.engine.loop.worker_count", lambda: 1)
+        monkeypatch.setattr("shrinkage.engine.run.alone.worker_count", lambda: 1)

@@ -10,9 +10,10 @@ import pytest
 from _results import make_result
 from typer.testing import CliRunner, Result
 
-from shrinkage.cli import app, job
+from shrinkage.cli import app
+from shrinkage.cli.path import job
 from shrinkage.engine import Progress
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "7", "--seeds", "2"]
 

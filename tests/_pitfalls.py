@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from shrinkage.parameters import selected_parameters
 from shrinkage.penalties import L1, catalogue
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 COUPLINGS = ["coupled", "decoupled", "proximal"]
 Attach = Callable[[nn.Module, Optimizer], Any]

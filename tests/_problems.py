@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from shrinkage.engine import fit_path
-from shrinkage.engine.data import Data
-from shrinkage.engine.folds import Folds
-from shrinkage.engine.fresh import make_builder
-from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
-from shrinkage.engine.preprocess import Views
-from shrinkage.engine.problem import Problem, make_problem
-from shrinkage.engine.settings import Settings
+from shrinkage.engine.member.fresh import make_builder
+from shrinkage.engine.member.problem import Problem, make_problem
+from shrinkage.engine.member.settings import Settings
 from shrinkage.penalties import L2, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.folds import Folds
+from shrinkage.rows.groups import ALL_ROWS, Group, generator, key
+from shrinkage.rows.preprocess import Views
+from shrinkage.rows.read import Data
 
 SGD = functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 ADAM = functools.partial(torch.optim.Adam, lr=0.02)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.penalties import L2, Penalty
-from shrinkage.result import PathResult, Refit
+from shrinkage.result.path_result import PathResult, Refit
 
 
 def make_result(

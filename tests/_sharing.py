@@ -27,7 +27,7 @@ from shrinkage.penalties import (
     SparseGroupLasso,
     SpectralNorm,
 )
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 from shrinkage.schedules import linear
 
 MOMENTUM = partial(SGD, lr=0.05, momentum=0.9)

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 STRENGTH = 0.01
 

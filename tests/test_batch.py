@@ -13,11 +13,11 @@ from torch.optim import SGD, Adam
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shrinkage import _batch
-from shrinkage._batch import Batch
 from shrinkage.coupling import coupled, decoupled, proximal
 from shrinkage.penalties import L1, L2, ElasticNet, Penalty, catalogue
-from shrinkage.regularize import regularize
+from shrinkage.regularizing import batch
+from shrinkage.regularizing.batch import Batch
+from shrinkage.regularizing.regularize import regularize
 
 COUPLINGS = ["coupled", "decoupled", "proximal"]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -92,7 +92,7 @@ def test_many_tensors_at_once_are_the_coupling_of_each_to_one_rounding(
 def test_a_tensor_in_a_place_one_waits_for_gives_the_same(penalty: Penalty) -> None:
     """The forms for thresholds that stay tensors, as on a GPU; here by hand."""
     ws, ours = tensors(torch.float32), tensors(torch.float32)
-    _batch._soft_threshold_(ours, torch.tensor(0.3))
+    batch._soft_threshold_(ours, torch.tensor(0.3))
     for w, found in zip(ws, ours, strict=True):
         assert torch.equal(found, L1(0.3).prox(w, 1.0))
 

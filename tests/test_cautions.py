@@ -16,10 +16,10 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 import shrinkage
 from shrinkage import ShrinkageWarning
-from shrinkage._adaptive import is_adaptive
-from shrinkage._normalized import scale_invariant
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, NuclearNorm
-from shrinkage.regularize import attach, regularize
+from shrinkage.regularizing.normalized import scale_invariant
+from shrinkage.regularizing.optimizers import is_adaptive
+from shrinkage.regularizing.regularize import attach, regularize
 from shrinkage.schedules import linear
 
 sgd = partial(SGD, lr=0.1)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from shrinkage import PathResult, ShrinkageError
 from shrinkage.cli import app
-from shrinkage.cli.compare_screens import notes, show_comparison
+from shrinkage.cli.compare.screen import notes, show_comparison
 from shrinkage.cli.screens import make_console
 from shrinkage.comparing import Comparison, Contender
 from shrinkage.comparing.comparison import ranked

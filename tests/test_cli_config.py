@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from shrinkage.cli import app, commands
 from shrinkage.cli.config import read_config, write_config
 from shrinkage.cli.exits import Commands
-from shrinkage.cli.path_options import PathOptions
+from shrinkage.cli.path.options import PathOptions
 
 PATH = write_config("path", PathOptions)
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from shrinkage.cli import app
 from shrinkage.data import load_data, split_test
 from shrinkage.errors import ShrinkageError
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 TINY = "--model linear --strengths 1e-3,1e-2 --folds 2 --seeds 1 --epochs 2 --out run".split()  # noqa: SIM905
 

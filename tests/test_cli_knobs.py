@@ -13,11 +13,11 @@ from _command import FakeEngine, call
 from torch import nn
 
 import shrinkage
+from shrinkage.cli.learning import BY_STEPS
 from shrinkage.cli.options import TrainingOptions
-from shrinkage.cli.path_options import PathOptions
-from shrinkage.cli.training import BY_STEPS
-from shrinkage.engine.knobs import SETTINGS
-from shrinkage.result import PathResult
+from shrinkage.cli.path.options import PathOptions
+from shrinkage.engine.member.knobs import SETTINGS
+from shrinkage.result.path_result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "3", "--seeds", "2"]
 RATES = torch.tensor([0.0] * 4 + [0.5] * 4, dtype=torch.float64)

@@ -14,11 +14,11 @@ from _command import SMALL, FakeEngine, call
 from _results import make_result
 
 import shrinkage
-from shrinkage.cli import job
-from shrinkage.cli.path_options import PathOptions
-from shrinkage.cli.training import OPTIMIZERS
-from shrinkage.engine.schedule import learning_rates
-from shrinkage.result import PathResult
+from shrinkage.cli.learning import OPTIMIZERS
+from shrinkage.cli.path import job
+from shrinkage.cli.path.options import PathOptions
+from shrinkage.engine.member.schedule import learning_rates
+from shrinkage.result.path_result import PathResult
 
 DRAW = job._draw
 

@@ -14,9 +14,9 @@ from _results import make_result
 
 import shrinkage
 from shrinkage.cli import exits, screens
-from shrinkage.cli.path_tables import show_path
+from shrinkage.cli.path.lines import show_path
 from shrinkage.engine import Progress
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 def test_run_shows_every_part_and_saves(engine: FakeEngine, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from _command import SMALL, FakeEngine, call
 
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 TINY = ["--model", "linear", "--n-strengths", "2", "--folds", "2", "--seeds", "1", "--epochs", "1"]
 LONG = ["--data", "iris", "--model", "linear", "--strengths", "0.01", "--seeds", "1"]

@@ -18,7 +18,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from shrinkage.cli import app
-from shrinkage.cli.train_job import read_penalties
+from shrinkage.cli.train.job import read_penalties
 from shrinkage.penalties import L1, L2
 
 SMALL = ["--data", "iris", "--model", "mlp:8", "--epochs", "5", "--lr", "0.01"]

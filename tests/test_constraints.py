@@ -14,8 +14,8 @@ from torch.testing import assert_close
 from shrinkage.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
 from shrinkage.errors import ShrinkageError
 from shrinkage.testing import check_constraint
-from shrinkage.testing._tensors import Tensors
 from shrinkage.testing.constraint_laws import LAWS
+from shrinkage.testing.laws import Tensors
 
 KINDS: list[type[Constraint]] = [MaxNorm, NonNegative, UnitNorm]
 CASES = [

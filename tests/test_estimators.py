@@ -347,7 +347,7 @@ def test_models_that_would_go_on_learning_say_so() -> None:
 def test_a_metric_of_another_name_is_refused_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr("shrinkage._path_estimator.fit_path")
+    monkeypatch.delattr("shrinkage.estimators.shared.fit_path")
     with pytest.raises(ShrinkageError, match="unknown metric 'acuracy'; did you mean 'accuracy'"):
         PathClassifier("linear", metric="acuracy", **QUICK).fit(X, LABELS)
 

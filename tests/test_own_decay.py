@@ -12,8 +12,9 @@ from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.testing import assert_close
 
-from shrinkage import L1, L2, _own_decay, regularize
-from shrinkage._targets import Batches
+from shrinkage import L1, L2, regularize
+from shrinkage.regularizing import own_decay
+from shrinkage.regularizing.targets import Batches
 
 pytestmark = pytest.mark.filterwarnings("ignore:double decay")
 
@@ -41,15 +42,15 @@ LEFT: dict[str, tuple[Make, str, object]] = {
 @pytest.fixture
 def lent(monkeypatch: pytest.MonkeyPatch) -> list[Batches]:
     """Let few weights be lent, and note what is not."""
-    monkeypatch.setattr(_own_decay, "MANY", 1)
+    monkeypatch.setattr(own_decay, "MANY", 1)
     left: list[Batches] = []
-    split = _own_decay.OwnDecay.split
+    split = own_decay.OwnDecay.split
 
-    def noted(self: _own_decay.OwnDecay, optimizer: Optimizer, batches: Batches) -> Batches:
+    def noted(self: own_decay.OwnDecay, optimizer: Optimizer, batches: Batches) -> Batches:
         left.append(split(self, optimizer, batches))
         return left[-1]
 
-    monkeypatch.setattr(_own_decay.OwnDecay, "split", noted)
+    monkeypatch.setattr(own_decay.OwnDecay, "split", noted)
     return left
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from shrinkage._penalty_facts import penalty_facts, penalty_from
 from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import (
@@ -28,6 +27,7 @@ from shrinkage.penalties import (
     Sum,
     catalogue,
 )
+from shrinkage.result.described import penalty_facts, penalty_from
 from shrinkage.testing import check_penalty
 
 W = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from shrinkage._penalty_facts import penalty_facts, penalty_from
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, GroupLasso, Orthogonal, Penalty, SpectralNorm, catalogue
+from shrinkage.result.described import penalty_facts, penalty_from
 from shrinkage.testing import check_penalty
 
 SHAPE = (4, 3)

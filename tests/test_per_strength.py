@@ -10,8 +10,8 @@ from _results import make_result
 from sklearn.metrics import r2_score
 
 from shrinkage.choose import Curve
-from shrinkage.cli.summary import path_rows
-from shrinkage.per_strength import explained, frame, total_norm, zero_share
+from shrinkage.choose.overview import path_rows
+from shrinkage.choose.per_strength import explained, frame, total_norm, zero_share
 from shrinkage.report.tables import strength_columns
 
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, NuclearNorm, Penalty
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 def complex_tensor(*shape: int) -> Tensor:

@@ -17,11 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 from torch.testing import assert_close
 
-from shrinkage._sharded import version
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.penalties import L2
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 from shrinkage.shrinking import shrink
+from shrinkage.tensors.sharded import version
 
 MESSAGES = {
     "l2": 0,

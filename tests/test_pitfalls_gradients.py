@@ -30,7 +30,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.testing import assert_close
 
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 def add_gradients_before(model: nn.Module, optimizer: Optimizer) -> None:

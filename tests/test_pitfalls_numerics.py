@@ -28,7 +28,7 @@ from shrinkage.penalties import (
     Penalty,
     SparseGroupLasso,
 )
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 Total = Callable[[nn.Module], Tensor]
 

@@ -18,7 +18,7 @@ from torch.testing import assert_close
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import explain_selection, selected_parameters
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 class Tokens(nn.Module):

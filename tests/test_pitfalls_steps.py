@@ -25,7 +25,7 @@ from torch.testing import assert_close
 from shrinkage.constraints import MaxNorm
 from shrinkage.engine import fit_path
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import Regularization, regularize
+from shrinkage.regularizing.regularize import Regularization, regularize
 from shrinkage.schedules import linear
 
 

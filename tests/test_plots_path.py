@@ -14,8 +14,8 @@ import torch
 from _results import make_result
 from matplotlib.figure import Figure
 
-from shrinkage import files
 from shrinkage.choose import curve, minimum, one_standard_error
+from shrinkage.disk import files
 from shrinkage.errors import ShrinkageError
 from shrinkage.plots import (
     CVDisplay,

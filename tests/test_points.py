@@ -17,8 +17,8 @@ from torch import Tensor
 from shrinkage.choose import minimum, one_standard_error, paired_one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import ElasticNet
-from shrinkage.points import combinations, matching
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.result.points import combinations, matching
 
 K, FOLDS = 3, 4
 DROPOUT, LR = (0.0, 0.5), (1e-3, 1e-2)

@@ -23,7 +23,7 @@ from torch.testing import assert_close
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 PENALTIES = [L2(0.01), L1(0.01), ElasticNet(0.01), GroupLasso(0.01)]
 OPTIMIZERS: list[Callable[..., Optimizer]] = [

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import Regularization, regularize
+from shrinkage.regularizing.regularize import Regularization, regularize
 
 SHRUNK = 1 - 0.1 * 2 * 0.1
 """What one step of SGD with rate 0.1 and L2(0.1) leaves of a weight without a gradient."""

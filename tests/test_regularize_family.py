@@ -27,7 +27,7 @@ from shrinkage.penalties import (
     SparseGroupLasso,
     Sum,
 )
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 START = copy.deepcopy(make_net().state_dict())
 SGD_MOMENTUM = partial(SGD, lr=0.1, momentum=0.9)

@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.testing import assert_close
 
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 class Breaks(SGD):

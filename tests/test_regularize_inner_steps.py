@@ -12,7 +12,7 @@ from torch.optim import LBFGS, SGD
 from torch.testing import assert_close
 
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 LR = 0.1
 LIMIT = 0.02

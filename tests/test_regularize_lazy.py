@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import Selection, everything, explain_selection, selected_parameters
 from shrinkage.penalties import L1, L2, GroupLasso
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 def lazy_net() -> nn.Sequential:

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from shrinkage.parameters import Selection, everything, selected_parameters, weights
 from shrinkage.penalties import L1, L2, Penalty, catalogue
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 PENALTIES: dict[str, Penalty] = {
     **{f"{name}": kind(**kind.examples[0]).at(0.02) for name, kind in catalogue().items()},

@@ -24,7 +24,7 @@ from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 def test_missing_parameters_are_named() -> None:

@@ -18,7 +18,7 @@ from shrinkage.constraints import Constraint, NonNegative
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything, weights
 from shrinkage.penalties import L1, L2, ElasticNet
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 @dataclass(frozen=True)

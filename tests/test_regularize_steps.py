@@ -25,7 +25,7 @@ from torch.testing import assert_close
 
 from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 class Twice(SGD):

@@ -20,7 +20,7 @@ from torch.testing import assert_close
 from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP
-from shrinkage.regularize import Regularization, regularize
+from shrinkage.regularizing.regularize import Regularization, regularize
 from shrinkage.schedules import cosine, follow_lr, linear
 
 OPTIMIZERS: list[Callable[..., Optimizer]] = [

@@ -19,7 +19,7 @@ from torch.testing import assert_close
 
 from shrinkage.parameters import everything, selected_parameters
 from shrinkage.penalties import L1, L2, GroupLasso
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 
 class Tied(nn.Module):

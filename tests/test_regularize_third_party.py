@@ -14,12 +14,12 @@ from _training import STRENGTH, assert_same, batches, data_loss, forward_backwar
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from shrinkage._attachable import NOT_LAST
 from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.refusals import NOT_LAST
+from shrinkage.regularizing.regularize import regularize
 
 library = pytest.importorskip("pytorch_optimizer")
 

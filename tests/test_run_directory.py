@@ -15,11 +15,11 @@ import safetensors.torch
 import torch
 from _results import assert_same, make_result, same_bits
 
-from shrinkage import _run_directory, files
 from shrinkage.choose import minimum
+from shrinkage.disk import files, run_directory
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_the_manifest_names_neither_host_nor_home(run: Path) -> None:
 
 def test_the_manifest_says_what_the_run_was(run: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["format_version"] == _run_directory.FORMAT_VERSION
+    assert manifest["format_version"] == run_directory.FORMAT_VERSION
     assert manifest["penalty"] == {"name": "l2", "fields": {"strength": 1.0}}
     assert manifest["axes"]["folds"] == 3
     assert manifest["about"]["data"]["name"] == "synthetic"

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 @pytest.mark.parametrize("name", ["results.csv", "path.safetensors", "weights.safetensors"])

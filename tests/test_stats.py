@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, GroupLasso
-from shrinkage.regularize import regularize
+from shrinkage.regularizing.regularize import regularize
 
 STRENGTH = 0.3
 

@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam
 
 from shrinkage.constraints import MaxNorm
 from shrinkage.penalties import L1, L2
-from shrinkage.regularize import Regularization, regularize
+from shrinkage.regularizing.regularize import Regularization, regularize
 from shrinkage.schedules import linear
 
 

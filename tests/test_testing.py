@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import accumulated
 from shrinkage.penalties import (
     L1,
     L2,
@@ -20,9 +19,10 @@ from shrinkage.penalties import (
     Orthogonal,
     Penalty,
 )
-from shrinkage.penalties._threshold import soft_threshold
+from shrinkage.tensors.norms import accumulated
+from shrinkage.tensors.threshold import soft_threshold
 from shrinkage.testing import check_penalty
-from shrinkage.testing._tensors import Tensors
+from shrinkage.testing.laws import Tensors
 from shrinkage.testing.penalty_laws import LAWS
 
 

@@ -15,8 +15,8 @@ from _problems import SGD, perceptron
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from shrinkage.engine.plan import generator, key
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.groups import generator, key
 from shrinkage.training import Trained, train
 
 PLAIN = TensorDataset(X, Y)

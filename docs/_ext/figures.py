@@ -17,7 +17,7 @@ from shrinkage.plots import (
     plot_path,
     plot_weights,
 )
-from shrinkage.plots._display import Display
+from shrinkage.plots.display import Display
 
 SHADES = {"light": "default", "dark": "dark_background"}
 SCREENS = {"wide": 6.9, "narrow": 3.6}

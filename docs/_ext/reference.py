@@ -14,7 +14,7 @@ import shrinkage
 SECTIONS = {
     "shrinkage.penalties": "Penalties",
     "shrinkage.constraints": "Constraints",
-    "shrinkage.regularize": "Add: a penalty on an optimizer",
+    "shrinkage.regularizing": "Add: a penalty on an optimizer",
     "shrinkage.integrations.lightning": "Add: a callback of Lightning",
     "shrinkage.integrations.transformers": "Add: a callback of Transformers",
     "shrinkage.parameters": "Which tensors are penalized",
@@ -34,7 +34,7 @@ SECTIONS = {
 }
 NAMED = {
     "shrinkage.parameters": ("everything", "explain_selection", "weights", "Row"),
-    "shrinkage.regularize": ("regularize", "Regularization"),
+    "shrinkage.regularizing": ("regularize", "Regularization"),
     "shrinkage.estimators": ("PathClassifier", "PathRegressor"),
     "shrinkage.result": ("PathResult", "Refit"),
 }

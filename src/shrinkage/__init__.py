@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
+from shrinkage._version import __version__ as __version__
+
 if TYPE_CHECKING:  # a name imported as itself is public
-    from shrinkage.activity import activity as activity
     from shrinkage.choose import minimum as minimum
     from shrinkage.choose import noise as noise
     from shrinkage.choose import one_standard_error as one_standard_error
@@ -23,8 +22,8 @@ if TYPE_CHECKING:  # a name imported as itself is public
     from shrinkage.engine.fit_path import fit_path as fit_path
     from shrinkage.errors import ShrinkageError as ShrinkageError
     from shrinkage.errors import ShrinkageWarning as ShrinkageWarning
-    from shrinkage.estimators import PathClassifier as PathClassifier
-    from shrinkage.estimators import PathRegressor as PathRegressor
+    from shrinkage.estimators.paths import PathClassifier as PathClassifier
+    from shrinkage.estimators.paths import PathRegressor as PathRegressor
     from shrinkage.parameters import everything as everything
     from shrinkage.parameters import weights as weights
     from shrinkage.penalties import L1 as L1
@@ -39,17 +38,15 @@ if TYPE_CHECKING:  # a name imported as itself is public
     from shrinkage.penalties import SparseGroupLasso as SparseGroupLasso
     from shrinkage.penalties import SpectralNorm as SpectralNorm
     from shrinkage.penalties import Sum as Sum
-    from shrinkage.regularize import regularize as regularize
-    from shrinkage.result import PathResult as PathResult
+    from shrinkage.regularizing.activity import activity as activity
+    from shrinkage.regularizing.regularize import regularize as regularize
+    from shrinkage.result.path_result import PathResult as PathResult
     from shrinkage.shrinking import Shrunk as Shrunk
     from shrinkage.shrinking import shrink as shrink
     from shrinkage.training.train import Trained as Trained
     from shrinkage.training.train import train as train
 
-__version__ = "0.1.0"
-
 _LOADED_ON_USE = {
-    "activity": ("activity",),
     "choose": ("minimum", "noise", "one_standard_error", "paired_one_standard_error", "verdict"),
     "comparing": ("Comparison", "compare"),
     "constraints": ("Constraint", "MaxNorm", "NonNegative", "UnitNorm"),
@@ -71,7 +68,7 @@ _LOADED_ON_USE = {
         "SpectralNorm",
         "Sum",
     ),
-    "regularize": ("regularize",),
+    "regularizing": ("activity", "regularize"),
     "result": ("PathResult",),
     "shrinking": ("Shrunk", "shrink"),
     "training": ("Trained", "train"),
@@ -95,14 +92,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_PUBLIC})
-
-
-class _Package(ModuleType):
-    """Keeps public names theirs: importing ``regularize.py`` would bind the file to its name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -1,9 +1,11 @@
-"""The one error this package raises on purpose, and its one warning."""
+"""The one error raised on purpose, the one warning, and how a refusal is worded."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 
 class ShrinkageError(ValueError):
@@ -51,3 +53,27 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
 
 class ShrinkageWarning(UserWarning):
     """Something that is allowed but seldom meant; the message begins with a label to filter by."""
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether ``value`` is a whole number of Python, NumPy or torch, and not a bool."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def as_whole(name: str, value: Any, least: int = 1) -> int:
+    """Return ``value`` as an int.
+
+    Raises:
+        ShrinkageError: It is no whole number, or below ``least``.
+
+    Example:
+        >>> as_whole("epochs", 3)
+        3
+    """
+    if not is_whole(value) or operator.index(value) < least:
+        raise ShrinkageError(f"{name}={value!r}: give a whole number of at least {least}.")
+    return operator.index(value)

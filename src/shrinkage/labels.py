@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shrinkage.result import PathResult
+    from shrinkage.result.path_result import PathResult
 
 
 def number(strength: float) -> str:

@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from shrinkage._sharded import class_of
-from shrinkage._wrapped import named_modules
 from shrinkage.errors import ShrinkageError, some_of
+from shrinkage.tensors.sharded import class_of
+from shrinkage.tensors.wrapped import named_modules
 
 Selection: TypeAlias = str | re.Pattern[str] | type[nn.Module] | Callable[[str, Tensor], bool]
 

@@ -12,8 +12,8 @@ from _problems import ADAM, SGD, assert_same_result, by_hand, classes, fit
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from shrinkage.engine.layers import drawn, dropout, replaced
-from shrinkage.engine.plan import ALL_ROWS, Group
+from shrinkage.engine.member.layers import drawn, dropout, replaced
+from shrinkage.rows.groups import ALL_ROWS, Group
 
 X, Y = classes()
 TOKENS = (X.abs() * 3).long().clamp_max(8)

@@ -21,10 +21,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
-from shrinkage.engine.fresh import make_builder
-from shrinkage.engine.plan import ALL_ROWS, Group, generator, key
-from shrinkage.engine.settings import ADAM
+from shrinkage.engine.member.fresh import make_builder
+from shrinkage.engine.member.settings import ADAM
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.groups import ALL_ROWS, Group, generator, key
 
 X, Y = classes()
 PLAIN = TensorDataset(X, Y)
@@ -225,7 +225,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     whole, steps = run(), 0
     for module in ("together", "loop"):
         monkeypatch.setattr(f"shrinkage.engine.{module}.worker_count", lambda: 1)
-    problem = sys.modules["shrinkage.engine.problem"].Problem  # type: ignore[attr-defined]
+    problem = sys.modules["shrinkage.engine.member.problem"].Problem  # type: ignore[attr-defined]
     batch = problem.batch
 
     def counted(*args: Any) -> Any:

@@ -22,13 +22,13 @@ from _problems import (
 from torch import Tensor, nn
 
 from shrinkage.engine import fit_path
-from shrinkage.engine.cache import step_key
-from shrinkage.engine.fresh import make_builder
-from shrinkage.engine.plan import ALL_ROWS, Group, key
-from shrinkage.engine.update import update_for
+from shrinkage.engine.member.fresh import make_builder
+from shrinkage.engine.member.update import update_for
+from shrinkage.engine.run.cache import step_key
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.groups import ALL_ROWS, Group, key
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype")
 """What torch says of RMSNorm in autocast."""

@@ -18,7 +18,8 @@ from torch import nn
 
 import shrinkage
 from shrinkage import ElasticNet, ShrinkageError
-from shrinkage.engine import kept, train
+from shrinkage.engine.keep import kept
+from shrinkage.engine.run import chunks as train
 
 
 def test_a_checkpoint_changes_no_number(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_members_that_train_alone_are_kept_too(
     begun: list[int] = []
     with monkeypatch.context() as patch:
         Counter(patch)
-        loop = sys.modules["shrinkage.engine.loop"]
+        loop = sys.modules["shrinkage.engine.run.alone"]
         train_alone = loop._train  # type: ignore[attr-defined]
 
         def watched(*args: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from _checkpoints import Counter, assert_same, fit
 
 from shrinkage import PathResult
-from shrinkage.engine import kept
+from shrinkage.engine.keep import kept
 
 HALVING = {"halving": 2, "epochs": 6, "strengths": [1e-4, 1e-3, 1e-2, 0.1, 1.0]}
 OPTIMIZERS = [partial(kind, lr=0.1) for kind in (torch.optim.SGD, torch.optim.ASGD)]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from shrinkage.engine.chunk import Chunk, make_chunks
-from shrinkage.engine.folds import by_ids
-from shrinkage.engine.plan import Plan
+from shrinkage.engine.plan.chunk import Chunk, make_chunks
+from shrinkage.engine.plan.plan import Plan
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.folds import by_ids
 
 PLENTY = 10**12
 
@@ -83,7 +83,7 @@ def test_memory_of_all_workers_bounds_the_chunk() -> None:
 
 
 def test_free_memory_bounds_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shrinkage.engine.chunk.free_memory", lambda: 10_000)
+    monkeypatch.setattr("shrinkage.engine.plan.chunk.free_memory", lambda: 10_000)
     plan = plan_of(21, 2, 1, 40, 8)
     assert len(cut(plan, step=1000, max_memory=None)[0].strengths) <= 5
 

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from _problems import ADAM, assert_same_result, classes, fit, numbers, problem_of
 from torch import Tensor, nn
 
-from shrinkage.engine import cache, compiled
-from shrinkage.engine.cache import cache_directory, is_private, step_key
-from shrinkage.engine.update import update_for
+from shrinkage.engine.member.update import update_for
+from shrinkage.engine.run import cache, compiled
+from shrinkage.engine.run.cache import cache_directory, is_private, step_key
 from shrinkage.penalties import L1, L2, ElasticNet, Penalty
 
 X, Y = classes()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from shrinkage.engine import fit_path
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 N, P = 60, 6
 PLAIN = torch.optim.SGD

@@ -10,8 +10,8 @@ import torch
 from _problems import SGD, assert_same_result, by_hand, fit
 from torch import Tensor, nn
 
-from shrinkage.engine.plan import ALL_ROWS, Group
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.groups import ALL_ROWS, Group
 
 TOKENS = torch.randint(0, 6, (42, 4), generator=torch.Generator().manual_seed(1))
 Y = torch.arange(42) % 3

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from shrinkage.choose import curve
 from shrinkage.engine import fit_path
-from shrinkage.engine.minimize import Objective, minimize
+from shrinkage.engine.run.minimize import Objective, minimize
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP, ElasticNet, GroupLasso, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 Fitted = tuple[np.ndarray, np.ndarray]
 FEW = [0, 1, 4, 5, 8, 9]
@@ -173,7 +173,7 @@ def test_groups_of_inputs_meet_their_optimality_condition() -> None:
 def test_a_minimum_that_is_not_reached_is_warned_of_at_the_callers_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shrinkage.engine.exact.TOLERANCE", -1.0)
+    monkeypatch.setattr("shrinkage.engine.run.exact.TOLERANCE", -1.0)
     with pytest.warns(UserWarning, match=r"not reach the minimum at strength 0, 0\.1:") as seen:
         exact(nn.Linear(4, 3), "iris", L2(1.0), strengths=[0.1])
     assert seen[0].filename == __file__

@@ -19,12 +19,12 @@ from sklearn.model_selection import KFold
 from torch import Tensor, nn
 
 from shrinkage.engine import Progress
-from shrinkage.engine.fresh import make_builder
-from shrinkage.engine.plan import Group, key
-from shrinkage.engine.workers import run_in_workers
+from shrinkage.engine.member.fresh import make_builder
+from shrinkage.engine.run.workers import run_in_workers
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, GroupLasso
+from shrinkage.rows.groups import Group, key
 
 X, Y = classes()
 X_NUMBERS, T = numbers()
@@ -407,8 +407,8 @@ def test_one_thread_prepares_and_does_what_is_little_and_workers_go_by_the_calle
         workers.append(count)
         run_in_workers(jobs, work, look, count)
 
-    monkeypatch.setattr(f"shrinkage.engine.together.{much}", 0, raising=False)
-    monkeypatch.setattr("shrinkage.engine.train.run_in_workers", run)
+    monkeypatch.setattr(f"shrinkage.engine.run.together.{much}", 0, raising=False)
+    monkeypatch.setattr("shrinkage.engine.run.chunks.run_in_workers", run)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

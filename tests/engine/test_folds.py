@@ -19,8 +19,8 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 
-from shrinkage.engine.folds import make_folds
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.folds import make_folds
 
 X = torch.randn(24, 2, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([0] * 12 + [1] * 8 + [2] * 4)

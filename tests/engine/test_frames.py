@@ -12,8 +12,8 @@ import torch
 from _problems import assert_same_result, classes, fit, numbers
 from torch import nn
 
-from shrinkage.engine.rows import as_rows
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.rows import as_rows
 
 X, Y = classes()
 NAMES = ["a", "b", "c", "d"]

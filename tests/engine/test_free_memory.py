@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shrinkage.engine import memory
-from shrinkage.engine.memory import UNKNOWN_MEMORY, free_memory
+from shrinkage.engine.plan import memory
+from shrinkage.engine.plan.memory import UNKNOWN_MEMORY, free_memory
 
 
 @pytest.fixture

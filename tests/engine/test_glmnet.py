@@ -20,7 +20,7 @@ from torch import nn
 from shrinkage.choose import curve, minimum, one_standard_error
 from shrinkage.engine import fit_path
 from shrinkage.penalties import L1, L2, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 UNIT, Y = load_diabetes(return_X_y=True)
 X = UNIT / UNIT.std(0)

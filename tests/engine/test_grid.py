@@ -14,7 +14,11 @@ from _problems import classes, fit, numbers, perceptron
 from sklearn import linear_model
 from torch import Tensor, nn
 
-from shrinkage.engine.grid import automatic_strengths, balancing_strength, zeroing_strength
+from shrinkage.engine.plan.strengths import (
+    automatic_strengths,
+    balancing_strength,
+    zeroing_strength,
+)
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty

@@ -14,10 +14,10 @@ from _problems import ADAM, classes, fit, perceptron
 
 from shrinkage.choose import minimum, noise, one_standard_error, verdict
 from shrinkage.engine.halving import rungs, survivors
-from shrinkage.engine.outcome import Progress
+from shrinkage.engine.plan.outcome import Progress
 from shrinkage.errors import ShrinkageError
 from shrinkage.plots import plot_path
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 X, Y = classes(48)
 STRENGTHS = [10.0**power for power in range(-6, 2)]
@@ -126,8 +126,8 @@ def test_the_best_points_survive_with_strength_zero_of_their_knobs() -> None:
 
 
 def replace_knobs(strengths: list[float], dropout: list[float]) -> Any:
-    from shrinkage.engine.folds import by_ids
-    from shrinkage.engine.plan import Plan
+    from shrinkage.engine.plan.plan import Plan
+    from shrinkage.rows.folds import by_ids
 
     plan = Plan(torch.tensor(strengths), by_ids(torch.tensor([0, 1])), (0,), 0, 4, 1)
     return replace(plan, knobs={"dropout": torch.tensor(dropout)})

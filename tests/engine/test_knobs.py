@@ -19,13 +19,13 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import StepLR
 
 from shrinkage.choose import minimum, verdict
-from shrinkage.engine.cross import make_points
-from shrinkage.engine.knobs import penalty_at
-from shrinkage.engine.plan import ALL_ROWS, Group
+from shrinkage.engine.member.knobs import penalty_at
+from shrinkage.engine.plan.crossed import make_points
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP, SCAD, ElasticNet, Penalty, SparseGroupLasso, catalogue
-from shrinkage.points import arguments
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.result.points import arguments
+from shrinkage.rows.groups import ALL_ROWS, Group
 
 X, Y = classes()
 ADAMW = functools.partial(AdamW, lr=0.02, weight_decay=0.3)

@@ -14,9 +14,9 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import StepLR
 
 from shrinkage.engine import Progress
-from shrinkage.engine.plan import ALL_ROWS, Group
 from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L1, L2, GroupLasso, Penalty
+from shrinkage.rows.groups import ALL_ROWS, Group
 
 X, Y = classes()
 
@@ -145,7 +145,7 @@ def test_a_long_run_says_why_it_is_slow_and_what_to_do(monkeypatch: pytest.Monke
         fit(perceptron(), X, Y, optimizer=lambda ps: SGD(ps, lr=0.1), epochs=2, batch_size=16)
 
     run()
-    monkeypatch.setattr("shrinkage.engine.loop.LONG", 10)
+    monkeypatch.setattr("shrinkage.engine.run.alone.LONG", 10)
     said = (
         r"one by one: 24 trainings cannot run together \(no vectorized .* and have 96 steps in all"
     )

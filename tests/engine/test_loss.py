@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shrinkage.engine.loss import check_fit, row_loss
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.loss import check_fit, row_loss
 
 LOGITS = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([0, 1, 2, 2, 1, 0, 1])

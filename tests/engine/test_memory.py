@@ -14,11 +14,13 @@ import torch
 from _checkpoints import ADAGRAD, assert_same, fit
 
 from shrinkage import ShrinkageError, ShrinkageWarning
-from shrinkage.engine import loop, together, train
-from shrinkage.engine.chunk import Chunk
-from shrinkage.engine.outcome import shared
-from shrinkage.engine.plan import Group
-from shrinkage.engine.workers import MemoryRanOutError, memory_faults_named, run_in_workers
+from shrinkage.engine.plan.chunk import Chunk
+from shrinkage.engine.plan.outcome import shared
+from shrinkage.engine.run import alone as loop
+from shrinkage.engine.run import chunks as train
+from shrinkage.engine.run import together
+from shrinkage.engine.run.workers import MemoryRanOutError, memory_faults_named, run_in_workers
+from shrinkage.rows.groups import Group
 
 forked = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 

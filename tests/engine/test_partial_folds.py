@@ -30,7 +30,7 @@ from shrinkage.engine import fit_path
 from shrinkage.penalties import L2
 from shrinkage.plots import plot_path
 from shrinkage.report.findings import find
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 N, P, STRENGTH = 60, 3, 0.3
 RANDOM = torch.Generator().manual_seed(3)

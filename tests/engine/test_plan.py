@@ -9,16 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from shrinkage.engine.folds import by_ids
-from shrinkage.engine.plan import (
-    ALL_ROWS,
-    Group,
-    Plan,
-    key,
-    make_seeds,
-    make_strengths,
-)
+from shrinkage.engine.plan.plan import Plan, make_seeds
+from shrinkage.engine.plan.strengths import make_strengths
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.rows.folds import by_ids
+from shrinkage.rows.groups import ALL_ROWS, Group, key
 
 FOLDS = torch.arange(23) % 4
 

@@ -13,9 +13,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from shrinkage.engine.folds import by_ids
-from shrinkage.engine.preprocess import preprocess_rows
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.folds import by_ids
+from shrinkage.rows.preprocess import preprocess_rows
 
 X, Y = classes()
 FOLDS = (torch.arange(len(X)) % 3).tolist()

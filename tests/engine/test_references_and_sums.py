@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from shrinkage.engine import fit_path
-from shrinkage.engine.identity import identity
 from shrinkage.errors import ShrinkageError
+from shrinkage.identity import identity
 from shrinkage.penalties import L1, L2, MCP, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 N, P = 40, 4
 REFERENCE = torch.tensor([[1.0, -0.5, 0.3, 0.0]], dtype=torch.float64)

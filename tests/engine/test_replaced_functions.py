@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shrinkage.engine import layers, precision
+from shrinkage.engine.member import layers, precision
 
 OURS = {
     **layers.dropout(lambda call, count: torch.rand(count)),

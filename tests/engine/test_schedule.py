@@ -11,7 +11,7 @@ import torch
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim import lr_scheduler as lrs
 
-from shrinkage.engine.schedule import learning_rates
+from shrinkage.engine.member.schedule import learning_rates
 from shrinkage.errors import ShrinkageError
 
 EPOCHS = 12

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from _problems import classes, linear, perceptron, problem_of
 from torch import Tensor, nn
 
-from shrinkage.engine.layers import linear as linear_of_the_step
-from shrinkage.engine.layers import replaced
-from shrinkage.engine.problem import Problem
-from shrinkage.engine.step import Batch, Member, make_step, trained_names
-from shrinkage.engine.update import Update, update_for
+from shrinkage.engine.member.layers import linear as linear_of_the_step
+from shrinkage.engine.member.layers import replaced
+from shrinkage.engine.member.member import Member, trained_names
+from shrinkage.engine.member.problem import Problem
+from shrinkage.engine.member.step import Batch, make_step
+from shrinkage.engine.member.update import Update, update_for
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso
 
 X, Y = classes(n=12)

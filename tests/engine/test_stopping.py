@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shrinkage.engine.stopping import SIGNALS, Stopped, stopping_gently
+from shrinkage.engine.keep.stopping import SIGNALS, Stopped, stopping_gently
 
 
 @pytest.fixture(autouse=True)

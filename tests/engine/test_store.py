@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from shrinkage.engine.store import MANIFEST, Store, open_store
+from shrinkage.engine.keep.store import MANIFEST, Store, open_store
 from shrinkage.errors import ShrinkageError
 
 FACTS = {"data": "abc", "optimizer": "Adam(lr=0.01)"}
@@ -128,7 +128,8 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(tmp_path: Path) -> N
 
 def test_the_lock_of_a_dead_process_is_no_lock(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from shrinkage.engine.store import open_store; from pathlib import Path\n"
+        "import os, sys; from pathlib import Path\n"
+        "from shrinkage.engine.keep.store import open_store\n"
         "with open_store(Path(sys.argv[1]), {}): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 9

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import StepLR
 
-from shrinkage.engine.chunk import Chunk, make_chunks
-from shrinkage.engine.plan import ALL_ROWS, Group
+from shrinkage.engine.plan.chunk import Chunk, make_chunks
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.groups import ALL_ROWS, Group
 
 X, Y = classes()
 SEEDS = (0, 1)
@@ -224,7 +224,7 @@ def test_max_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         sizes.append(max(chunk.members for chunk in chunks))
         return chunks
 
-    module = importlib.import_module("shrinkage.engine.together")
+    module = importlib.import_module("shrinkage.engine.run.together")
     monkeypatch.setattr(module, "make_chunks", watched)
     free = fit(linear(), X, Y)
     tight = fit(linear(), X, Y, max_memory=5000)
@@ -269,7 +269,7 @@ def test_folds_of_different_length_wait_for_nobody() -> None:
 
 
 def test_many_workers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("shrinkage.engine.together")
+    module = importlib.import_module("shrinkage.engine.run.together")
     one = fit(perceptron(), X, Y, chunk=2, epochs=2, test=(X[:9], Y[:9]))
     monkeypatch.setattr(module, "worker_count", lambda: 3)
     many = fit(perceptron(), X, Y, chunk=2, epochs=2, test=(X[:9], Y[:9]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
-from shrinkage.engine.update import unmoving, update_for
+from shrinkage.engine.member.update import unmoving, update_for
 from shrinkage.errors import ShrinkageError
 
 STEPS = 14

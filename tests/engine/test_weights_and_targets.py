@@ -13,8 +13,8 @@ from _problems import SGD, assert_same_result, by_hand, classes, fit, numbers, p
 from torch import Tensor, nn
 
 from shrinkage.choose import curve, minimum
-from shrinkage.engine.plan import ALL_ROWS, Group
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.groups import ALL_ROWS, Group
 
 X, Y = classes()
 XN, T = numbers()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from shrinkage.engine.outcome import shared
-from shrinkage.engine.stopping import Stopped
-from shrinkage.engine.workers import MemoryRanOutError, one_thread, run_in_workers
+from shrinkage.engine.keep.stopping import Stopped
+from shrinkage.engine.plan.outcome import shared
+from shrinkage.engine.run.workers import MemoryRanOutError, one_thread, run_in_workers
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")

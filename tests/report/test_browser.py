@@ -14,7 +14,7 @@ import torch
 from _results import make_crossed, make_result
 
 from shrinkage.penalties import L1
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, root_mean_squared_error
 
 from shrinkage.report.outputs import _calibration, out_of_fold
-from shrinkage.report.scatter import seeds_matter
+from shrinkage.report.noise import seeds_matter
 from shrinkage.report.tables import choices_table
 from shrinkage.report.thin import evenly, plain
 
@@ -134,6 +134,6 @@ def test_calibration_keeps_the_surest_bin_apart() -> None:
 
 def test_more_seeds_let_starts_matter_less(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {"residual": 3.0, "strength_by_fold": 1.0}
-    monkeypatch.setattr("shrinkage.report.scatter._compared", lambda result: parts)
+    monkeypatch.setattr("shrinkage.report.noise._compared", lambda result: parts)
     assert seeds_matter(make_result(S=2))
     assert not seeds_matter(make_result(S=4))

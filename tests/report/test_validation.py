@@ -15,7 +15,7 @@ from shrinkage.report.findings import find
 from shrinkage.report.page import render
 from shrinkage.report.slices import MOST_SLICES, slices
 from shrinkage.report.validation import judged_metrics, validation
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 def judged(result: PathResult) -> dict[str, Any]:

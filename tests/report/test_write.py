@@ -12,7 +12,7 @@ import pytest
 from _results import make_crossed, make_result
 
 from shrinkage import ShrinkageError
-from shrinkage.plots._ink import DARK, LIGHT
+from shrinkage.plots.ink import DARK, LIGHT
 from shrinkage.report import write_report
 from shrinkage.report.page import SCRIPTS, render
 

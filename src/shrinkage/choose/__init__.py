@@ -1,15 +1,8 @@
 """Decisions from a path: which strength, whether the penalty helped, and how much is noise."""
 
-from shrinkage.choose.held_out import (
-    STILL_LEARNING,
-    Curve,
-    LastEpochs,
-    curve,
-    last_epochs,
-    measure,
-)
+from shrinkage.choose.choices import Choice, minimum, one_standard_error, paired_one_standard_error
+from shrinkage.choose.held_out import STILL_LEARNING, Curve, LastEpochs, curve, last_epochs, measure
 from shrinkage.choose.judgment import Verdict, verdict
-from shrinkage.choose.rules import Choice, minimum, one_standard_error, paired_one_standard_error
 from shrinkage.choose.scatter import Noise, noise
 
 __all__ = [

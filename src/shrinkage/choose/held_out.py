@@ -19,7 +19,7 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric, greater_is_better, metric_name
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 @dataclass(frozen=True, eq=False)

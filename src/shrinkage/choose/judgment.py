@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shrinkage._chosen import check_choice
+from shrinkage.choose.choices import RULES, Choice, choice_by, index_kept
 from shrinkage.choose.held_out import (
     apart,
     curve,
@@ -32,11 +32,11 @@ from shrinkage.choose.held_out import (
     need_folds,
     trained_rows,
 )
-from shrinkage.choose.rules import RULES, Choice, choice_by, index_kept
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
-from shrinkage.points import alike, knobs_at, knobs_text
-from shrinkage.result import PathResult
+from shrinkage.result.chosen import check_choice
+from shrinkage.result.path_result import PathResult
+from shrinkage.result.points import alike, knobs_at, knobs_text
 
 CONFIDENCE = 0.95
 

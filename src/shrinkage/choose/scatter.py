@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shrinkage.choose.choices import choice_by
 from shrinkage.choose.held_out import (
     curve,
     fold_rows,
@@ -35,10 +36,9 @@ from shrinkage.choose.held_out import (
     whole_members,
 )
 from shrinkage.choose.judgment import unpenalized
-from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import Metric
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
-from shrinkage import __version__
+from shrinkage._version import __version__
 from shrinkage.cli.commands import OPTIONS, add_command
 from shrinkage.cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from shrinkage.cli.compare import compare
-from shrinkage.cli.compare_options import CompareOptions
+from shrinkage.cli.compare.options import CompareOptions
 from shrinkage.cli.exits import Commands
 from shrinkage.cli.help import Command
 from shrinkage.cli.path import EXAMPLES as PATH_EXAMPLES
 from shrinkage.cli.path import path
-from shrinkage.cli.path_options import PathOptions
+from shrinkage.cli.path.options import PathOptions
 from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
 from shrinkage.cli.report import report
 from shrinkage.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from shrinkage.cli.train import train
-from shrinkage.cli.train_options import TrainOptions
+from shrinkage.cli.train.options import TrainOptions
 from shrinkage.errors import choose_from
 
 __all__ = ["app", "main"]

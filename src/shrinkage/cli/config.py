@@ -14,8 +14,8 @@ import tomli_w
 from typer.models import OptionInfo
 
 from shrinkage.cli.exits import in_words, usage
+from shrinkage.disk.files import read_regular
 from shrinkage.errors import ShrinkageError, choose_from
-from shrinkage.files import read_regular
 
 MAX_BYTES = 1 << 20
 

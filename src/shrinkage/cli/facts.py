@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-import shrinkage
+from shrinkage._version import __version__
 
 
 def data_line(facts: dict[str, Any]) -> str:
@@ -37,7 +37,7 @@ def about() -> dict[str, Any]:
     return {
         "command": re.sub(rf"{home}(?![\w.-])", "~", typed) if len(home) > 1 else typed,
         "versions": {
-            "shrinkage": shrinkage.__version__,
+            "shrinkage": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "numpy": version("numpy"),

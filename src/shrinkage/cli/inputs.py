@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from shrinkage.cli.compare_options import CompareOptions
+from shrinkage.cli.compare.options import CompareOptions
 from shrinkage.cli.exits import usage
 from shrinkage.cli.notes import warnings_as_notes
-from shrinkage.cli.path_options import PathOptions
-from shrinkage.cli.train_options import TrainOptions
+from shrinkage.cli.path.options import PathOptions
+from shrinkage.cli.train.options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
-from shrinkage.engine.folds import Folds, make_folds
-from shrinkage.engine.plan import make_strengths
+from shrinkage.engine.plan.strengths import make_strengths
 from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.models import make_model, with_dropout
 from shrinkage.penalties import Penalty, catalogue
+from shrinkage.rows.folds import Folds, make_folds
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import shrinkage
 from shrinkage.errors import ShrinkageWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-OURS = str(Path(shrinkage.__file__).parent)
+OURS = str(Path(__file__).parents[1])
 
 
 @contextmanager

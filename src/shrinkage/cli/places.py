@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from shrinkage._run_directory import RUN, check_target
+from shrinkage.disk.run_directory import RUN, check_target
 from shrinkage.errors import ShrinkageError
 
 

@@ -36,7 +36,7 @@ def report(
     with one_line_errors(debug):
         _check(run)
         with screens.loading(side):
-            from shrinkage.result import PathResult
+            from shrinkage.result.path_result import PathResult
         with screens.busy(side, "Reading the run"):
             path = out or run / "report.html"
             result = PathResult.load(run)
@@ -53,7 +53,7 @@ def report(
 
 def _check(run: Path) -> None:
     """Refuse what is no run before PyTorch is loaded, which takes longer than all the rest."""
-    from shrinkage._run_directory import MANIFEST, check_run
+    from shrinkage.disk.run_directory import MANIFEST, check_run
 
     if (run / "comparison.csv").is_file():
         raise ShrinkageError(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from shrinkage.engine.outcome import Progress
+    from shrinkage.engine.plan.outcome import Progress
 
 Facts = Mapping[str, Any]
 

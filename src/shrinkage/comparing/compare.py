@@ -10,23 +10,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from shrinkage._whole import as_whole
 from shrinkage.comparing.comparison import Comparison, ranked
 from shrinkage.comparing.contender import Contender
 from shrinkage.comparing.contest import Contest, Relay
 from shrinkage.comparing.methods import BEST_PAIR, make_methods
-from shrinkage.engine.datasets import batch_size_of, in_memory, pair_in_memory
 from shrinkage.engine.fit_path import fit_path
-from shrinkage.engine.fresh import ModelSource, make_builder
-from shrinkage.engine.loss import row_loss
-from shrinkage.engine.outcome import Progress
-from shrinkage.engine.preprocess import Transformer
-from shrinkage.engine.rows import as_rows
-from shrinkage.engine.schedule import MakeScheduler
-from shrinkage.engine.update import MakeOptimizer
-from shrinkage.errors import ShrinkageError
+from shrinkage.engine.member.fresh import ModelSource, make_builder
+from shrinkage.engine.member.schedule import MakeScheduler
+from shrinkage.engine.member.update import MakeOptimizer
+from shrinkage.engine.plan.outcome import Progress
+from shrinkage.errors import ShrinkageError, as_whole
 from shrinkage.parameters import Selection, weights
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.datasets import batch_size_of, in_memory, pair_in_memory
+from shrinkage.rows.loss import row_loss
+from shrinkage.rows.preprocess import Transformer
+from shrinkage.rows.rows import as_rows
 
 ADAM: Mapping[str, MakeOptimizer] = {"adam": functools.partial(torch.optim.Adam, lr=1e-3)}
 

@@ -16,7 +16,7 @@ from shrinkage.comparing.contender import NONE, Contender
 from shrinkage.comparing.intervals import simultaneous
 from shrinkage.comparing.saved import save
 from shrinkage.labels import capitalized, number
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 CONFIDENCE = 0.95
 MOST_NAMED = 4

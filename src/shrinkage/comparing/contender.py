@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose import curve
-from shrinkage.choose.rules import choice_by
+from shrinkage.choose.choices import choice_by
 from shrinkage.comparing.methods import Method
-from shrinkage.engine.loss import row_loss
 from shrinkage.errors import ShrinkageError
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.loss import row_loss
 
 NONE = "none"
 

@@ -6,17 +6,11 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shrinkage.comparing.contender import (
-    NONE,
-    Contender,
-    choose_contender,
-    failed,
-    unregularized,
-)
+from shrinkage.comparing.contender import NONE, Contender, choose_contender, failed, unregularized
 from shrinkage.comparing.methods import Method, combinable, make_pair
-from shrinkage.engine.outcome import Progress
+from shrinkage.engine.plan.outcome import Progress
 from shrinkage.errors import ShrinkageError
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 class Relay:

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from shrinkage._whole import as_whole
-from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.errors import ShrinkageError, as_whole, choose_from
 from shrinkage.penalties import L2, ElasticNet, GroupLasso, Penalty
 
 STRONGEST = MappingProxyType({"dropout": 0.7, "label_smoothing": 0.35})

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shrinkage._run_directory import MANIFEST, replacing, write_table
-from shrinkage.files import atomic_write
-from shrinkage.result import PathResult
+from shrinkage.disk.files import atomic_write
+from shrinkage.disk.run_directory import MANIFEST, replacing, write_table
+from shrinkage.result.path_result import PathResult
 
 TABLE, LOSSES, PATHS = "comparison.csv", "test_losses.csv", "paths"
 PICTURES = ("comparison.png", "comparison.svg", "report.html")

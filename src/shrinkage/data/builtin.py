@@ -6,8 +6,8 @@ import importlib
 
 import torch
 
-from shrinkage._provenance import hash_of
 from shrinkage.data.dataset import Dataset, Task
+from shrinkage.identity import hash_of
 
 BUILT_IN: dict[str, Task] = {
     "digits": "classification",

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from shrinkage._provenance import hash_of
 from shrinkage.errors import ShrinkageError
+from shrinkage.identity import hash_of
 
 Task = Literal["classification", "regression"]
 

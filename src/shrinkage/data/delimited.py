@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shrinkage.data.table import Table
+from shrinkage.disk.files import read_regular
 from shrinkage.errors import ShrinkageError
-from shrinkage.files import read_regular
 
 if TYPE_CHECKING:
     from shrinkage.data.table import Column

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shrinkage._provenance import hash_of
 from shrinkage.data.builtin import BUILT_IN
 from shrinkage.data.dataset import Dataset
 from shrinkage.data.idx import read_pair
 from shrinkage.errors import ShrinkageError
+from shrinkage.identity import hash_of
 
 
 def read_directory(directory: Path, max_bytes: int) -> Dataset:

@@ -13,13 +13,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
-from shrinkage._provenance import hash_of
 from shrinkage.data.dataset import Dataset, Task, take_rows
 from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target
+from shrinkage.disk.files import open_regular
 from shrinkage.errors import ShrinkageError
-from shrinkage.files import open_regular
+from shrinkage.identity import hash_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

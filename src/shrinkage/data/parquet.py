@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shrinkage.data.table import Table
+from shrinkage.disk.files import open_regular
 from shrinkage.errors import ShrinkageError
-from shrinkage.files import open_regular
 
 if TYPE_CHECKING:
     from shrinkage.data.table import Column

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from shrinkage._provenance import hash_of
 from shrinkage.data.dataset import Dataset, Task
 from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target
 from shrinkage.errors import ShrinkageError, some_of
+from shrinkage.identity import hash_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,14 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shrinkage.engine.outcome import Outcome
-from shrinkage.engine.plan import ALL_ROWS, Group, Plan
-from shrinkage.engine.problem import Problem
-from shrinkage.engine.rows import flat
-from shrinkage.engine.train import mean_losses
-from shrinkage.engine.workers import one_thread
+from shrinkage.engine.member.problem import Problem
+from shrinkage.engine.plan.outcome import Outcome
+from shrinkage.engine.plan.plan import Plan
+from shrinkage.engine.run.chunks import mean_losses
+from shrinkage.engine.run.workers import one_thread
 from shrinkage.errors import ShrinkageError
-from shrinkage.result import PathResult, Refit
+from shrinkage.identity import named
+from shrinkage.parameters import Selection, explain_selection
+from shrinkage.result.path_result import PathResult, Refit
+from shrinkage.rows.groups import ALL_ROWS, Group
+from shrinkage.rows.rows import flat
 
 
 @one_thread()
@@ -116,3 +119,34 @@ def _refit(problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, 
         test_targets=targets,
         test_loss=losses,
     )
+
+
+def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:
+    """Return the facts that a result carries."""
+    model = problem.initial(plan.groups()[0])
+    return {
+        "engine": engine,
+        "plan": {
+            "model": str(model),
+            "optimizer": None if engine.startswith("exact") else named(problem.optimizer),
+            "scheduler": named(problem.scheduler) if problem.scheduler else None,
+            "loss": problem.loss_name,
+            "how": problem.how,
+            "selected": list(problem.selected),
+            "preprocess": problem.views.facts,
+            "augmented": problem.augmented.fact if problem.augmented else None,
+            "epochs": plan.epochs,
+            "batch_size": plan.batch_size,
+            "autocast": str(problem.autocast) if problem.autocast else None,
+        },
+        "selection": [
+            {
+                "name": row.name,
+                "penalized": row.name in problem.selected,
+                "why": row.reason,
+                "numbers": row.tensor.numel(),
+            }
+            for row in explain_selection(model, select)
+        ],
+        "versions": {"torch": torch.__version__},
+    }

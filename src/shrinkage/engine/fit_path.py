@@ -11,27 +11,26 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from shrinkage.engine.assemble import assemble
-from shrinkage.engine.cross import make_points
-from shrinkage.engine.data import read_data
-from shrinkage.engine.datasets import batch_size_of
-from shrinkage.engine.exact import check_convex
-from shrinkage.engine.facts import about
-from shrinkage.engine.fresh import ModelSource
-from shrinkage.engine.loss import Loss
-from shrinkage.engine.outcome import Progress, as_report
-from shrinkage.engine.plan import Plan, make_seeds
-from shrinkage.engine.preprocess import Transformer
-from shrinkage.engine.problem import Problem, make_problem, with_augmented
+from shrinkage.engine.assemble import about, assemble
+from shrinkage.engine.member.fresh import ModelSource
+from shrinkage.engine.member.problem import Problem, make_problem, with_augmented
+from shrinkage.engine.member.schedule import MakeScheduler
+from shrinkage.engine.member.settings import ADAM, Grid, Settings
+from shrinkage.engine.member.update import MakeOptimizer
+from shrinkage.engine.plan.crossed import make_points
+from shrinkage.engine.plan.outcome import Progress, as_report
+from shrinkage.engine.plan.plan import Plan, make_seeds
 from shrinkage.engine.rounds import train_rounds
-from shrinkage.engine.schedule import MakeScheduler
-from shrinkage.engine.settings import ADAM, Grid, Settings
-from shrinkage.engine.update import MakeOptimizer
-from shrinkage.engine.workers import one_thread
+from shrinkage.engine.run.exact import check_convex
+from shrinkage.engine.run.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.rows.datasets import batch_size_of
+from shrinkage.rows.loss import Loss
+from shrinkage.rows.preprocess import Transformer
+from shrinkage.rows.read import read_data
 
 
 @contextmanager

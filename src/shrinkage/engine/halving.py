@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from shrinkage.engine.outcome import Outcome, empty_outcome
-from shrinkage.engine.plan import Plan
-from shrinkage.engine.problem import Problem
+from shrinkage.engine.member.problem import Problem
+from shrinkage.engine.plan.outcome import Outcome, empty_outcome
+from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.refine import cross_validated
 from shrinkage.errors import ShrinkageError
-from shrinkage.points import alike
+from shrinkage.result.points import alike
 
 
 def halved(problem: Problem, plan: Plan, factor: int, train: Callable[[Plan], Outcome]) -> Outcome:

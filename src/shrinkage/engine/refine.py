@@ -9,9 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from shrinkage.engine.outcome import Outcome
-from shrinkage.engine.plan import ALL_ROWS, Plan
-from shrinkage.points import alike, combinations
+from shrinkage.engine.plan.outcome import Outcome
+from shrinkage.engine.plan.plan import Plan
+from shrinkage.result.points import alike, combinations
+from shrinkage.rows.groups import ALL_ROWS
 
 BEYOND = 10.0
 BELOW = 100.0

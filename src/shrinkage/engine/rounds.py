@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shrinkage.engine.exact import solve
 from shrinkage.engine.halving import halved
-from shrinkage.engine.identity import named
-from shrinkage.engine.kept import Kept, keeping
-from shrinkage.engine.loop import train_one_by_one, warn_of_time
-from shrinkage.engine.outcome import Outcome, Progress
-from shrinkage.engine.plan import Plan
-from shrinkage.engine.problem import Problem
+from shrinkage.engine.keep.kept import Kept, keeping
+from shrinkage.engine.member.problem import Problem
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.update import Update, update_for
+from shrinkage.engine.plan.outcome import Outcome, Progress
+from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.refine import refined
-from shrinkage.engine.settings import Settings
-from shrinkage.engine.together import Together, at_start, train_together
-from shrinkage.engine.update import Update, update_for
+from shrinkage.engine.run.alone import train_one_by_one, warn_of_time
+from shrinkage.engine.run.exact import solve
+from shrinkage.engine.run.together import Together, at_start, train_together
+from shrinkage.identity import named
 
 
 def train_rounds(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.integrations._attaching import Attaching
+from shrinkage.integrations.attaching import Attaching
 
 if TYPE_CHECKING or "pytorch_lightning" not in sys.modules:
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shrinkage.integrations._attaching import Attaching
+from shrinkage.integrations.attaching import Attaching
 
 __all__ = ["Regularize"]
 

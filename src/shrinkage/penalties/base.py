@@ -13,11 +13,11 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from shrinkage._sharded import whole
-from shrinkage._tensors import is_number, readable
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, explain_selection, weights
-from shrinkage.penalties._toward import Snapshot, around_reference, bound, reference, snapshot
+from shrinkage.penalties.toward import Snapshot, around_reference, bound, reference, snapshot
+from shrinkage.tensors.norms import is_number, readable
+from shrinkage.tensors.sharded import whole
 
 P = TypeVar("P", bound="Penalty")
 

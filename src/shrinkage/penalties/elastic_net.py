@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import check_l1_ratio, largest
-from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.l1 import L1
 from shrinkage.penalties.l2 import L2
+from shrinkage.tensors.norms import check_l1_ratio, largest
+from shrinkage.tensors.threshold import soft_threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import Dim, check_dim, group_norms, largest
-from shrinkage.penalties._threshold import block_soft_threshold
 from shrinkage.penalties.base import Penalty
+from shrinkage.tensors.norms import Dim, check_dim, group_norms, largest
+from shrinkage.tensors.threshold import block_soft_threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from shrinkage._tensors import largest
-from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
+from shrinkage.tensors.norms import largest
+from shrinkage.tensors.threshold import soft_threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)

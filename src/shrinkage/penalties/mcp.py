@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import check_gamma, largest
-from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
+from shrinkage.tensors.norms import check_gamma, largest
+from shrinkage.tensors.threshold import soft_threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)

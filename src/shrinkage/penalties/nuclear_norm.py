@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from shrinkage.penalties._singular import rounding, singular_values, with_singular_values
-from shrinkage.penalties._threshold import soft_threshold
 from shrinkage.penalties.base import Penalty
+from shrinkage.tensors.singular import rounding, singular_values, with_singular_values
+from shrinkage.tensors.threshold import soft_threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage.penalties._singular import as_matrix, with_singular_values
 from shrinkage.penalties.base import Penalty
+from shrinkage.tensors.singular import as_matrix, with_singular_values
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,18 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shrinkage._tensors import (
-    Dim,
-    check_dim,
-    check_l1_ratio,
-    group_axes,
-    group_norms,
-    largest,
-)
-from shrinkage.penalties._threshold import block_soft_threshold, soft_threshold
 from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.group_lasso import GroupLasso
 from shrinkage.penalties.l1 import L1
+from shrinkage.tensors.norms import Dim, check_dim, check_l1_ratio, group_axes, group_norms, largest
+from shrinkage.tensors.threshold import block_soft_threshold, soft_threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)

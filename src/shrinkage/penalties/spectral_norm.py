@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shrinkage.penalties._singular import rounding, singular_values, with_singular_values
 from shrinkage.penalties.base import Penalty
+from shrinkage.tensors.singular import rounding, singular_values, with_singular_values
 
 
 @dataclass(frozen=True, eq=False, repr=False)

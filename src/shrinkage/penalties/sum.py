@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties._joint import Part, joint_prox, joint_strength_max
 from shrinkage.penalties.base import Penalty, without_twins
+from shrinkage.penalties.joint import Part, joint_prox, joint_strength_max
 
 
 @dataclass(frozen=True, eq=False, repr=False)

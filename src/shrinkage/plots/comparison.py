@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import printable
-from shrinkage.plots import _ink
-from shrinkage.plots._display import Display
+from shrinkage.plots import ink
+from shrinkage.plots.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +77,7 @@ class ComparisonDisplay(Display):
         read.sort(key=lambda r: (math.isnan(r.difference), sign * r.difference, r.name))
         return cls(read, baseline, measure, lower_is_better)
 
-    def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> ComparisonDisplay:
+    def plot(self, ax: Any = None, *, width: float = ink.PAGE) -> ComparisonDisplay:
         """Draw.
 
         Args:
@@ -85,8 +85,8 @@ class ComparisonDisplay(Display):
                 the rows need.
             width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
         """
-        height = 0.75 + (0.25 if width >= _ink.COLUMN else 0.2) * len(self.rows)
-        with _ink.paper(ax, [1], width, height) as paper:
+        height = 0.75 + (0.25 if width >= ink.COLUMN else 0.2) * len(self.rows)
+        with ink.paper(ax, [1], width, height) as paper:
             self.figure_, self._given, self.ax_ = paper.figure, paper.given, paper.axes[0]
             self.points_ = [
                 self._draw_row(self.ax_, place, row, paper.colors)
@@ -103,7 +103,7 @@ class ComparisonDisplay(Display):
             return "better"
         return "worse" if low > 0 else "cannot tell"
 
-    def _draw_row(self, ax: Axes, place: int, row: Difference, colors: _ink.Colors) -> Line2D:
+    def _draw_row(self, ax: Axes, place: int, row: Difference, colors: ink.Colors) -> Line2D:
         hues = {"better": colors.blue, "worse": colors.orange, "cannot tell": colors.quiet}
         answer = self.answer(row)
         color = hues[answer]
@@ -112,7 +112,7 @@ class ComparisonDisplay(Display):
         (point,) = ax.plot([row.difference], [place], "o", ms=5, color=color, mfc=inside, mew=1.3)
         return point
 
-    def _draw_axes(self, ax: Axes, paper: _ink.Paper) -> None:
+    def _draw_axes(self, ax: Axes, paper: ink.Paper) -> None:
         ax.axvline(0, color=paper.colors.quiet, lw=0.9, ls=(0, (5, 4)), zorder=0)
         ax.set_ylim(len(self.rows) - 0.4, -0.6)
         longest = LONGEST // 2 if paper.narrow else LONGEST
@@ -140,7 +140,7 @@ def plot_comparison(
     measure: str = "held-out loss",
     lower_is_better: bool = True,
     ax: Any = None,
-    width: float = _ink.PAGE,
+    width: float = ink.PAGE,
 ) -> ComparisonDisplay:
     """Draw how contenders differ from a baseline, best first.
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose import curve, measure
-from shrinkage.choose.rules import best_path, choice_by
+from shrinkage.choose.choices import best_path, choice_by
+from shrinkage.choose.per_strength import frame
 from shrinkage.labels import number
 from shrinkage.metrics import Metric
 from shrinkage.penalties.base import kind_of
-from shrinkage.per_strength import frame
-from shrinkage.plots import _ink
-from shrinkage.plots._display import Display
-from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
-from shrinkage.result import PathResult
+from shrinkage.plots import ink
+from shrinkage.plots.display import Display
+from shrinkage.plots.strength_axis import draw_marks, positions, strength_axis
+from shrinkage.result.path_result import PathResult
 
 if TYPE_CHECKING:
     from matplotlib.container import ErrorbarContainer
@@ -87,20 +87,20 @@ class CVDisplay(Display):
             frame=limits,
         )
 
-    def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> CVDisplay:
+    def plot(self, ax: Any = None, *, width: float = ink.PAGE) -> CVDisplay:
         """Draw.
 
         Args:
             ax: Axes, or a figure or subfigure to put them in. None makes a figure.
             width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
         """
-        height = 0.5 * width if width >= _ink.COLUMN else 0.75 * width
-        with _ink.paper(ax, [1], width, height) as paper:
+        height = 0.5 * width if width >= ink.COLUMN else 0.75 * width
+        with ink.paper(ax, [1], width, height) as paper:
             self.draw(paper)
             self.ax_.set_xlabel(strength_label(self, paper), parse_math=False)
         return self
 
-    def draw(self, paper: _ink.Paper) -> None:
+    def draw(self, paper: ink.Paper) -> None:
         """Draw on the first axes of a paper, and the chosen strengths through all of them."""
         self.figure_, self._given, self.ax_ = paper.figure, paper.given, paper.axes[0]
         ax, colors, x = self.ax_, paper.colors, positions(self.strengths.tolist())
@@ -142,7 +142,7 @@ class CVDisplay(Display):
 
 
 def plot_cv(
-    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = _ink.PAGE
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = ink.PAGE
 ) -> CVDisplay:
     """Draw the cross-validation curve of a path.
 
@@ -184,7 +184,7 @@ def chosen(result: PathResult, metric: Metric) -> dict[str, float]:
     return marks
 
 
-def strength_label(display: CVDisplay, paper: _ink.Paper) -> str:
+def strength_label(display: CVDisplay, paper: ink.Paper) -> str:
     """Return the label of the strength axis, with twins where there is room."""
     label = f"strength of {display.penalty}"
     if not display.twins or paper.narrow or paper.given:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from shrinkage.choose.choices import best_path
 from shrinkage.choose.held_out import fold_rows, looks, mean_and_error
-from shrinkage.choose.rules import best_path
 from shrinkage.labels import number
 from shrinkage.metrics import Metric
-from shrinkage.plots import _ink
-from shrinkage.plots._display import Display
-from shrinkage.plots._strength_axis import SHORT
+from shrinkage.plots import ink
 from shrinkage.plots.cv import chosen
-from shrinkage.result import PathResult
+from shrinkage.plots.display import Display
+from shrinkage.plots.strength_axis import SHORT
+from shrinkage.result.path_result import PathResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,15 +72,15 @@ class LearningCurvesDisplay(Display):
             standard_error=error,
         )
 
-    def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> LearningCurvesDisplay:
+    def plot(self, ax: Any = None, *, width: float = ink.PAGE) -> LearningCurvesDisplay:
         """Draw.
 
         Args:
             ax: Axes, or a figure or subfigure to put them in. None makes a figure.
             width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
         """
-        height = 0.45 * width if width >= _ink.COLUMN else 0.95 * width
-        with _ink.paper(ax, [1], width, height) as paper:
+        height = 0.45 * width if width >= ink.COLUMN else 0.95 * width
+        with ink.paper(ax, [1], width, height) as paper:
             self.figure_, self._given, self.ax_ = paper.figure, paper.given, paper.axes[0]
             self.valid_lines_: list[Line2D] = []
             self.train_lines_: list[Line2D] = []
@@ -100,7 +100,7 @@ class LearningCurvesDisplay(Display):
         error = self.standard_error[m]
         ax.fill_between(epochs, valid - error, valid + error, color=color, alpha=0.13, lw=0)
 
-    def _draw_axes(self, ax: Axes, paper: _ink.Paper) -> None:
+    def _draw_axes(self, ax: Axes, paper: ink.Paper) -> None:
         from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
@@ -130,7 +130,7 @@ class LearningCurvesDisplay(Display):
 
 
 def plot_learning_curves(
-    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = _ink.PAGE
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = ink.PAGE
 ) -> LearningCurvesDisplay:
     """Draw training and held-out loss by epoch, at strength 0 and at the chosen strengths.
 

@@ -11,15 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from shrinkage.choose import verdict
+from shrinkage.choose.choices import best_path
 from shrinkage.choose.held_out import check_path, folds_in_words
-from shrinkage.choose.rules import best_path
 from shrinkage.labels import data_name, number, printable, why_left_out
 from shrinkage.metrics import Metric
-from shrinkage.plots import _ink
-from shrinkage.plots._display import Display
+from shrinkage.plots import ink
 from shrinkage.plots.cv import CVDisplay, penalty_name, strength_label
+from shrinkage.plots.display import Display
 from shrinkage.plots.weights import WeightsDisplay
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 
 @dataclass(eq=False, repr=False)
@@ -84,9 +84,9 @@ class PathDisplay(Display):
                 in. None makes a figure with title, finding and caption.
             width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
         """
-        height = 0.75 * width if width >= _ink.COLUMN else (1 + 0.3 * self.panels) * width
-        panels = min(self.panels, len(_ink.axes_in(ax) or range(self.panels)))
-        with _ink.paper(ax, [3, 2, 1.2][:panels], width, height) as paper:
+        height = 0.75 * width if width >= ink.COLUMN else (1 + 0.3 * self.panels) * width
+        panels = min(self.panels, len(ink.axes_in(ax) or range(self.panels)))
+        with ink.paper(ax, [3, 2, 1.2][:panels], width, height) as paper:
             self.axes_, self.figure_, self._given = paper.axes, paper.figure, paper.given
             self.cv.draw(paper)
             if panels > 1:
@@ -96,7 +96,7 @@ class PathDisplay(Display):
                 self._write_words(paper, width, height)
         return self
 
-    def _write_words(self, paper: _ink.Paper, width: float, height: float) -> None:
+    def _write_words(self, paper: ink.Paper, width: float, height: float) -> None:
         """Put title and finding above the axes, the caption below, and leave them room."""
         size = 7.5 if paper.narrow else 9.0
         line, letters = 1.35 * size / 72 / height, round(120 * width / size)
@@ -143,7 +143,7 @@ def plot_path(
 
 def save_figures(result: PathResult, directory: str | Path) -> None:
     """Write ``path.png`` and ``path.svg``; the same result gives the same bytes."""
-    with _ink.printed():
+    with ink.printed():
         display = plot_path(result)
         for name in ("path.png", "path.svg"):
             display.save(Path(directory) / name)

@@ -12,8 +12,8 @@ from torch import Tensor
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import without_twins
-from shrinkage.plots import _ink
-from shrinkage.plots._display import Display
+from shrinkage.plots import ink
+from shrinkage.plots.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +114,7 @@ class PenaltyDisplay(Display):
             ax: Four axes, or a figure or subfigure to put them in. None makes a figure.
             width: Of that figure, in inches.
         """
-        with _ink.paper(ax, [1, 1], width, 0.98 * width, columns=2) as paper:
+        with ink.paper(ax, [1, 1], width, 0.98 * width, columns=2) as paper:
             self.axes_, self.figure_, self._given = paper.axes, paper.figure, paper.given
             value, gradient, prox, ball = self.axes_
             self._draw_lines(value, self.value, "value", (-0.1, 3.1), paper)
@@ -132,7 +132,7 @@ class PenaltyDisplay(Display):
         return self
 
     def _draw_lines(
-        self, ax: Axes, values: Tensor, title: str, limits: tuple[float, float], paper: _ink.Paper
+        self, ax: Axes, values: Tensor, title: str, limits: tuple[float, float], paper: ink.Paper
     ) -> None:
         hues = (paper.colors.blue, paper.colors.orange)
         for line, color, style in zip(values, hues, ("-", (0, (4, 1.5))), strict=False):
@@ -141,7 +141,7 @@ class PenaltyDisplay(Display):
         ax.set_title(title, size="medium")
         ax.set_xlabel("a")
 
-    def _draw_ball(self, ax: Axes, paper: _ink.Paper) -> None:
+    def _draw_ball(self, ax: Axes, paper: ink.Paper) -> None:
         height, colors = self.ball.nan_to_num(posinf=1e6), paper.colors
         ax.contourf(self.grid, self.grid, height, [-1, 1], colors=[colors.blue], alpha=0.15)
         widths = [1.6 if level == 1 else 0.6 for level in LEVELS]

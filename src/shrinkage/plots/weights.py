@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from shrinkage.choose.rules import best_path
+from shrinkage.choose.choices import best_path
 from shrinkage.labels import short_names
 from shrinkage.metrics import Metric
-from shrinkage.plots import _ink
-from shrinkage.plots._display import Display
-from shrinkage.plots._strength_axis import draw_marks, positions, strength_axis
+from shrinkage.plots import ink
 from shrinkage.plots.cv import chosen, penalty_name
-from shrinkage.result import PathResult
+from shrinkage.plots.display import Display
+from shrinkage.plots.strength_axis import draw_marks, positions, strength_axis
+from shrinkage.result.path_result import PathResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ class WeightsDisplay(Display):
         """How many axes the drawing needs, 2 with exact zeros, else 1."""
         return 2 if self.sparsity.nan_to_num().any() else 1
 
-    def plot(self, ax: Any = None, *, width: float = _ink.PAGE) -> WeightsDisplay:
+    def plot(self, ax: Any = None, *, width: float = ink.PAGE) -> WeightsDisplay:
         """Draw.
 
         Args:
@@ -83,15 +83,15 @@ class WeightsDisplay(Display):
                 figure.
             width: Of that figure, in inches: 6.9 fills a page, 3.3 a column.
         """
-        share = 0.3 if width >= _ink.COLUMN else 0.6
+        share = 0.3 if width >= ink.COLUMN else 0.6
         height = (share + 0.15 * self.panels) * width
-        with _ink.paper(ax, [3, 2][: self.panels], width, height) as paper:
+        with ink.paper(ax, [3, 2][: self.panels], width, height) as paper:
             self.draw(paper, paper.axes)
             draw_marks(paper, paper.axes, self.strengths.tolist(), self.marks)
             paper.axes[-1].set_xlabel(f"strength of {self.penalty}", parse_math=False)
         return self
 
-    def draw(self, paper: _ink.Paper, axes: Sequence[Axes]) -> None:
+    def draw(self, paper: ink.Paper, axes: Sequence[Axes]) -> None:
         """Draw on some axes of a paper, without the chosen strengths."""
         self.figure_, self._given, self.norm_ax_ = paper.figure, paper.given, axes[0]
         self.sparsity_ax_ = axes[1] if len(axes) > 1 else None
@@ -107,7 +107,7 @@ class WeightsDisplay(Display):
             self.sparsity_ax_.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
             self.sparsity_ax_.set_ylabel("exact zeros")
 
-    def _draw_lines(self, ax: Axes, values: Tensor, paper: _ink.Paper) -> list[Line2D]:
+    def _draw_lines(self, ax: Axes, values: Tensor, paper: ink.Paper) -> list[Line2D]:
         from matplotlib import colormaps
 
         x = positions(self.strengths.tolist())
@@ -120,7 +120,7 @@ class WeightsDisplay(Display):
         strength_axis(ax, x, paper.colors)
         return lines
 
-    def _name_tensors(self, paper: _ink.Paper) -> None:
+    def _name_tensors(self, paper: ink.Paper) -> None:
         n = len(self.tensor_names)
         most = 4 if paper.given else NAMED_TENSORS
         named = torch.linspace(0, n - 1, min(n, most)).round().long().tolist()
@@ -128,11 +128,11 @@ class WeightsDisplay(Display):
         handles = [self.norm_lines_[p] for p in named]
         legend = paper.long_legend(self.norm_ax_, handles, [str(p) for p in named])
         title = "penalized tensor" if n <= most else f"{n} tensors, {most} named"
-        _ink.name_legend(legend, names, title)
+        ink.name_legend(legend, names, title)
 
 
 def plot_weights(
-    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = _ink.PAGE
+    result: PathResult, metric: Metric = "loss", *, ax: Any = None, width: float = ink.PAGE
 ) -> WeightsDisplay:
     """Draw the norm of every penalized tensor over the strengths, and its exact zeros if any.
 

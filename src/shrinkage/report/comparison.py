@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from shrinkage import __version__
+from shrinkage._version import __version__
 from shrinkage.comparing import CONFIDENCE, Comparison, Row
-from shrinkage.files import atomic_write
+from shrinkage.disk.files import atomic_write
 from shrinkage.labels import data_name, printable
 from shrinkage.report.page import digest
 

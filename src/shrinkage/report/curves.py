@@ -11,7 +11,7 @@ from torch import Tensor
 from shrinkage import labels
 from shrinkage.choose.held_out import fold_rows, mean_and_error
 from shrinkage.report.thin import evenly, plain
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 MOST_STRENGTHS, MOST_EPOCHS, MOST_TENSORS, NAMED_TENSORS = 120, 80, 40, 8
 

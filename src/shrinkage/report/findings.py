@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 
 from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs, verdict
+from shrinkage.choose.choices import choice_by
 from shrinkage.choose.held_out import looks
-from shrinkage.choose.rules import choice_by
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import capitalized, number
 from shrinkage.penalties.base import kind_of, without_twins
-from shrinkage.report.scatter import seeds_matter
-from shrinkage.result import PathResult
+from shrinkage.report.noise import seeds_matter
+from shrinkage.result.path_result import PathResult
 
 RULES = {"minimum": "minimum", "one_standard_error": "one standard error"}
 AGAIN = "shrinkage path ..."

@@ -6,7 +6,7 @@ from html import escape
 
 from shrinkage.report.slices import slices
 from shrinkage.report.tables import choices_table
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 CELL = "text-align:right;padding:.15em 0 .15em 1.2em;white-space:pre"
 NAME = "text-align:left;padding:.15em 0;font-weight:normal"

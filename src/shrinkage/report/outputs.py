@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from shrinkage import labels
-from shrinkage._classes import predicted
+from shrinkage.metrics import predicted
 from shrinkage.report.curves import loss_name
 from shrinkage.report.thin import evenly, plain
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 BINS, MOST_CLASSES, MOST_POINTS, BARS, LONGEST_NAME = 10, 12, 300, 31, 14
 SOFTMAX = {"", "cross_entropy", "CrossEntropyLoss"}

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from shrinkage import __version__, labels
+from shrinkage import labels
+from shrinkage._version import __version__
 from shrinkage.penalties.base import kind_of
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.findings import Findings
-from shrinkage.report.scatter import scatter
+from shrinkage.report.noise import scatter
 from shrinkage.report.slices import Slice, knobs_table, slices
 from shrinkage.report.thin import evenly, plain_number
 from shrinkage.report.validation import Judged, judged_metrics, validation
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 SCRIPTS = ("chart.js", "curves.js", "outputs.js", "page.js")
 ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from shrinkage import labels
 from shrinkage.choose import curve
-from shrinkage.per_strength import best_points
-from shrinkage.points import knobs_at, knobs_text
+from shrinkage.choose.per_strength import best_points
 from shrinkage.report.findings import Findings, find
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
+from shrinkage.result.points import knobs_at, knobs_text
 
 MOST_SLICES = 12
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
 from shrinkage.choose.held_out import folds_in_words
+from shrinkage.choose.per_strength import explained, total_norm, zero_share
 from shrinkage.penalties.base import kind_of
-from shrinkage.per_strength import explained, total_norm, zero_share
 from shrinkage.report.curves import loss_name
 from shrinkage.report.findings import RULES
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 MOST_ROWS = 60
 

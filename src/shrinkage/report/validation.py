@@ -11,12 +11,12 @@ import torch
 
 from shrinkage import labels
 from shrinkage.choose import Choice, Curve, curve
-from shrinkage.choose.rules import choice_by
+from shrinkage.choose.choices import choice_by
+from shrinkage.choose.per_strength import frame, total_norm, zero_share
 from shrinkage.errors import ShrinkageError
-from shrinkage.per_strength import frame, total_norm, zero_share
 from shrinkage.report.curves import loss_label, loss_name
 from shrinkage.report.thin import plain
-from shrinkage.result import PathResult
+from shrinkage.result.path_result import PathResult
 
 OF_NUMBERS = {"", "mse", "MSELoss", "L1Loss", "HuberLoss", "SmoothL1Loss"}
 """The losses of numbers that the outputs stand for, rather than for logits."""

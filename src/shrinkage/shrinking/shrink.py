@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from shrinkage._sharded import is_sharded
-from shrinkage._tensors import is_number
-from shrinkage._wrapped import unwrapped
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import FLAT
 from shrinkage.shrinking.chains import Link, find_links, sizes
-from shrinkage.shrinking.remove import remove_neurons
+from shrinkage.shrinking.remove import remove_neurons, split
 from shrinkage.shrinking.shrunk import Shrunk, describe, size
-from shrinkage.shrinking.split import split
 from shrinkage.shrinking.trace import trace
+from shrinkage.tensors.norms import is_number
+from shrinkage.tensors.sharded import is_sharded
+from shrinkage.tensors.wrapped import unwrapped
 
 ROUNDINGS = 1000
 WORDS = {"unused": "unused", "constant": "constant", "merged": "merged into one constant"}

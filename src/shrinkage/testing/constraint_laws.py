@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from shrinkage.constraints import Constraint
-from shrinkage.testing._laws import check_laws
-from shrinkage.testing._tensors import Tensors
+from shrinkage.testing.laws import Tensors, check_laws
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from shrinkage.penalties import Penalty
-from shrinkage.testing._laws import check_laws
-from shrinkage.testing._tensors import Tensors
+from shrinkage.testing.laws import Tensors, check_laws
 
 STEPS = (0.1, 1.0, 5.0)
 

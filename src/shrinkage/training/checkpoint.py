@@ -5,16 +5,19 @@ One file, renamed into place when it is whole: a checkpoint is of one moment, or
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from shrinkage._storable import restored, storable
+from shrinkage.disk.files import atomic_write
+from shrinkage.disk.storable import restored, storable
 from shrinkage.errors import ShrinkageError
-from shrinkage.files import atomic_write
+from shrinkage.identity import differences
 
 FORMAT = "shrinkage training 1"
 
@@ -87,3 +90,20 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if "tuple" in value:
         return tuple(_unpack(part, tensors) for part in value["tuple"])
     return {key: _unpack(part, tensors) for key, part in value["dict"]}
+
+
+def architecture(model: nn.Module) -> str:
+    """Return the class of a model, and a hash of its parts with their sizes."""
+    shapes = [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
+    text = f"{model!r} {shapes}"
+    return f"{type(model).__name__} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def check_same(given: Mapping[str, Any], kept: Mapping[str, Any], path: Path) -> None:
+    """Refuse to go on with another training; the message shows what differs."""
+    changed = differences(kept, given)
+    if changed:
+        raise ShrinkageError(
+            f"{path} is the checkpoint of another training ({'; '.join(changed)}). Give the same "
+            "arguments to go on with it, or another place for the checkpoint."
+        )

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from shrinkage.engine.augmented import Augmented
-from shrinkage.engine.loss import RowLoss
-from shrinkage.engine.plan import generator
-from shrinkage.engine.precision import Autocast, forward
-from shrinkage.engine.stopping import Stopped, stopping_gently
+from shrinkage.engine.keep.stopping import Stopped, stopping_gently
+from shrinkage.engine.member.precision import Autocast, forward
 from shrinkage.errors import ShrinkageError
-from shrinkage.regularize import Regularization
+from shrinkage.regularizing.regularize import Regularization
+from shrinkage.rows.augmented import Augmented
+from shrinkage.rows.groups import generator
+from shrinkage.rows.loss import RowLoss
 from shrinkage.training.checkpoint import write_checkpoint
 
 ROWS_AT_ONCE = 4096

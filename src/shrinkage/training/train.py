@@ -14,23 +14,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from shrinkage._provenance import hash_of
-from shrinkage._rules import Acting, Rules
-from shrinkage._summary import Summary
-from shrinkage._whole import as_whole, is_whole
-from shrinkage.engine.augmented import make_augmented
-from shrinkage.engine.datasets import batch_size_of, in_memory
-from shrinkage.engine.identity import named
-from shrinkage.engine.loss import Loss, check_fit, row_loss
-from shrinkage.engine.precision import check_autocast
-from shrinkage.engine.rows import as_rows
-from shrinkage.errors import ShrinkageError
+from shrinkage.engine.member.precision import check_autocast
+from shrinkage.errors import ShrinkageError, as_whole, is_whole
+from shrinkage.identity import hash_of, named
 from shrinkage.parameters import Selection, weights
-from shrinkage.regularize import regularize
-from shrinkage.training.checkpoint import read_checkpoint
+from shrinkage.regularizing.regularize import regularize
+from shrinkage.regularizing.rules import Acting, Rules
+from shrinkage.regularizing.summary import Summary
+from shrinkage.rows.augmented import make_augmented
+from shrinkage.rows.datasets import batch_size_of, in_memory
+from shrinkage.rows.loss import Loss, check_fit, row_loss
+from shrinkage.rows.rows import as_rows
+from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
+from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
-from shrinkage.training.manifest import architecture, check_same
-from shrinkage.training.rows import split_rows
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 Rows: TypeAlias = tuple[Any, Any]

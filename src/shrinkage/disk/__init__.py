@@ -1,0 +1,1 @@
+"""Whole files or none, and the directory of a run."""

@@ -1,0 +1,1 @@
+"""What a checkpoint holds, by what its members are."""

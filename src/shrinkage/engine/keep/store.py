@@ -1,0 +1,170 @@
+"""What a run has trained so far, on disk: checked files, one writer, one set of facts."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from shrinkage.disk.files import atomic_write, open_regular
+from shrinkage.disk.storable import restored, storable
+from shrinkage.errors import ShrinkageError
+from shrinkage.identity import differences
+
+FORMAT, VERSION = "shrinkage checkpoint", 1
+MANIFEST, LOCK, SUFFIX = "manifest.json", "lock", ".safetensors"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Tensors and what is said of them, as they were put.
+
+    Attributes:
+        about: What was said of the tensors.
+        path: Where they are; :meth:`load` reads them.
+    """
+
+    about: dict[str, Any]
+    path: Path
+
+    def load(self) -> dict[str, Tensor]:
+        from safetensors.torch import load_file
+
+        return restored(load_file(self.path))
+
+
+class Store:
+    """A directory of entries by name; made by :func:`open_store`.
+
+    The name of a file holds the hash of its content, so a file that was cut short or changed is
+    found out when it is read. It is left out with a warning, and what it held is trained again.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, name: str, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Write an entry, whole or not at all, in place of an earlier one of this name."""
+        from safetensors.torch import save
+
+        own = {
+            key: tensor.detach().contiguous().clone() for key, tensor in storable(tensors).items()
+        }
+        content = save(own, {"about": json.dumps(dict(about), allow_nan=False)})
+        target = self._directory / f"{name}.{_digest(content)}{SUFFIX}"
+        with atomic_write(target) as stream:
+            stream.write(content)
+        for earlier in self._directory.glob(f"{name}.*{SUFFIX}"):
+            if earlier != target:
+                earlier.unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every entry that is whole; where two have one name, only the newer."""
+        seen: set[str] = set()
+        newest_first = sorted(
+            self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.lstat().st_mtime_ns
+        )[::-1]
+        for path in newest_first:
+            name, digest, *_ = path.name.split(".")
+            if name in seen:
+                continue
+            try:
+                with open_regular(path) as stream:
+                    content = stream.read()
+                if _digest(content) != digest:
+                    raise ValueError("its content is not what was written")
+                size = int.from_bytes(content[:8], "little")
+                about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["about"])
+                yield Entry(about, path)
+                seen.add(name)
+            except (ValueError, KeyError, TypeError) as error:
+                warnings.warn(
+                    f"{path} is damaged ({error}); its members are trained again.", stacklevel=2
+                )
+
+
+@contextmanager
+def open_store(directory: Path, facts: Mapping[str, str]) -> Iterator[Store]:
+    """Open the checkpoint of a run, or begin one, for this process alone.
+
+    Args:
+        directory: A new or empty directory, or one that a run with the same facts wrote.
+        facts: Everything that the trained numbers depend on, in words or hashes.
+
+    Raises:
+        ShrinkageError: The directory is another run's (the facts that differ are given), is no
+            checkpoint, is in use, or cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ShrinkageError(
+            f"checkpoint={str(directory)!r} cannot be written: {error.strerror}. Choose another "
+            "directory."
+        ) from error
+    try:
+        _take(lock, directory)
+        _check_facts(directory, facts)
+        for leftover in directory.glob(f".*{SUFFIX}.*"):
+            leftover.unlink(missing_ok=True)
+        yield Store(directory)
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ShrinkageError(
+            f"checkpoint={str(directory)!r} is in use by another run; wait for it, or choose "
+            "another directory."
+        ) from error
+
+
+def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
+    path = directory / MANIFEST
+    if not path.exists():
+        foreign = {p.name for p in directory.iterdir()} - {LOCK}
+        if foreign:
+            raise ShrinkageError(
+                f"checkpoint={str(directory)!r} holds files that do not belong to a checkpoint: "
+                f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
+            )
+        with atomic_write(path) as stream:
+            whole = {"format": FORMAT, "version": VERSION, "facts": dict(facts)}
+            stream.write(json.dumps(whole, indent=2).encode() + b"\n")
+        return
+    try:
+        manifest = json.loads(path.read_bytes())
+        known = (manifest["format"], manifest["version"]) == (FORMAT, VERSION)
+        earlier = dict(manifest["facts"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        known, earlier = False, {}
+    if not known:
+        raise ShrinkageError(
+            f"{path} is not the manifest of a checkpoint of this version; give a new directory."
+        )
+    changed = differences(earlier, facts)
+    if changed:
+        raise ShrinkageError(
+            f"checkpoint={str(directory)!r} belongs to another run:\n  "
+            + "\n  ".join(changed)
+            + "\n"
+            "Only strengths, seeds and epochs may be added. Give a new directory, or the run as it "
+            "was."
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""One member: settings, model, knobs, and one step of its training."""

@@ -1,0 +1,100 @@
+"""Freshly initialized models, each from a random key."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import weakref
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from shrinkage.errors import ShrinkageError
+from shrinkage.tensors.wrapped import bare, unwrapped
+
+ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
+
+
+def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
+    """Return a function from a random key to a freshly initialized model.
+
+    The caller's random state is left as it was.
+
+    Args:
+        model: A module whose layers have ``reset_parameters`` (it is copied, never changed), or
+            a factory without arguments.
+
+    Raises:
+        ShrinkageError: A parameter of the module belongs to no layer that can reset it, or the
+            factory does not return a module.
+    """
+    if isinstance(model, nn.Module):
+        _check_resettable(model)
+        make: Callable[[], nn.Module] = lambda: _reset(bare(copy.deepcopy(unwrapped(model))))  # noqa: E731
+    elif callable(model):
+        _check_no_arguments(model)
+        make = model
+    else:
+        raise ShrinkageError(f"model={model!r} is neither a module nor a factory () -> module.")
+
+    before: weakref.ref[nn.Module] | None = None
+
+    def build(seed: int) -> nn.Module:
+        nonlocal before
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            built = make()
+        if not isinstance(built, nn.Module):
+            raise ShrinkageError(
+                f"the model factory returned {type(built).__name__}, not a module."
+            )
+        built = bare(built)
+        if before is not None and before() is built:
+            raise ShrinkageError(
+                "the model factory returned the same module twice; it must make a new one each "
+                "time."
+            )
+        if any(isinstance(p, UninitializedParameter) for p in built.parameters()):
+            raise ShrinkageError("the model has lazy layers; give their input sizes.")
+        before = weakref.ref(built)
+        return built
+
+    return build
+
+
+def _check_no_arguments(make: Callable[[], nn.Module]) -> None:
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise ShrinkageError(
+            f"model={make!r:.80} cannot be called without arguments: {error}; give a module, or "
+            "bind them with functools.partial."
+        ) from error
+    except ValueError:  # a builtin without a signature
+        return
+
+
+def _reset(model: nn.Module) -> nn.Module:
+    for module in reversed(list(model.modules())):  # a parent may reset its children once more
+        if (reset := _resetter(module)) is not None:
+            reset()
+    return model
+
+
+def _resetter(module: nn.Module) -> Callable[[], object] | None:
+    public = getattr(module, "reset_parameters", None)
+    return public or getattr(module, "_reset_parameters", None)
+
+
+def _check_resettable(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        own = [n for n, _ in module.named_parameters(recurse=False)]
+        if own and _resetter(module) is None:
+            where = f"{name}.{own[0]}" if name else own[0]
+            raise ShrinkageError(
+                f"{where} belongs to a {type(module).__name__} without reset_parameters(), so a "
+                "fresh start per seed is impossible; give a factory: lambda: MyModel()."
+            )

@@ -1,0 +1,153 @@
+"""One training step of one member: loss gradient, penalty, update. No batch axis anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad_and_value
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from shrinkage import coupling
+from shrinkage.coupling import Coupling
+from shrinkage.engine.member.knobs import Point, loss_at, penalty_at, update_at
+from shrinkage.engine.member.layers import Functions, cut, dropout, linear, normalization, replaced
+from shrinkage.engine.member.member import Member, Tensors
+from shrinkage.engine.member.precision import forward
+from shrinkage.engine.member.problem import Problem
+from shrinkage.engine.member.update import State, Update
+from shrinkage.penalties import Penalty
+
+
+class Batch(NamedTuple):
+    """What one step sees, the same for all members of a group.
+
+    Attributes:
+        lr: 0-d learning rate.
+        factors: Numbers of the optimizer that depend on the step alone.
+        number: 0-d int64, 1 at the first step.
+        x: (B, ...) rows.
+        y: (B, ...) targets.
+        weight: (B,) weight of each row in the mean; 0 for padding.
+        uniform: (D,) what dropout reads instead of random numbers; D may be 0.
+    """
+
+    lr: Tensor
+    factors: Tensor
+    number: Tensor
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+    uniform: Tensor
+
+
+Step: TypeAlias = Callable[[Member, dict[str, Tensor], Batch], Member]
+
+
+@contextmanager
+def mappable_attention() -> Iterator[None]:
+    """Keep attention in evaluation to plain operations: torch's fused ones cannot be mapped."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def updated(
+    w: Tensor,
+    g: Tensor,
+    state: State,
+    factors: Tensor,
+    lr: Tensor,
+    update: Update,
+    penalty: Penalty,
+    how: Coupling | None,
+) -> tuple[Tensor, State]:
+    """Return one tensor and its optimizer state after one step with the penalty.
+
+    Args:
+        w: The tensor.
+        g: Gradient of the data loss.
+        state: The optimizer's state of the tensor.
+        factors: The optimizer's numbers of this step.
+        lr: Learning rate.
+        update: The optimizer.
+        penalty: The penalty.
+        how: Its coupling, or None where the tensor is not penalized.
+    """
+    if how == "coupled":
+        g = coupling.coupled(penalty, w, g)
+    moved, state = update.apply(w, g, state, factors, lr)
+    if how == "decoupled":
+        moved = moved - coupling.decoupled(penalty, w, lr)
+    if how == "proximal":
+        moved = coupling.proximal(penalty, moved, lr)
+    return moved, state
+
+
+def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
+    """Return the step ``(member, point, batch) -> member``.
+
+    A member whose loss was not finite stays as it is from the next step on.
+
+    Args:
+        model: The module in training mode; only its code is used.
+        problem: Loss, penalty, selection and coupling.
+        update: The optimizer.
+    """
+
+    def mean_loss(
+        params: Tensors, fixed: Tensors, point: Point, batch: Batch
+    ) -> tuple[Tensor, tuple[Tensor, Tensors]]:
+        after = {name: tensor.clone() for name, tensor in fixed.items()}
+        with sdpa_kernel(SDPBackend.MATH), replaced(_functions(problem, point, batch)):
+            output = forward(model, batch.x, problem.autocast, {**params, **after})
+        share = batch.weight / batch.weight.sum()
+        reported = (problem.loss(output, batch.y) * share).sum()
+        if "label_smoothing" not in point:
+            return reported, (reported, after)
+        return (loss_at(problem, point)(output, batch.y) * share).sum(), (reported, after)
+
+    def step(member: Member, point: dict[str, Tensor], batch: Batch) -> Member:
+        gradient, (_, (loss, fixed)) = grad_and_value(mean_loss, has_aux=True)(
+            member.params, member.fixed, point, batch
+        )
+        moving = member.diverged < 0
+        if "epochs" in point:  # those left
+            moving = moving & (point["epochs"] > 0)
+        penalty, own_update = penalty_at(problem, point), update_at(update, point)
+        lr = point.get("lr", batch.lr)
+        params, slots = {}, {}
+        for name, w in member.params.items():
+            how = problem.how if name in problem.selected else None
+            one = penalty.for_tensor(name, w) if how else penalty
+            own = member.slots[name]
+            moved, state = updated(w, gradient[name], own, batch.factors, lr, own_update, one, how)
+            params[name] = torch.where(moving, moved, w)
+            slots[name] = tuple(
+                torch.where(moving, new, old) for new, old in zip(state, own, strict=True)
+            )
+        return Member(
+            params,
+            {name: torch.where(moving, fixed[name], old) for name, old in member.fixed.items()},
+            slots,
+            torch.where(moving & ~loss.isfinite(), batch.number, member.diverged),
+            member.total + loss * batch.weight.sum(),
+        )
+
+    return step
+
+
+def _functions(problem: Problem, point: Point, batch: Batch) -> Functions:
+    functions = dict(linear())
+    if problem.draws:
+        functions |= dropout(cut(batch.uniform, problem.draws), point.get("dropout"))
+    if problem.normalizes:
+        functions |= normalization(batch.weight > 0)
+    return functions

@@ -1,0 +1,1 @@
+"""Which members there are, who trains together, and what they leave."""

@@ -1,0 +1,1 @@
+"""The engines: together, alone, exact; each trains all members of a plan."""

@@ -1,0 +1,244 @@
+"""What the scikit-learn estimators share: arguments, path, choice and refit."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.data import DataLoader, Dataset
+
+from shrinkage import choose
+from shrinkage.engine.fit_path import fit_path
+from shrinkage.engine.member.fresh import make_builder
+from shrinkage.engine.member.settings import ADAM, Grid
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.metrics import Metric, check_name
+from shrinkage.models import make_model
+from shrinkage.parameters import Selection, weights
+from shrinkage.penalties import L2, Penalty
+from shrinkage.penalties.base import without_twins
+from shrinkage.rows.loss import Loss
+
+ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
+
+RULES = {
+    "minimum": choose.minimum,
+    "one_standard_error": choose.one_standard_error,
+    "paired_one_standard_error": choose.paired_one_standard_error,
+}
+NUMBERS = [np.float64, np.float32]
+
+
+class PathEstimator(BaseEstimator):  # type: ignore[misc]
+    """A path of models on rows, a strength chosen by a rule, and the models refit there."""
+
+    def __init__(
+        self,
+        model: ModelOf = "mlp:128",
+        penalty: Penalty | None = None,
+        *,
+        strengths: int | Sequence[float] = 20,
+        grid: Grid | None = None,
+        draws: int | None = None,
+        refine: int = 0,
+        halving: int = 0,
+        folds: Any = 5,
+        rule: str = "minimum",
+        metric: Metric = "loss",
+        seeds: int = 3,
+        epochs: int = 20,
+        batch_size: int | None = None,
+        loss: Loss = "auto",
+        optimizer: Any = None,
+        scheduler: Any = None,
+        preprocess: Any = None,
+        augmented: Any = None,
+        select: Selection = weights,
+        how: str | None = None,
+        autocast: torch.dtype | None = None,
+        solver: Literal["steps", "exact"] = "steps",
+        compile: bool | Literal["auto"] = "auto",
+        checkpoint: str | Path | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.model = model
+        self.penalty = penalty
+        self.strengths = strengths
+        self.grid = grid
+        self.draws = draws
+        self.refine = refine
+        self.halving = halving
+        self.folds = folds
+        self.rule = rule
+        self.metric = metric
+        self.seeds = seeds
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.preprocess = preprocess
+        self.augmented = augmented
+        self.select = select
+        self.how = how
+        self.autocast = autocast
+        self.solver = solver
+        self.compile = compile
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        """Return the call that makes it, as far as it differs from the defaults."""
+        text: str = super().__repr__(N_CHAR_MAX)
+        return text.replace(repr(self.penalty), without_twins(self.penalty))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.preprocess is not None
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _checked(self, X: Any, y: Any = "no_validation", **more: Any) -> Any:
+        finite = self.preprocess is None or "allow-nan"
+        return validate_data(
+            self, X, y, dtype=NUMBERS, ensure_all_finite=finite, allow_nd=True, **more
+        )
+
+    def _fit(
+        self, X: Any, y: Any, outputs: int, sample_weight: Any, groups: Any, loss: Loss = "auto"
+    ) -> None:
+        if self.rule not in RULES:
+            raise ShrinkageError(f"rule={self.rule!r}: choose from {', '.join(RULES)}.")
+        check_name(self.metric)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            counted = sample_weight > 0
+            X, y, sample_weight = X[counted], y[counted], sample_weight[counted]
+            groups = None if groups is None else np.asarray(groups)[counted]
+        self._row = X.shape[1:]
+        X = self._as_model_takes(X)
+        row = X[:1]
+        if self.preprocess is not None:
+            self.preprocess_ = clone(self.preprocess).fit(X, y)
+            row = self.preprocess_.transform(row)
+        model = self._model_of(row.shape[1:], outputs)
+        self.path_ = fit_path(
+            model,
+            X,
+            y,
+            L2(1.0) if self.penalty is None else self.penalty,
+            strengths=self.strengths,
+            grid=self.grid,
+            draws=self.draws,
+            refine=self.refine,
+            halving=self.halving,
+            folds=self.folds,
+            groups=groups,
+            seeds=self._seeds(),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            loss=loss if isinstance(self.loss, str) and self.loss == "auto" else self.loss,
+            sample_weight=sample_weight,
+            optimizer=ADAM if self.optimizer is None else self.optimizer,
+            scheduler=self.scheduler,
+            preprocess=self.preprocess,
+            augmented=self._view(X, y),
+            select=self.select,
+            how=self.how,
+            autocast=self.autocast,
+            solver=self.solver,
+            compile=self.compile,
+            checkpoint=self.checkpoint,
+        )
+        self.choice_ = RULES[self.rule](self.path_, self.metric)
+        self.strength_ = self.choice_.strength
+        self._warn_if_learning()
+        self.models_ = self._refitted(model)
+        self.model_ = self.models_[0]
+
+    def _warn_if_learning(self) -> None:
+        """Warn where the chosen models would have gone on learning, as an untrained one would."""
+        last, _, pace = choose.last_epochs(self.path_, self.choice_.index)
+        if pace > choose.STILL_LEARNING:
+            warnings.warn(
+                f"still learning: at the chosen strength the held-out loss fell at {pace:.0%} of "
+                f"its mean pace in the last {f'{last} ' * (last > 1)}of {self.epochs} epochs; give "
+                "more epochs or a larger learning rate, and standardize inputs and, for "
+                "regression, targets. "
+                'Silence: warnings.filterwarnings("ignore", "still learning").',
+                ShrinkageWarning,
+                stacklevel=4,
+            )
+
+    def _model_of(self, row: tuple[int, ...], outputs: int) -> nn.Module | Callable[[], nn.Module]:
+        if isinstance(self.model, str):
+            return make_model(self.model, row[0], outputs, self._row)
+        if isinstance(self.model, nn.Module):
+            return self.model
+        if not callable(self.model):
+            raise ShrinkageError(
+                f"model={self.model!r}: give a string such as 'mlp:128', a module, or a function "
+                "(inputs, outputs) -> module."
+            )
+        return functools.partial(self.model, row[0] if len(row) == 1 else row, outputs)
+
+    def _as_model_takes(self, X: Any) -> Any:
+        """Return rows as they are, but flat for the models of a text."""
+        return X.reshape(len(X), -1) if isinstance(self.model, str) else X
+
+    def _view(self, X: Any, y: Any) -> Any:
+        """Return the training rows with random changes, if there are any."""
+        given = isinstance(self.augmented, Dataset | DataLoader) or not callable(self.augmented)
+        return self.augmented if given else self.augmented(X, y)
+
+    def _seeds(self) -> int | list[int]:
+        if self.random_state is None:
+            return self.seeds
+        drawn = check_random_state(self.random_state).randint(2**31 - 1, size=self.seeds)
+        return [int(seed) for seed in drawn]
+
+    def _refitted(self, model: nn.Module | Callable[[], nn.Module]) -> list[nn.Module]:
+        refit, build, models = self.path_.refit, make_builder(model), []
+        assert refit is not None
+        for seed in (refit.diverged[self.choice_.index] < 0).nonzero().flatten().tolist():
+            own = build(0)
+            weights = {n: w[self.choice_.index, seed] for n, w in refit.weights.items()}
+            own.load_state_dict(weights)
+            models.append(own.eval())
+        if not models:
+            raise ShrinkageError(
+                f"at the chosen strength {self.strength_:g} every refit diverged; lower the "
+                "learning rate, or standardize the inputs."
+            )
+        return models
+
+    def _outputs(self, X: Any) -> Tensor:
+        """Return the outputs of every seed's model, in float64: (S, N, C)."""
+        check_is_fitted(self)
+        rows = self._checked(X, reset=False)
+        if rows.shape[1:] != self._row:
+            raise ShrinkageError(
+                f"X has rows of shape {rows.shape[1:]}, and was fitted on rows of {self._row}."
+            )
+        rows = self._as_model_takes(rows)
+        if self.preprocess is not None:
+            rows = self.preprocess_.transform(rows)
+        x = torch.tensor(rows, dtype=torch.float64)
+        with torch.no_grad():
+            each = [functional_call(model, _wide(model), (x,)) for model in self.models_]
+        return torch.stack(each).reshape(len(each), len(x), -1)
+
+
+def _wide(model: nn.Module) -> dict[str, Tensor]:
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: t.double() if t.is_floating_point() else t for name, t in own.items()}

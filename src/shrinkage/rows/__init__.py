@@ -1,0 +1,1 @@
+"""The caller's data as rows with targets, folds and losses."""

@@ -1,0 +1,1 @@
+"""What is asked of torch's tensors: norms, singular values, thresholds, shards, wrappers."""
