@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import operator
+import sys
+import warnings
 from collections.abc import Iterable
 from numbers import Real
+from types import FrameType
 from typing import Any
+
+NOT_THE_CALLERS = ("shrinkage", "torch", "contextlib")
+"""Packages between a caller's line and a warning: torch runs hooks, contextlib decorators."""
 
 
 class ShrinkageError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to do."""
+
+
+class ShrinkageWarning(UserWarning):
+    """Something that is allowed but seldom meant; the message begins with a label to filter by."""
+
+
+def warn(label: str, text: str) -> None:
+    """Warn at the line of the caller's own code, and say how to silence it.
+
+    Args:
+        label: What the message begins with, to filter by.
+        text: What is seldom meant, and what to do.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _package_of(frame) in NOT_THE_CALLERS:
+        frame, level = frame.f_back, level + 1
+    how = f'Silence: warnings.filterwarnings("ignore", "{label}").'
+    warnings.warn(f"{label}: {text} {how}", ShrinkageWarning, stacklevel=level)
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def choose_from(word: str, known: Iterable[str]) -> str:
@@ -49,10 +77,6 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
     every = list(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
-
-
-class ShrinkageWarning(UserWarning):
-    """Something that is allowed but seldom meant; the message begins with a label to filter by."""
 
 
 def is_whole(value: Any) -> bool:

@@ -10,8 +10,8 @@ from _results import make_result
 from shrinkage.choose.choices import best_path
 from shrinkage.penalties import L2
 from shrinkage.report.findings import find
-from shrinkage.report.page import title
 from shrinkage.report.noise import scatter, seeds_matter
+from shrinkage.report.page import title
 from shrinkage.report.slices import knobs_table
 from shrinkage.result.path_result import PathResult
 

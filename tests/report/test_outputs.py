@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, root_mean_squared_error
 
-from shrinkage.report.outputs import _calibration, out_of_fold
 from shrinkage.report.noise import seeds_matter
+from shrinkage.report.outputs import _calibration, out_of_fold
 from shrinkage.report.tables import choices_table
 from shrinkage.report.thin import evenly, plain
 

@@ -7,7 +7,6 @@ standard-error rules and the verdict then stay on the path that has its knobs.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -24,7 +23,7 @@ from shrinkage.choose.held_out import (
     mean_and_error,
     need_folds,
 )
-from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.metrics import Metric
 from shrinkage.result.path_result import PathResult
 from shrinkage.result.points import alike, knobs_at
@@ -180,11 +179,9 @@ def _at_edge(result: PathResult, values: Curve, path: list[int], index: int) -> 
 def _warned(choice: Choice) -> Choice:
     """Return the choice, with a warning if it lies at an edge of the grid."""
     if choice.at_edge:
-        warnings.warn(
-            f"edge of the grid: {choice.rule} keeps {choice.strength:.2g}, an end of the grid, "
-            "and a better strength may lie beyond it; use refine=8 or other strengths=[...]. "
-            'Silence: warnings.filterwarnings("ignore", "edge of the grid").',
-            ShrinkageWarning,
-            stacklevel=3,
+        warn(
+            "edge of the grid",
+            f"{choice.rule} keeps {choice.strength:.2g}, an end of the grid, "
+            "and a better strength may lie beyond it; use refine=8 or other strengths=[...].",
         )
     return choice

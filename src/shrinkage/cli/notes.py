@@ -5,15 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shrinkage.errors import ShrinkageWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-OURS = str(Path(__file__).parents[1])
 
 
 @contextmanager
@@ -26,11 +23,10 @@ def warnings_as_notes(console: Console) -> Iterator[list[str]]:
     said: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always", ShrinkageWarning)
-        warnings.filterwarnings("always", category=UserWarning, module=r"shrinkage\.")
         usual = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if not (issubclass(category, ShrinkageWarning) or str(place[0]).startswith(OURS)):
+            if not issubclass(category, ShrinkageWarning):
                 usual(message, category, *place, **more)
                 return
             said.append(str(message).partition(" Silence:")[0])

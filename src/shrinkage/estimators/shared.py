@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from shrinkage import choose
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import make_builder
 from shrinkage.engine.member.settings import ADAM, Grid
-from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.metrics import Metric, check_name
 from shrinkage.models import make_model
 from shrinkage.parameters import Selection, weights
@@ -170,14 +169,12 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         """Warn where the chosen models would have gone on learning, as an untrained one would."""
         last, _, pace = choose.last_epochs(self.path_, self.choice_.index)
         if pace > choose.STILL_LEARNING:
-            warnings.warn(
-                f"still learning: at the chosen strength the held-out loss fell at {pace:.0%} of "
+            warn(
+                "still learning",
+                f"at the chosen strength the held-out loss fell at {pace:.0%} of "
                 f"its mean pace in the last {f'{last} ' * (last > 1)}of {self.epochs} epochs; give "
                 "more epochs or a larger learning rate, and standardize inputs and, for "
-                "regression, targets. "
-                'Silence: warnings.filterwarnings("ignore", "still learning").',
-                ShrinkageWarning,
-                stacklevel=4,
+                "regression, targets.",
             )
 
     def _model_of(self, row: tuple[int, ...], outputs: int) -> nn.Module | Callable[[], nn.Module]:

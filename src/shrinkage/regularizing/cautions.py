@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from shrinkage.errors import ShrinkageWarning, some_of
+from shrinkage.errors import some_of
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
 from shrinkage.penalties.base import without_twins
 from shrinkage.regularizing.normalized import scale_invariant
@@ -21,14 +20,6 @@ from shrinkage.regularizing.targets import Target, Targets
 THRESHOLDS = (L1, GroupLasso, SparseGroupLasso, MCP, SCAD)
 LEAST_THRESHOLD = 0.01
 """Smallest strength at which an adaptive optimizer's noise leaves any weight at zero: measured."""
-
-
-def warn(messages: Iterable[str]) -> None:
-    """Emit each message as a warning that says how to silence it."""
-    for message in messages:
-        label = message.partition(":")[0]
-        how = f'Silence: warnings.filterwarnings("ignore", "{label}").'
-        warnings.warn(f"{message} {how}", ShrinkageWarning, stacklevel=3)
 
 
 def cautions(targets: Targets, optimizer: Optimizer) -> Iterator[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
 
-from shrinkage.errors import ShrinkageWarning
+from shrinkage.errors import warn
 
 WARNING = (
-    "copied optimizer: the copy has no penalty, since copy.deepcopy and pickle drop an optimizer's "
-    "hooks; call regularize on it. "
-    'Silence: warnings.filterwarnings("ignore", "copied optimizer").'
+    "the copy has no penalty, since copy.deepcopy and pickle drop an optimizer's hooks; call "
+    "regularize on it."
 )
 
 
@@ -30,7 +28,7 @@ class WatchedDefaults(dict[str, Any]):
 
 def defaults_of_copy(defaults: dict[str, Any]) -> dict[str, Any]:
     """Return the plain defaults of a copied optimizer, with a warning that it has no penalty."""
-    warnings.warn(WARNING, ShrinkageWarning, stacklevel=2)
+    warn("copied optimizer", WARNING)
     return defaults
 
 

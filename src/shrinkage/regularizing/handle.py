@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from shrinkage.errors import ShrinkageError, ShrinkageWarning, as_whole, some_of
+from shrinkage.errors import ShrinkageError, as_whole, some_of, warn
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import check_strength
 from shrinkage.regularizing import refusals
@@ -119,7 +118,7 @@ class Regularization:
     def value(self) -> Tensor:
         """Return the total penalty of the trainable selected tensors now, a detached 0-d tensor."""
         if not (self._removed or self.attached):
-            warnings.warn(f"nothing minimizes this value: {self!r}", ShrinkageWarning, stacklevel=2)
+            warn("nothing minimizes this value", f"{self!r}")
         penalties = {rule: self._targets.now(rule) for rule in self.rules}
         values = [
             penalty.for_tensor(row.name, row.tensor).value(whole(row.tensor))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import Optimizer
 
+from shrinkage.errors import warn
 from shrinkage.parameters import Selection, weights
 from shrinkage.regularizing import refusals
-from shrinkage.regularizing.cautions import warn
 from shrinkage.regularizing.handle import Regularization
 from shrinkage.regularizing.rules import Acting, Rules, read_rules
 from shrinkage.regularizing.stats import Stats
@@ -86,7 +86,9 @@ def regularize(
         schedule=schedule,
         stats_every=stats_every,
     )
-    warn(handle.cautions())
+    for caution in handle.cautions():
+        label, _, text = caution.partition(": ")
+        warn(label, text)
     return handle
 
 

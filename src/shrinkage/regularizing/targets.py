@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain
 from operator import is_, itemgetter
@@ -12,7 +11,7 @@ from torch import Tensor, layout, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from shrinkage.errors import ShrinkageError, ShrinkageWarning, some_of
+from shrinkage.errors import ShrinkageError, some_of, warn
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 from shrinkage.regularizing import refusals
@@ -130,8 +129,7 @@ class Targets:
         if any(self._empty) or not all(map(is_, self._look(optimizer), self._known)):
             self.resolve(optimizer)
             if missing := self.missing():
-                message = f"{missing}: neither trained nor penalized."
-                warnings.warn(message, ShrinkageWarning, stacklevel=2)
+                warn("not trained", f"{missing}: neither trained nor penalized.")
         acting = [self.now(rule) for rule in self.rules]
         states = [w.requires_grad and ((g := w.grad) is None or g.layout) for w in self._tensors]
         if states != self._states or not all(map(is_, acting, self._acting)):

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from shrinkage.disk.files import atomic_write, open_regular
 from shrinkage.disk.storable import restored, storable
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.identity import differences
 
 FORMAT, VERSION = "shrinkage checkpoint", 1
@@ -87,9 +86,7 @@ class Store:
                 yield Entry(about, path)
                 seen.add(name)
             except (ValueError, KeyError, TypeError) as error:
-                warnings.warn(
-                    f"{path} is damaged ({error}); its members are trained again.", stacklevel=2
-                )
+                warn("damaged", f"{path} ({error}); its members are trained again.")
 
 
 @contextmanager

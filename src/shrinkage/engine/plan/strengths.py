@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from shrinkage.engine.member.layers import replaced, without_memory
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import unmoving
-from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.regularizing.optimizers import is_adaptive
 
 DECADES = 4.0
@@ -174,11 +173,7 @@ def make_strengths(strengths: Iterable[float]) -> Tensor:
     twice = sorted({s for s in values if values.count(s) > 1})
     if twice:
         listed = ", ".join(f"{s:g}" for s in twice)
-        warnings.warn(
-            f"strengths: given more than once but trained once: {listed}.",
-            ShrinkageWarning,
-            stacklevel=2,
-        )
+        warn("strengths", f"given more than once but trained once: {listed}.")
     if not any(values):
         raise ShrinkageError("no strength above 0 is given; a path needs at least one.")
     return torch.tensor(sorted({0.0, *values}), dtype=torch.float64)

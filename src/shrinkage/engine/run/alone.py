@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -24,7 +23,7 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.workers import run_in_workers, worker_count
-from shrinkage.errors import ShrinkageWarning
+from shrinkage.errors import warn
 from shrinkage.regularizing.regularize import attach
 from shrinkage.rows.groups import ALL_ROWS, Group, key
 
@@ -36,13 +35,11 @@ def warn_of_time(plan: Plan, why: str) -> None:
     """Warn that a long run is slow, why, and what would shorten it."""
     members, steps = len(plan.strengths), sum(map(plan.steps, plan.groups())) * plan.epochs
     if members * steps >= LONG:
-        warnings.warn(
-            f"one by one: {members * len(plan.groups()):,} trainings cannot run together "
+        warn(
+            "one by one",
+            f"{members * len(plan.groups()):,} trainings cannot run together "
             f"({why}), and have {members * steps:,} steps in all. Use fewer strengths, folds, "
-            "seeds or epochs to shorten it; progress=print shows how far it is. "
-            'Silence: warnings.filterwarnings("ignore", "one by one").',
-            ShrinkageWarning,
-            stacklevel=8,
+            "seeds or epochs to shorten it; progress=print shows how far it is.",
         )
 
 

@@ -24,6 +24,7 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.step import Batch, make_step
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.run.cache import cache_directory, is_private, step_key
+from shrinkage.errors import warn
 
 Run: TypeAlias = Callable[[list[Tensor]], object]
 
@@ -117,9 +118,7 @@ def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) ->
         path: Where to keep the compiled step, or None.
     """
     if not _has_compiler():
-        warnings.warn(
-            "no C++ compiler was found; training runs uncompiled, which is slower.", stacklevel=2
-        )
+        warn("no compiler", "no C++ compiler was found; training runs uncompiled, which is slower.")
         return eager
     reason = "no private cache folder"
     for make in (_just_in_time,) if path is None else (_packaged, _just_in_time):
@@ -127,7 +126,7 @@ def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) ->
             return Stepper("compiled", make(eager, inputs, path))
         except Exception as error:  # compilers fail in every way, and plain eager is always right
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    warnings.warn(f"the step could not be compiled; training runs slower ({reason}).", stacklevel=2)
+    warn("not compiled", f"the step could not be compiled; training runs slower ({reason}).")
     return eager
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterable
 
 import torch
@@ -18,7 +17,7 @@ from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.alone import record_end
 from shrinkage.engine.run.minimize import Objective, minimize
 from shrinkage.engine.run.workers import one_thread, run_in_workers, worker_count
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import combinations
 from shrinkage.rows.groups import Group, generator
@@ -114,10 +113,10 @@ def solve(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> t
     left = (residuals > TOLERANCE).any(1)
     if left.any():
         where = ", ".join(f"{s:g}" for s in sorted(set(plan.strengths[left].tolist())))
-        warnings.warn(
+        warn(
+            "not the minimum",
             f"solver='exact' did not reach the minimum at strength {where}: its residual is up to "
             f"{float(residuals.max()):.1e}; standardize X, or leave these strengths out.",
-            stacklevel=7,
         )
     return outcome, f"exact, residual at most {float(residuals.max()):.1e}"
 

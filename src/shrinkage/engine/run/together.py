@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,7 +31,7 @@ from shrinkage.engine.run.workers import (
     one_thread,
     worker_count,
 )
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.rows.groups import Group
 
 Report = Callable[[Progress], None]
@@ -210,7 +209,7 @@ class _Attempt:
         if difference is None:
             return stepper
         self._forget()
-        warnings.warn(f"the compiled step is not used: {difference}.", stacklevel=2)
+        warn("not compiled", f"the compiled step is not used: {difference}.")
         return None
 
     def _forget(self) -> None:

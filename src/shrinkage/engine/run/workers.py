@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from shrinkage.engine.keep.stopping import Stopped
-from shrinkage.errors import ShrinkageError, ShrinkageWarning
+from shrinkage.errors import ShrinkageError, warn
 
 SECONDS_BETWEEN_LOOKS = 0.05
 
@@ -212,11 +212,10 @@ def _check_left(workers: int) -> None:
             f"{killed}, the last one; if memory ran out, lower max_memory or use a smaller model."
         )
     left = f"{workers} processes go" if workers > 1 else "one process goes"
-    warnings.warn(
-        f"memory: {killed}, as Linux does when memory runs out; {left} on with its work, to the "
+    warn(
+        "memory",
+        f"{killed}, as Linux does when memory runs out; {left} on with its work, to the "
         "same numbers.",
-        ShrinkageWarning,
-        stacklevel=2,
     )
 
 
