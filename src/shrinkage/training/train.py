@@ -25,6 +25,8 @@ from shrinkage.rows.augmented import make_augmented
 from shrinkage.rows.datasets import batch_size_of, in_memory
 from shrinkage.rows.loss import Loss, check_fit, row_loss
 from shrinkage.rows.rows import as_rows
+from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.surroundings import own_surroundings
 from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
 from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
@@ -54,6 +56,7 @@ class Trained:
     summary: Summary | None
 
 
+@own_surroundings()
 def train(
     model: nn.Module,
     X: Any,
@@ -171,8 +174,7 @@ def train(
     path = None if checkpoint is None else Path(checkpoint)
     loop = Loop(job, manifest, path, progress)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with own_random_numbers(seed):
             if path is not None and path.exists():
                 state = read_checkpoint(path)
                 check_same(manifest, state["manifest"], path)
@@ -195,6 +197,11 @@ def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
         raise ShrinkageError(f"model={model!r:.80} is not a module; give one with its weights.")
     if not any(p.requires_grad for p in model.parameters()):
         raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
+    if any(p.is_inference() for p in model.parameters()):
+        raise ShrinkageError(
+            "the model was made inside torch.inference_mode(), where nothing can be trained; make "
+            "it outside."
+        )
     for name, given in (("optimizer", optimizer), ("scheduler", scheduler)):
         if given is not None and not callable(given):
             raise ShrinkageError(
@@ -206,7 +213,7 @@ def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
 def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
     was = model.training
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), own_random_numbers(0):
             output: Tensor = model.eval()(rows[:2])
     except Exception as error:
         raise ShrinkageError(
@@ -221,7 +228,7 @@ def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
 def _check_last_batch(model: nn.Module, rows: Tensor, batch_size: int) -> None:
     """Refuse a last batch of one row where batch normalization needs two."""
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), own_random_numbers(0):
             copy.deepcopy(model).train()(rows[:1])
     except ValueError as error:
         raise ShrinkageError(

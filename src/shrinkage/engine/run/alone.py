@@ -26,6 +26,7 @@ from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import warn
 from shrinkage.regularizing.regularize import attach
 from shrinkage.rows.groups import ALL_ROWS, Group, key
+from shrinkage.tensors.own_thread import own_random_numbers
 
 LONG = 100_000
 """Steps of all members that take minutes one by one."""
@@ -117,8 +118,7 @@ def _train(
     penalty, selected = penalty_at(problem, point), lambda name, _: name in problem.selected
     attach(model, optimizer, penalty, select=selected, how=problem.how)
     X, held, count = problem.views.of(group.fold), plan.held_rows(group), 0
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(key("training", group))
+    with own_random_numbers(key("training", group)):
         for epoch in range(plan.epochs):
             if epoch >= point.get("epochs", plan.epochs):
                 outcome.held_loss[(*place, epoch)] = outcome.held_loss[(*place, epoch - 1)]

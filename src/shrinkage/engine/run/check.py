@@ -18,7 +18,7 @@ from shrinkage.engine.member.knobs import (
     rate_at,
     update_at,
 )
-from shrinkage.engine.member.layers import replaced, without_memory
+from shrinkage.engine.member.layers import mappable_attention, replaced, without_memory
 from shrinkage.engine.member.member import (
     Member,
     Tensors,
@@ -28,7 +28,7 @@ from shrinkage.engine.member.member import (
 )
 from shrinkage.engine.member.precision import forward
 from shrinkage.engine.member.problem import Problem
-from shrinkage.engine.member.step import mappable_attention, updated
+from shrinkage.engine.member.step import updated
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.plan.plan import Plan

@@ -16,12 +16,13 @@ from shrinkage.engine.plan.outcome import Outcome, Progress, empty_outcome, prog
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.alone import record_end
 from shrinkage.engine.run.minimize import Objective, minimize
-from shrinkage.engine.run.workers import one_thread, run_in_workers, worker_count
+from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import combinations
 from shrinkage.rows.groups import Group, generator
 from shrinkage.rows.loss import Loss
+from shrinkage.tensors.own_thread import one_thread
 
 CONVEX_LOSSES = (
     nn.MSELoss,

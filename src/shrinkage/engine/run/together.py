@@ -28,11 +28,11 @@ from shrinkage.engine.run.compiled import (
 from shrinkage.engine.run.workers import (
     MemoryRanOutError,
     memory_faults_named,
-    one_thread,
     worker_count,
 )
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.rows.groups import Group
+from shrinkage.tensors.own_thread import one_thread
 
 Report = Callable[[Progress], None]
 
