@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 ONE_CORE = $(shell command -v taskset >/dev/null && echo taskset -c $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//'))
 PLAIN := ATEN_CPU_CAPABILITY=default DNNL_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 MACHINE_TESTS := $(addprefix tests/,test_estimators.py test_batch.py $(addprefix engine/test_,\
-  $(addsuffix .py,check checkpoint datasets exact fit_path folds loop memory step train update workers)))
+  $(addsuffix .py,check datasets exact fit_path folds loop memory step update workers)))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
