@@ -56,7 +56,7 @@ def brute_force(losses: list[list[float]], rows: list[int]) -> tuple[int, int, i
         return mean, math.sqrt(spread / (len(rows) - 1))
 
     means, errors = zip(*(mean_and_error(values) for values in losses), strict=True)
-    best = min(range(len(losses)), key=lambda k: (means[k], -k))
+    best = max(k for k in range(len(losses)) if means[k] == min(means))
     wide = max(k for k in range(len(losses)) if means[k] <= means[best] + errors[best])
     paired = []
     for k, values in enumerate(losses):
@@ -85,6 +85,25 @@ def test_rules_equal_brute_force() -> None:
 def test_a_tie_goes_to_the_largest_strength() -> None:
     result = with_losses(torch.tensor([[2.0, 2.0], [1.0, 1.0], [1.0, 1.0], [3.0, 3.0]]))
     assert [rule(result).index for rule in RULES] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("third", "kept"), [([3.0, 4.0], (1, 2, 2)), ([0.5, 4.5], (1, 2, 1)), ([2.0, 6.5], (1, 1, 1))]
+)
+def test_of_tied_strengths_every_rule_refers_to_the_largest(
+    third: list[float], kept: tuple[int, int, int]
+) -> None:
+    """As cv.glmnet: with means 2, 2, ... its lambda.min is 1 and the bound 2 + se(1) = 4."""
+    result = with_losses(torch.tensor([[2.0, 2.0], [0.0, 4.0], third, [9.0, 9.0]]))
+    assert tuple(rule(result).index for rule in RULES) == kept
+
+
+def test_tied_error_counts_equal_brute_force() -> None:
+    generator = random.Random(1)
+    for _ in range(100):
+        counts = [[float(generator.randint(0, 3)) for _ in range(4)] for _ in range(5)]
+        result = with_losses(torch.tensor(counts))
+        assert tuple(rule(result).index for rule in RULES) == brute_force(counts, [10] * 4)
 
 
 def test_the_bound_of_one_standard_error_is_included() -> None:

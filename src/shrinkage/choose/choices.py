@@ -131,7 +131,7 @@ RULES: Mapping[str, Callable[[Tensor, Tensor, float, int], Tensor]] = MappingPro
 def index_kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResult) -> int:
     """Return the point that a rule keeps: the largest strength that it allows.
 
-    One fold has no standard error, and every rule is the minimum there.
+    Of tied means the best is that of the largest strength, as in glmnet. One fold has no standard error, and every rule is the minimum there.
 
     Args:
         rule: A name in `RULES`.
@@ -144,7 +144,8 @@ def index_kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: Pa
         losses: (K, F). rows: (F,).
     """
     mean, _ = mean_and_error(losses, rows)
-    best = int(mean.nan_to_num(nan=math.inf).argmin())
+    least = mean.nan_to_num(nan=math.inf).min()
+    best = int(result.strengths.masked_fill(mean != least, -1).argmax())
     allowed = RULES[rule](losses, rows, looks, best)
     if rule != "minimum":
         allowed &= alike(result.knobs, best, len(mean))
