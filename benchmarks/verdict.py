@@ -262,7 +262,7 @@ def print_nulls(random: np.random.Generator, paths: int) -> None:
     print("| null, strengths | folds | best risk / risk at 0 | plain | overlap only | verdict |")
     print("|---|---|---|---|---|---|")
     for name, scenario, part in nulls():
-        for folds in (3, 5, 10):
+        for folds in (2, 3, 5, 10):
             made = scenario(random, int(paths * part), folds)
             said = np.array(answers(made.losses)) == "helped"
             rivals = [without_corrections(made.losses, overlap=o).mean() for o in (False, True)]

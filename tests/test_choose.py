@@ -293,6 +293,30 @@ def test_every_fold_is_compared_with_strength_zero_at_its_own_knobs() -> None:
     assert verdict(result).difference == pytest.approx(((2.5 - 2.6) + (1.0 - 3.0)) / 2, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("folds", "rows", "wrong", "answer"),
+    [
+        (2, 10, (5, 3), "cannot tell"),
+        (2, 10, (9, 1), "helped"),
+        (3, 10, (6, 5), "cannot tell"),
+        (5, 10, (6, 2), "helped"),
+        (2, 10, (3, 5), "cannot tell"),
+        (5, 10, (2, 6), "did not help"),
+    ],
+)
+def test_equal_differences_are_as_uncertain_as_one_row(
+    folds: int, rows: int, wrong: tuple[int, int], answer: str
+) -> None:
+    """Error rates in steps of one row: h = 1/10 of the larger one, and s = h / 2."""
+    rates = torch.tensor(wrong, dtype=torch.float64) / rows
+    result = with_losses(rates.unsqueeze(1).expand(2, folds), [rows] * folds)
+    said = verdict(result, Choice("by hand", 1, result.strengths[1].item(), False))
+    error = max(rates) / rows * math.sqrt(1 / folds + 1 / (folds - 1)) / 2
+    assert said.standard_error == pytest.approx(float(error), rel=1e-9)
+    assert said.answer == answer
+    assert said.interval[0] < said.difference < said.interval[1]
+
+
 def test_verdict_on_a_harmful_strength() -> None:
     result = make_result(8, 5, 2)
     top = Choice("by hand", 7, result.strengths[7].item(), True)

@@ -8,7 +8,9 @@ common; Nadeau and Bengio replace it by
 
 .. math:: s^2 \left(\frac{1}{F} + \frac{n_\mathrm{valid}}{n_\mathrm{train}}\right)
 
-with Student's t of F-1 degrees of freedom. ``docs/statistics.md`` has the simulations behind it.
+with Student's t of F-1 degrees of freedom. Differences that are all equal have no spread to see, but
+no metric shows less than one row's part :math:`h` of it: there :math:`s = h / 2`, the most that steps
+of h can hide. ``docs/statistics.md`` has the simulations behind it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from shrinkage.result.path_result import PathResult
 from shrinkage.result.points import alike, knobs_at, knobs_text
 
 CONFIDENCE = 0.95
+ROUNDING = 2.0**-22
+"""Float32 numbers closer than this part of their size may be the same."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     rows, n_folds = fold_rows(result), result.n_folds
     sign = loss_sign(metric)
     losses = sign * curve(result, metric).per_fold
+    compared = losses[[unpenalized(result, choice.index), choice.index]].abs().max()
     if not result.strengths.any():
         differences = torch.full_like(rows, torch.nan)
     elif choice.strength == 0:
@@ -105,6 +110,8 @@ def verdict(result: PathResult, choice: Choice | None = None, metric: Metric = "
     else:
         differences = sign * _differences(result, losses, rows, choice)
     mean, error = mean_and_error(differences, rows)
+    if differences.any() and _equal(differences, compared):
+        error = _of_one_row(result, compared)
     ratio = (rows / trained_rows(result)).mean().item()
     difference = mean.item()
     standard_error = error.item() * math.sqrt(1 + n_folds * ratio)
@@ -140,6 +147,18 @@ def _differences(result: PathResult, losses: Tensor, rows: Tensor, choice: Choic
             index = index_kept(choice.rule, losses[:, others], rows[others], seen, result)
         found[fold] = losses[index, fold] - losses[unpenalized(result, index), fold]
     return found
+
+
+def _equal(differences: Tensor, size: Tensor) -> bool:
+    """Return whether the differences are all the same, to the rounding of losses of this size."""
+    return bool(differences.max() - differences.min() <= ROUNDING * size)
+
+
+def _of_one_row(result: PathResult, size: Tensor) -> Tensor:
+    """Return the standard error of the mean over the folds if each errs by half a row's part."""
+    rows = torch.bincount(result.folds, minlength=result.n_folds)
+    steps = size / rows.double()
+    return (steps.square().mean() / result.n_folds).sqrt() / 2
 
 
 def unpenalized(result: PathResult, index: int) -> int:
