@@ -79,6 +79,21 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + more
 
 
+def counted(number: int, what: str, several: str = "") -> str:
+    """Return a number of things, in words.
+
+    Args:
+        number: How many.
+        what: One of them.
+        several: Several of them, if it is not the same with an s.
+
+    Example:
+        >>> counted(1, "test row"), counted(2000, "class", "classes"), counted(0, "cell")
+        ('1 test row', '2,000 classes', '0 cells')
+    """
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
+
+
 def is_whole(value: Any) -> bool:
     """Return whether ``value`` is a whole number of Python, NumPy or torch, and not a bool."""
     try:

@@ -131,7 +131,8 @@ RULES: Mapping[str, Callable[[Tensor, Tensor, float, int], Tensor]] = MappingPro
 def index_kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResult) -> int:
     """Return the point that a rule keeps: the largest strength that it allows.
 
-    Of tied means the best is that of the largest strength, as in glmnet. One fold has no standard error, and every rule is the minimum there.
+    Of tied means the best is that of the largest strength, as in glmnet. One fold has no standard
+    error, and every rule is the minimum there.
 
     Args:
         rule: A name in `RULES`.

@@ -8,8 +8,8 @@ common; Nadeau and Bengio replace it by
 
 .. math:: s^2 \left(\frac{1}{F} + \frac{n_\mathrm{valid}}{n_\mathrm{train}}\right)
 
-with Student's t of F-1 degrees of freedom. Differences that are all equal have no spread to see, but
-no metric shows less than one row's part :math:`h` of it: there :math:`s = h / 2`, the most that steps
+with Student's t of F-1 degrees of freedom. Differences that are all equal show no spread, but no
+metric shows less than one row's part :math:`h` of it: there :math:`s = h / 2`, the most that steps
 of h can hide. ``docs/statistics.md`` has the simulations behind it.
 """
 

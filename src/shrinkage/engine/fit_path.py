@@ -22,7 +22,7 @@ from shrinkage.engine.plan.outcome import Progress, as_report
 from shrinkage.engine.plan.plan import Plan, make_seeds
 from shrinkage.engine.rounds import train_rounds
 from shrinkage.engine.run.exact import check_convex
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, warn
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result.path_result import PathResult
@@ -62,6 +62,7 @@ def fit_path(
     draws: int | None = None,
     refine: int = 0,
     halving: int = 0,
+    classes: Sequence[Any] | None = None,
     folds: Any = 5,
     groups: Any = None,
     seeds: int | Sequence[int] = 3,
@@ -115,6 +116,8 @@ def fit_path(
         halving: 2 lets all strengths train for a third of the epochs, the best half of them for two
             thirds, and the best half of these for all; the others are marked as ``dropped``. 0
             trains all. What is best early is often not best in the end: ``docs/statistics.md``.
+        classes: The labels of the classes 0..C-1, such as ``["ham", "spam"]``. Scorers, splitters
+            and ``preprocess`` see them in place of the numbers, and reports show them.
         folds: A number of folds (stratified for classes), any scikit-learn splitter, such as
             ``TimeSeriesSplit(5)``, pairs of rows as its ``split`` yields, or a fold id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
@@ -154,6 +157,9 @@ def fit_path(
     Returns:
         The path: losses, outputs, norms by strength, fold and seed.
 
+    Warns:
+        ShrinkageWarning: ``one fold``: a single split, which has no verdict.
+
     Raises:
         ShrinkageError: Data, model, grid or settings cannot be trained as given.
 
@@ -187,10 +193,16 @@ def fit_path(
     ).checked()
     batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size)
     with one_thread():
-        data = read_data(X, y, test, folds, groups, sample_weight, preprocess)
+        data = read_data(X, y, test, folds, groups, sample_weight, preprocess, classes)
         rows = data.folds.rows
         batch_size = rows if settings.exact else min(batch_size, rows)
         problem = make_problem(model, data, penalty, settings, batch_size)
+    if len(data.folds.held) == 1:
+        warn(
+            "one fold",
+            "the path and minimum() work, but a single split has no variance over folds: verdict(), "
+            "noise() and the standard-error rules will refuse it. Give at least 2 folds for them.",
+        )
     if augmented is not None:
         problem = with_augmented(problem, augmented, rows, batch_size)
     if settings.exact:
@@ -203,6 +215,8 @@ def fit_path(
     facts = about(problem, plan, engine, select)
     if data.columns:
         facts["columns"] = data.columns
+    if data.classes:
+        facts["classes"] = data.classes
     return assemble(problem, plan, outcome, facts)
 
 

@@ -99,13 +99,15 @@ class PathClassifier(ClassifierMixin, PathEstimator):  # type: ignore[misc]
         if self._several:
             y = (y.toarray() if hasattr(y, "toarray") else y).astype(np.float64)
             self.classes_ = np.arange(y.shape[1])
-            self._fit(X, y, y.shape[1], sample_weight, groups, nn.BCEWithLogitsLoss())
+            loss = nn.BCEWithLogitsLoss()
+            self._fit(X, y, y.shape[1], sample_weight, groups, loss=loss, classes=[0, 1])
             return self
         y = column_or_1d(y, warn=True)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ShrinkageError(f"y holds one class, {self.classes_[0]!r}; give at least two.")
-        self._fit(X, numbers, len(self.classes_), sample_weight, groups)
+        classes = self.classes_.tolist()
+        self._fit(X, numbers, len(classes), sample_weight, groups, classes=classes)
         return self
 
     def predict_proba(self, X: Any) -> Any:

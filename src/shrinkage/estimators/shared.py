@@ -21,12 +21,16 @@ from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import make_builder
 from shrinkage.engine.member.settings import ADAM, Grid
 from shrinkage.errors import ShrinkageError, warn
-from shrinkage.metrics import Metric, check_name
+from shrinkage.metrics import Metric, check_metric, check_name
 from shrinkage.models import make_model
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import L2, Penalty
 from shrinkage.penalties.base import without_twins
+from shrinkage.rows.classes import labeled
+from shrinkage.rows.folds import Folds, make_folds, of_kept
+from shrinkage.rows.frames import check_dates, plain_array
 from shrinkage.rows.loss import Loss
+from shrinkage.rows.rows import as_rows, flat
 
 ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
 
@@ -108,27 +112,42 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _checked(self, X: Any, y: Any = "no_validation", **more: Any) -> Any:
+        check_dates(X, "X")
+        X, y = (plain_array(a) if isinstance(a, np.ma.MaskedArray) else a for a in (X, y))
         finite = self.preprocess is None or "allow-nan"
         return validate_data(
             self, X, y, dtype=NUMBERS, ensure_all_finite=finite, allow_nd=True, **more
         )
 
     def _fit(
-        self, X: Any, y: Any, outputs: int, sample_weight: Any, groups: Any, loss: Loss = "auto"
+        self,
+        X: Any,
+        y: Any,
+        outputs: int,
+        sample_weight: Any,
+        groups: Any,
+        *,
+        loss: Loss = "auto",
+        classes: Sequence[Any] | None = None,
     ) -> None:
         if self.rule not in RULES:
             raise ShrinkageError(f"rule={self.rule!r}: choose from {', '.join(RULES)}.")
         check_name(self.metric)
+        folds = self.folds
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
             counted = sample_weight > 0
             X, y, sample_weight = X[counted], y[counted], sample_weight[counted]
             groups = None if groups is None else np.asarray(groups)[counted]
+            folds = of_kept(folds, counted)
         self._row = X.shape[1:]
         X = self._as_model_takes(X)
+        folds = self._folds(folds, X, y, outputs, groups, classes)
         row = X[:1]
         if self.preprocess is not None:
-            self.preprocess_ = clone(self.preprocess).fit(X, y)
+            self.preprocess_ = clone(self.preprocess).fit(
+                X, labeled(flat(torch.as_tensor(y)), classes)
+            )
             row = self.preprocess_.transform(row)
         model = self._model_of(row.shape[1:], outputs)
         self.path_ = fit_path(
@@ -141,7 +160,8 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             draws=self.draws,
             refine=self.refine,
             halving=self.halving,
-            folds=self.folds,
+            classes=classes,
+            folds=folds,
             groups=groups,
             seeds=self._seeds(),
             epochs=self.epochs,
@@ -164,6 +184,20 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self._warn_if_learning()
         self.models_ = self._refitted(model)
         self.model_ = self.models_[0]
+
+    def _folds(
+        self, folds: Any, X: Any, y: Any, outputs: int, groups: Any, classes: Sequence[Any] | None
+    ) -> Folds:
+        """Return the folds, on which the metric and the rule are known to work."""
+        rows, targets = as_rows(X, y, finite=False)
+        made = make_folds(folds, rows, targets, groups=groups, classes=classes)
+        if self.rule != "minimum" and len(made.held) < 2:
+            raise ShrinkageError(
+                f"rule={self.rule!r} needs a variance over folds, but folds= makes one; give at "
+                "least 2, or rule='minimum'."
+            )
+        check_metric(self.metric, targets, outputs, made.held, classes)
+        return made
 
     def _warn_if_learning(self) -> None:
         """Warn where the chosen models would have gone on learning, as an untrained one would."""

@@ -80,9 +80,9 @@ def _confusion(result: PathResult, places: list[int]) -> dict[str, Any]:
 
 
 def _names(result: PathResult, classes: int) -> list[str]:
-    """Return the names of the classes in the data; without them their numbers."""
+    """Return the labels of the classes, or their names in the data; without them their numbers."""
     data = result.about.get("data")
-    names = data.get("classes") if isinstance(data, dict) else None
+    names = result.classes or (data.get("classes") if isinstance(data, dict) else None)
     if not isinstance(names, list) or len(names) != classes:
         return [str(number) for number in range(classes)]
     return [str(name) for name in names]

@@ -110,6 +110,11 @@ class PathResult:
         return "regression" if self.targets.is_floating_point() else "classification"
 
     @property
+    def classes(self) -> list[Any] | None:
+        """The labels of the classes 0..C-1; None where they are these numbers."""
+        return self.about.get("classes")
+
+    @property
     def n_folds(self) -> int:
         """The number of folds, F."""
         return self.train_loss.shape[1]
@@ -156,7 +161,8 @@ class PathResult:
         if name == "loss":
             return self.valid_loss[..., -1]
         held = [self.folds == fold for fold in range(self.n_folds)]
-        scores = [score(name, self.predictions[:, :, rows], self.targets[rows]) for rows in held]
+        parts = [(self.predictions[:, :, rows], self.targets[rows]) for rows in held]
+        scores = [score(name, *part, self.classes) for part in parts]
         return torch.stack(scores, dim=1)
 
     def test_metric(self, name: Metric = "loss") -> Tensor:
@@ -171,7 +177,7 @@ class PathResult:
             raise ShrinkageError("this path has no test rows; pass test=(X, y) to fit_path.")
         if name == "loss":
             return refit.test_loss
-        return score(name, refit.test_predictions, refit.test_targets)
+        return score(name, refit.test_predictions, refit.test_targets, self.classes)
 
     def rows(self) -> Iterator[dict[str, float | int | str | None]]:
         """Yield the tidy table: one row per strength (and knobs), fold, seed and epoch (from 1).

@@ -87,6 +87,8 @@ class Augmented:
         classes = not plain.is_floating_point()
         if classes and y.is_floating_point() and y.dim() == 2 and len(y) == len(plain):
             return y.to(self.dtype)
+        if y.numel() == plain.numel() == len(rows):
+            y = y.reshape(plain.shape)
         typed = y.to(plain.dtype)
         if y.shape != plain.shape or (classes and not torch.equal(typed.to(y.dtype), y)):
             raise ShrinkageError(

@@ -11,9 +11,15 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 
+DATES = "mM"
+"""The kinds of NumPy's dates and spans of time."""
+
 
 def as_array(values: Any, name: str) -> Any:
-    """Return frames, series and lists of arrays as an array, all else as it is.
+    """Return frames, series, lists of arrays and arrays as torch takes them, all else as it is.
+
+    What an array masks is missing: NaN. The order of bytes becomes the machine's, and numbers of
+    more than 64 bits lose their last ones.
 
     Args:
         values: What the caller gave.
@@ -32,10 +38,40 @@ def as_array(values: Any, name: str) -> Any:
             return torch.stack(list(values))
         if isinstance(values[0], np.ndarray):
             return np.stack(values)
-    if isinstance(values, np.ndarray):
-        plain = values.flags.writeable and min(values.strides, default=0) >= 0
-        return values if plain else values.copy()
-    return values
+    return plain_array(values) if isinstance(values, np.ndarray) else values
+
+
+def plain_array(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array of a type, a layout and an order of bytes that torch has, without a mask."""
+    if isinstance(values, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(values).any()
+        values = np.where(values.mask, np.nan, values.data) if masked else values.data
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+        return values.astype(float)
+    if not values.dtype.isnative:
+        return values.astype(values.dtype.newbyteorder("="))
+    plain = values.flags.writeable and min(values.strides, default=0) >= 0
+    return values if plain else values.copy()
+
+
+def check_dates(values: Any, name: str) -> None:
+    """Refuse dates and spans of time, whose numbers would be nanoseconds.
+
+    Raises:
+        ShrinkageError: With the name of the column.
+    """
+    kinds = (
+        [(f"{name}: column {label!r}", own.dtype) for label, own in _columns(values)]
+        if column_names(values) is not None
+        else [(name, getattr(values, "dtype", None))]
+    )
+    for where, kind in kinds:
+        temporal = getattr(kind, "is_temporal", bool)
+        if temporal() or str(getattr(kind, "kind", "")) in tuple(DATES):
+            raise ShrinkageError(
+                f"{where} holds {kind}, not numbers; turn it into numbers of your choice, such as "
+                "days since a date, or leave it out."
+            )
 
 
 def column_names(values: Any) -> list[str] | None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.classes import labeled
 from shrinkage.rows.folds import Folds
 from shrinkage.rows.groups import ALL_ROWS
 from shrinkage.rows.rows import check_finite, flat
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Transformer(Protocol):
@@ -42,7 +47,13 @@ class Views:
         return self.by_fold[fold] if self.by_fold and fold != ALL_ROWS else self.X
 
 
-def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds: Folds) -> Views:
+def preprocess_rows(
+    transformer: Transformer | None,
+    X: Tensor,
+    y: Tensor,
+    folds: Folds,
+    classes: Sequence[Any] | None = None,
+) -> Views:
     """Fit a copy of a transformer on the training rows of each fold, and on all of them.
 
     Args:
@@ -50,6 +61,7 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
         X: Training rows, then test rows.
         y: Their targets.
         folds: Which training rows each fold trains on.
+        classes: The labels of the classes, which the transformer sees in place of their numbers.
 
     Raises:
         ShrinkageError: The transformer refuses the rows, or makes other than finite rows of one
@@ -64,10 +76,11 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
             f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
             "sklearn.preprocessing.StandardScaler()."
         )
-    whole, fitted = _transformed(transformer, X, y, torch.arange(folds.rows))
+    known = labeled(flat(y), classes)
+    whole, fitted = _transformed(transformer, X, known, torch.arange(folds.rows))
     views = []
     for fold, trained in enumerate(folds.trained):
-        view, _ = _transformed(transformer, X, y, trained)
+        view, _ = _transformed(transformer, X, known, trained)
         if view.shape != whole.shape:
             raise ShrinkageError(
                 f"{transformer!r} makes rows of shape {tuple(view.shape[1:])} for fold {fold} "
@@ -79,11 +92,11 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
 
 
 def _transformed(
-    transformer: Transformer, X: Tensor, y: Tensor, rows: Tensor
+    transformer: Transformer, X: Tensor, y: NDArray[Any], rows: Tensor
 ) -> tuple[Tensor, Transformer]:
     fitted = copy.deepcopy(transformer)
     try:
-        fitted.fit(X[rows].numpy(), flat(y[rows]).numpy())
+        fitted.fit(X[rows].numpy(), y[rows.numpy()])
         values = torch.as_tensor(fitted.transform(X.numpy()))
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise ShrinkageError(f"{transformer!r} cannot preprocess X: {error}") from error

@@ -16,7 +16,8 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
 
     Args:
         X: (N, ...) numbers: tensor, array, nested lists, or a frame of pandas or polars.
-        y: (N,) integer classes or numbers, or (N, M) numbers; (N, 1) is kept as it is.
+        y: (N,) integer classes or numbers, or (N, M) numbers. Classes in one column become a row;
+            numbers in one column stay as they are.
         prefix: What to say before the names in an error.
         finite: Whether NaN and infinite numbers in X are refused.
 
@@ -34,7 +35,7 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
             f"{prefix}y has shape {tuple(targets.shape)} and type {targets.dtype}; give one class "
             "or number per row, or a table of floating-point numbers for several targets."
         )
-    return rows, targets if targets.is_floating_point() else targets.long()
+    return rows, targets if targets.is_floating_point() else targets.long().flatten()
 
 
 def with_test_rows(
@@ -52,6 +53,8 @@ def rows_like(
 ) -> tuple[Tensor, Tensor]:
     """Return other rows ``(X, y)`` with the types and the device of the training rows.
 
+    One target a row may stand in a row or a column, whichever the training rows have.
+
     Args:
         X: Training rows.
         y: Their targets.
@@ -63,6 +66,8 @@ def rows_like(
         ShrinkageError: They are no rows, of another shape, or numbers where y holds classes.
     """
     rows, targets = as_rows(*others, f"{name} ", finite=finite)
+    if targets[0].numel() == y[0].numel() == 1:
+        targets = targets.reshape(-1, *y.shape[1:])
     fitting = rows.shape[1:] == X.shape[1:] and targets.shape[1:] == y.shape[1:]
     if not fitting or (targets.is_floating_point() and not y.is_floating_point()):
         raise ShrinkageError(

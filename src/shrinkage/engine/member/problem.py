@@ -27,6 +27,8 @@ from shrinkage.rows.read import Data
 from shrinkage.rows.rows import check_finite
 from shrinkage.tensors.own_thread import own_random_numbers
 
+WHOLE = " X holds whole numbers; give X.float(), X.astype('float32') of a frame or an array."
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -222,7 +224,7 @@ def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
     except Exception as error:
         raise ShrinkageError(
             f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "
-            f"{type(error).__name__}: {error}."
+            f"{type(error).__name__}: {error}.{WHOLE * (not X.is_floating_point())}"
         ) from error
     if not isinstance(output, Tensor):
         raise ShrinkageError(

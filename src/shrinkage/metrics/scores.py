@@ -1,17 +1,20 @@
-"""Metrics computed from kept outputs: accuracy, and any scikit-learn scorer."""
+"""Metrics by the name of a scikit-learn scorer, or as a scorer, of kept outputs."""
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.metrics.at_once import area_under_roc, balanced_accuracy, correct
+from shrinkage.metrics.readers import reader_of_classes, reader_of_labels, reader_of_numbers
+from shrinkage.rows.classes import labeled
+from shrinkage.rows.rows import flat
 
 Metric: TypeAlias = str | Callable[[Any, Any, Any], float]
 
@@ -64,7 +67,49 @@ def check_name(metric: Metric) -> None:
             )
 
 
-def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
+def check_metric(
+    metric: Metric,
+    targets: Tensor,
+    outputs: int,
+    held: Iterable[Tensor],
+    classes: Sequence[Any] | None = None,
+) -> None:
+    """Refuse a metric that cannot be computed of these targets, before anything is trained for it.
+
+    It is tried on made-up outputs, of which all but the first are right.
+
+    Args:
+        metric: As for `score`.
+        targets: The targets of all rows.
+        outputs: How many outputs a row will have.
+        held: The rows of each fold.
+        classes: As for `score`.
+
+    Raises:
+        ShrinkageError: As `score`.
+    """
+    check_name(metric)
+    for rows in held if metric != "loss" else ():
+        score(metric, _stand_in(targets[rows], outputs), targets[rows], classes)
+
+
+def _stand_in(targets: Tensor, outputs: int) -> Tensor:
+    """Return outputs (N, C) whose first row is wrong, or for numbers half-way to the mean."""
+    if targets.is_floating_point() and not _labels(targets):
+        numbers = targets.double().reshape(len(targets), -1)
+        return ((numbers + numbers.mean(0)) / 2).expand(-1, max(outputs, numbers.shape[1]))
+    if targets.is_floating_point() or outputs == 1:
+        made = 2 * targets.double().reshape(len(targets), -1) - 1
+        made[0] *= -1
+        return made
+    made = torch.nn.functional.one_hot(targets, max(outputs, int(targets.max()) + 1)).double()
+    made[0] = made[0].roll(1)
+    return made
+
+
+def score(
+    metric: Metric, outputs: Tensor, targets: Tensor, classes: Sequence[Any] | None = None
+) -> Tensor:
     """Return a metric of the outputs of many members on the same rows, NaN where they are NaN.
 
     A scikit-learn scorer sees an estimator whose inputs are these outputs: classes are the largest
@@ -77,6 +122,8 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
             ``(estimator, X, y) -> number`` where more is better.
         outputs: Outputs.
         targets: Classes, or numbers.
+        classes: The labels of the classes 0, 1, ..., which a scorer sees in their place. With them,
+            numbers that are all 0 or 1 are labels to a function, too.
 
     Shape:
         outputs: (..., N, C). targets: (N,) or (N, M). Returned: (...), float64.
@@ -90,8 +137,8 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
         >>> score("roc_auc", outputs, torch.tensor([1, 0, 1]))
         tensor(1., dtype=torch.float64)
     """
-    classes = not targets.is_floating_point()
-    at_once = _at_once(metric, outputs.shape[-1]) if classes else None
+    whole = not targets.is_floating_point()
+    at_once = _at_once(metric, outputs.shape[-1]) if whole else None
     if at_once is not None:
         values = at_once(outputs, targets)
         if not (values.isnan() & outputs.isfinite().all(-1).all(-1)).any():
@@ -101,12 +148,13 @@ def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
     values = torch.full((len(members),), torch.nan, dtype=torch.float64)
     for place in alive.nonzero().flatten().tolist():
         try:
-            values[place] = _measured(metric, members[place], targets)
+            values[place] = _measured(metric, members[place], targets, classes)
         except (ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ShrinkageError(
                 f"the metric {metric_name(metric)!r} cannot be computed on these "
-                f"{len(targets)} rows: {reason}. {_possible(members[place], targets)}"
+                f"{len(targets)} rows: {reason}. {_which(reason, classes)}"
+                f"{_possible(members[place], targets, classes)}"
             ) from error
     return values.view(outputs.shape[:-2])
 
@@ -125,135 +173,57 @@ def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return correct(outputs, targets).mean(-1)
 
 
-def _measured(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
+def _measured(
+    metric: Metric, outputs: Tensor, targets: Tensor, classes: Sequence[Any] | None
+) -> float:
     from sklearn.metrics import get_scorer
 
-    if isinstance(metric, str) and metric not in OF_NUMBERS and _labels(targets):
+    of_numbers = isinstance(metric, str) and metric in OF_NUMBERS
+    by_name = isinstance(metric, str) or classes is not None
+    if by_name and not of_numbers and _labels(targets):
         targets = targets.long() if outputs.shape[1] > 1 else targets.long().flatten()
-    classes = 0 if targets.is_floating_point() else max(2, outputs.shape[1])
-    if isinstance(metric, str) and (metric in OF_NUMBERS) == bool(classes):
-        raise ValueError(f"it is not a metric of {'classes' if classes else 'numbers'}")
+    kind = "numbers" if targets.is_floating_point() else "classes"
+    if isinstance(metric, str) and of_numbers != (kind == "numbers"):
+        raise ValueError(f"it is not a metric of {kind}")
     scorer = get_scorer(metric) if isinstance(metric, str) else metric
     if not callable(scorer):
         raise TypeError("it is neither the name of a scikit-learn scorer nor a function")
+    reader, seen = reader_of_numbers(), flat(targets).numpy()
+    if kind == "classes":
+        columns, several = outputs.shape[1], targets.dim() == 2
+        known = range(2 if several else max(2, columns)) if classes is None else classes
+        reader = reader_of_labels(known, columns) if several else reader_of_classes(known)
+        seen = labeled(targets, classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reader = _reader_of_labels(classes) if targets.dim() == 2 and classes else _reader(classes)
-        value = float(scorer(reader, outputs.numpy(), targets.numpy()))
+        value = float(scorer(reader, outputs.numpy(), seen))
     if not math.isfinite(value):
         raise ValueError(f"it is {value} there")
     return value
 
 
-def _possible(outputs: Tensor, targets: Tensor) -> str:
+def _which(reason: str, classes: Sequence[Any] | None) -> str:
+    """Return how to say which class counts as positive, where a metric asks for it."""
+    if classes is None or "pos_label" not in reason:
+        return ""
+    return (
+        "Say which class is positive, as in sklearn.metrics.make_scorer(f1_score, "
+        f"pos_label={classes[-1]!r}). "
+    )
+
+
+def _possible(outputs: Tensor, targets: Tensor, classes: Sequence[Any] | None) -> str:
     from sklearn.metrics import get_scorer_names
 
     names = []
     for name in get_scorer_names():
         try:
-            _measured(name, outputs, targets)
+            _measured(name, outputs, targets, classes)
         except (ValueError, TypeError, AttributeError):
             continue
         names.append(name)
     return f"Choose from loss, {', '.join(names)}."
 
 
-@functools.cache
-def _reader(classes: int) -> Any:
-    """Return a scikit-learn estimator whose inputs are already the outputs of a model.
-
-    Args:
-        classes: How many classes; 0 for numbers.
-    """
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-
-    class Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-        classes_ = torch.arange(classes).numpy()
-
-        def predict(self, X: Any) -> Any:
-            return predicted(torch.from_numpy(X)).numpy()
-
-        def predict_proba(self, X: Any) -> Any:
-            return _logits(X).softmax(1).numpy()
-
-        def decision_function(self, X: Any) -> Any:
-            logits = _logits(X).numpy()
-            return logits if classes > 2 else logits[:, 1] - logits[:, 0]
-
-    class Numbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-        def predict(self, X: Any) -> Any:
-            return X[:, 0] if X.shape[1] == 1 else X
-
-    return Classes() if classes else Numbers()
-
-
-@functools.cache
-def _reader_of_labels(labels: int) -> Any:
-    """Return a scikit-learn estimator of several labels a row, whose inputs are their logits.
-
-    It has no probabilities: scikit-learn's log loss takes them for those of one class each.
-    """
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    class Labels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-        classes_ = [torch.arange(2).numpy()] * labels
-
-        def predict(self, X: Any) -> Any:
-            return (X > 0).astype(int)
-
-        def decision_function(self, X: Any) -> Any:
-            return X
-
-    return Labels()
-
-
 def _labels(targets: Tensor) -> bool:
     return targets.is_floating_point() and bool(((targets == 0) | (targets == 1)).all())
-
-
-def _logits(outputs: Any) -> Tensor:
-    logits = torch.from_numpy(outputs)
-    return torch.nn.functional.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
-
-
-def predicted(outputs: Tensor) -> Tensor:
-    """Return the class of the largest output; a single output is the logit of class 1."""
-    return (outputs[..., 0] > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(-1)
-
-
-def correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return 1 where the predicted class is the target, 0 where not, NaN for NaN outputs."""
-    right = (predicted(outputs) == targets).double()
-    return right.masked_fill(outputs.isnan().any(-1), torch.nan)
-
-
-def balanced_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the accuracy within each class of the targets, a mean over the classes."""
-    right = correct(outputs, targets)
-    return torch.stack([right[..., targets == c].mean(-1) for c in set(targets.tolist())]).mean(0)
-
-
-def area_under_roc(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return how often a row of a class scores above one of the rest, a mean over the classes.
-
-    Ties count half. Two classes are one comparison, by their logits; more are compared by their
-    probabilities. NaN for NaN outputs, and where a class has no rows.
-
-    Shape:
-        outputs: (..., N, C). targets: (N,). Returned: (...), float64.
-    """
-    wide = outputs.double()
-    if wide.shape[-1] <= 2:
-        scores = wide[..., -1:] - (wide[..., :1] if wide.shape[-1] == 2 else 0)
-        positive = (targets == 1).unsqueeze(-1)
-    else:
-        scores = wide.softmax(-1)
-        positive = targets.unsqueeze(-1) == torch.arange(wide.shape[-1])
-    scores = scores.transpose(-1, -2).contiguous()
-    ordered = scores.sort(-1).values
-    below, up_to = (torch.searchsorted(ordered, scores, right=right) for right in (False, True))
-    ranks = (below + up_to + 1) / 2
-    count = positive.sum(0)
-    above = (ranks.double() * positive.T).sum(-1) - count * (count + 1) / 2
-    area = (above / (count * (len(targets) - count))).mean(-1)
-    return area.masked_fill(wide.isnan().any(-1).any(-1), torch.nan)
