@@ -27,6 +27,7 @@ from shrinkage.choose import (
     verdict,
 )
 from shrinkage.engine import fit_path
+from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L2
 from shrinkage.plots import plot_path
 from shrinkage.report.findings import find
@@ -169,7 +170,8 @@ def test_such_a_path_is_kept_sliced_drawn_and_reported(tmp_path: Path) -> None:
 
 
 def test_one_validation_part_is_one_fold() -> None:
-    result = solved(PredefinedSplit([-1] * 40 + [0] * 20), epochs=2)
+    with pytest.warns(ShrinkageWarning, match=r"^one fold: the path and minimum\(\) work"):
+        result = solved(PredefinedSplit([-1] * 40 + [0] * 20), epochs=2)
     assert result.n_folds == 1
     assert minimum(result).index in (0, 1)
     with pytest.raises(Exception, match="has one fold"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.outcome import Outcome
@@ -13,7 +14,7 @@ from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.chunks import mean_losses
 from shrinkage.errors import ShrinkageError
 from shrinkage.identity import named
-from shrinkage.parameters import Selection, explain_selection
+from shrinkage.parameters import Selection, explain_selection, selected_parameters, weights
 from shrinkage.result.path_result import PathResult, Refit
 from shrinkage.rows.groups import ALL_ROWS, Group
 from shrinkage.rows.rows import flat
@@ -133,6 +134,7 @@ def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[
             "loss": problem.loss_name,
             "how": problem.how,
             "selected": list(problem.selected),
+            "select": _select(model, select),
             "preprocess": problem.views.facts,
             "augmented": problem.augmented.fact if problem.augmented else None,
             "epochs": plan.epochs,
@@ -150,3 +152,15 @@ def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[
         ],
         "versions": {"torch": torch.__version__},
     }
+
+
+def _select(model: nn.Module, select: Selection) -> str | None:
+    """Return the code of a selection of the same tensors; None where it is the default's."""
+    names = list(selected_parameters(model, select))
+    if select is weights or names == [row.name for row in explain_selection(model) if row.selected]:
+        return None
+    if isinstance(select, str):
+        return repr(select)
+    if len(names) == len(list(model.named_parameters())):
+        return repr("*")
+    return f"re.compile({'^(' + '|'.join(map(re.escape, names)) + ')$'!r})"

@@ -200,8 +200,8 @@ def fit_path(
     if len(data.folds.held) == 1:
         warn(
             "one fold",
-            "the path and minimum() work, but a single split has no variance over folds: verdict(), "
-            "noise() and the standard-error rules will refuse it. Give at least 2 folds for them.",
+            "the path and minimum() work, but a single split has no variance over folds: "
+            "verdict(), noise() and the standard-error rules refuse it, and need 2 folds or more.",
         )
     if augmented is not None:
         problem = with_augmented(problem, augmented, rows, batch_size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs, verdict
 from shrinkage.choose.choices import choice_by
 from shrinkage.choose.held_out import looks
+from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import capitalized, number
 from shrinkage.penalties.base import kind_of, without_twins
@@ -119,7 +120,7 @@ def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> 
     """What the answer itself asks for."""
     if judged.answer == "helped":
         text = f"Keep the penalty, at strength {number(best.strength)}{_twin(result, best)}:"
-        return [Step(text, _use(result, best))]
+        return [Step(text, code_of(result, best))]
     if judged.answer == "did not help":
         return [Step(f"Train without it. {_gap(result)}")]
     if math.isnan(judged.difference):
@@ -133,7 +134,7 @@ def _keep(result: PathResult, judged: Verdict, best: Choice, simple: Choice) -> 
     if judged.difference > 0:
         meanwhile += " (the verdict may still say higher, as it chooses anew without each fold)"
     meanwhile += ":"
-    return [_more(result), Step(meanwhile, _use(result, safe))]
+    return [_more(result), Step(meanwhile, code_of(result, safe))]
 
 
 def _more(result: PathResult) -> Step:
@@ -195,9 +196,14 @@ def _gap(result: PathResult) -> str:
     )
 
 
-def _use(result: PathResult, choice: Choice) -> str:
-    penalty = without_twins(result.penalty.at(float(f"{choice.strength:.2e}")))
-    return f"regularize(model, optimizer, {penalty})"
+def code_of(result: PathResult, choice: Choice) -> str:
+    """Return the line that gives a training of one's own the penalty of this choice."""
+    penalty, plan = result.penalty.at(float(f"{choice.strength:.2e}")), result.about.get("plan", {})
+    how, select = plan.get("how"), plan.get("select")
+    by_itself = how in (None, resolve_coupling(None, penalty))
+    more = "" if by_itself else f", how={how!r}"
+    more += f", select={select}" if select else ""
+    return f"regularize(model, optimizer, {without_twins(penalty)}{more})"
 
 
 def _twin(result: PathResult, choice: Choice) -> str:
