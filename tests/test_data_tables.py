@@ -310,7 +310,7 @@ def test_a_split_keeps_groups_together(place: Path, target: str, seed: int) -> N
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        ("1,a,p\n2,b,\n", {}, "1 rows have no group in column 'who'"),
+        ("1,a,p\n2,b,\n", {}, "1 row without a group in column 'who'"),
         ("1,a,p\n2,b,q\n", {"groups": "wo"}, "did you mean 'who'"),
         ("1,a,p\n2,b,q\n", {"groups": "y"}, "neither the target nor ignored"),
         ("1,a,p\n2,b,q\n", {"ignore": ["who"]}, "neither the target nor ignored"),

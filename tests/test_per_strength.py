@@ -10,9 +10,9 @@ from _results import make_result
 from sklearn.metrics import r2_score
 
 from shrinkage.choose import Curve
-from shrinkage.choose.overview import path_rows
-from shrinkage.choose.per_strength import explained, frame, total_norm, zero_share
-from shrinkage.report.tables import strength_columns
+from shrinkage.choose.overview import path_rows, summarize
+from shrinkage.choose.per_strength import explained, frame, majority_note, total_norm, zero_share
+from shrinkage.report.tables import choices_table, strength_columns
 
 
 def test_zeros_count_weights_not_tensors_on_screen_and_page() -> None:
@@ -51,3 +51,18 @@ def test_frame_keeps_what_is_judged_and_lets_ruined_strengths_leave() -> None:
     assert found[0] < 0.5
     assert 1.1 < found[1] < 2
     assert frame(replace(values, mean=mean * nan), mean, [0]) is None
+
+
+def test_an_accuracy_of_the_largest_class_alone_gets_a_word() -> None:
+    result = make_result(3, 4, 1, classes=2, rows=80)
+    assert majority_note(result) == ""
+    targets = (torch.arange(80) % 20 == 0).long()
+    always_0 = torch.tensor([1.0, 0.0]).expand(3, 1, 80, 2).clone()
+    alone = replace(result, targets=targets, predictions=always_0)
+    assert majority_note(alone).startswith("The largest class has 95.0% of the rows, and no")
+    assert summarize(alone)["majority"] == majority_note(alone)
+    table = choices_table(alone, {})
+    assert table.note.endswith(majority_note(alone))
+    always_0[1, 0, targets == 1] = torch.tensor([0.0, 1.0])
+    assert majority_note(replace(alone, predictions=always_0)) == ""
+    assert majority_note(make_result(3, 4, 1, task="regression")) == ""

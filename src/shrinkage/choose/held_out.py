@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.metrics import Metric, greater_is_better, metric_name
 from shrinkage.result.path_result import PathResult
 
@@ -97,7 +97,7 @@ def folds_in_words(result: PathResult) -> str:
     """Return the number of folds, and of repeats if all rows were split again and again."""
     repeats = looks(result)
     if repeats == 1 or not repeats.is_integer() or result.n_folds % repeats:
-        return f"{result.n_folds} fold{'s' * (result.n_folds > 1)}"
+        return counted(result.n_folds, "fold")
     return f"{result.n_folds // int(repeats)} folds x {int(repeats)} repeats"
 
 

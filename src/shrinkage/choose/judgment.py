@@ -34,7 +34,7 @@ from shrinkage.choose.held_out import (
     need_folds,
     trained_rows,
 )
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.metrics import Metric
 from shrinkage.result.chosen import check_choice
 from shrinkage.result.path_result import PathResult
@@ -177,7 +177,7 @@ def _sentence(
 ) -> str:
     n_seeds = len(result.seeds)
     knobs = knobs_text(knobs_at(result.knobs, choice.index))
-    counts = f"{folds_in_words(result)} x {n_seeds} seed{'s' * (n_seeds > 1)}"
+    counts = f"{folds_in_words(result)} x {counted(n_seeds, 'seed')}"
     if not result.strengths.any():
         return f"Cannot tell: no strength above 0 was tried ({counts})."
     if math.isnan(difference) and choice.rule in RULES and not apart(result).any(1).all():

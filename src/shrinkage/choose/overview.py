@@ -8,7 +8,13 @@ from typing import Any
 
 from shrinkage.choose import curve, verdict
 from shrinkage.choose.choices import best_path, choice_by
-from shrinkage.choose.per_strength import best_points, explained, total_norm, zero_share
+from shrinkage.choose.per_strength import (
+    best_points,
+    explained,
+    majority_note,
+    total_norm,
+    zero_share,
+)
 from shrinkage.result.path_result import PathResult
 from shrinkage.result.points import knobs_at
 
@@ -21,7 +27,8 @@ def summarize(result: PathResult) -> dict[str, Any]:
 
     Losses and scores of ``strengths`` are cross-validated means; those of ``test`` are means and
     standard deviations over the seeds of the models fit on all training rows. The score is the
-    accuracy, or R2 for regression. What cannot be computed is NaN.
+    accuracy, or R2 for regression. What cannot be computed is NaN. ``majority`` says so where no
+    accuracy is above the share of the largest class.
     """
     path, best = best_path(result), choice_by("minimum", result)
     rules = ("minimum", "one_standard_error")
@@ -33,6 +40,7 @@ def summarize(result: PathResult) -> dict[str, Any]:
         "choices": {choice.rule: _without(asdict(choice), "rule") for choice in choices},
         "verdict": asdict(verdict(result, best)),
         "test": _test_rows(path, {"no_penalty": 0, **chosen}),
+        "majority": majority_note(path),
     }
 
 

@@ -14,16 +14,21 @@ from typing import Any
 import torch
 
 from shrinkage._version import __version__
+from shrinkage.errors import counted
 
 
 def data_line(facts: dict[str, Any]) -> str:
     """Return the data in a line."""
-    outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
+    outputs = (
+        counted(facts["outputs"], "class", "classes")
+        if facts["task"] == "classification"
+        else "regression"
+    )
     return ", ".join(
         [
-            f"{facts['name']}: {facts['rows']:,} training rows",
-            f"{facts['test_rows']:,} test rows",
-            f"{facts['features']} features",
+            f"{facts['name']}: {counted(facts['rows'], 'training row')}",
+            counted(facts["test_rows"], "test row"),
+            counted(facts["features"], "feature"),
             outputs,
             *facts["notes"],
         ]

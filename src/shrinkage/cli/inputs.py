@@ -18,7 +18,7 @@ from shrinkage.cli.train.options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
 from shrinkage.engine.plan.strengths import make_strengths
-from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.errors import ShrinkageError, choose_from, counted
 from shrinkage.models import make_model, with_dropout
 from shrinkage.penalties import Penalty, catalogue
 from shrinkage.rows.folds import Folds, make_folds
@@ -135,9 +135,16 @@ def _check_classes(job: PathOptions | CompareOptions, train: Dataset) -> None:
     rarest = min(range(len(counts)), key=counts.__getitem__)
     if counts[rarest] < job.folds:
         raise ShrinkageError(
-            f"class {train.classes[rarest]!r} has {counts[rarest]} training rows, fewer than "
-            f"{job.folds} folds; use fewer folds or leave the class out."
+            f"class {train.classes[rarest]!r} has {counted(counts[rarest], 'training row')}, "
+            f"fewer than {job.folds} folds; use fewer folds or leave the class out."
         )
+
+
+def class_labels(train: Dataset) -> list[Any] | None:
+    """Return the labels of the classes as the data have them: numbers, or their names."""
+    names = list(train.classes)
+    whole = all(name.removeprefix("-").isdecimal() and str(int(name)) == name for name in names)
+    return [int(name) for name in names] if whole and names else names or None
 
 
 def folds_of(job: PathOptions | CompareOptions, train: Dataset) -> Folds:

@@ -15,6 +15,7 @@ from torch import Tensor
 from shrinkage.comparing.contender import NONE, Contender
 from shrinkage.comparing.intervals import simultaneous
 from shrinkage.comparing.saved import save
+from shrinkage.errors import counted
 from shrinkage.labels import capitalized, number
 from shrinkage.result.path_result import PathResult
 
@@ -212,7 +213,7 @@ def _in_words(name: str, value: float) -> str:
     if name == "strength":
         return number(value)
     if name == "epochs":
-        return f"{value:.0f} epoch{'s' * (value != 1)}"
+        return counted(round(value), "epoch")
     return f"{'rate' if name == 'dropout' else 'smoothing'} {value:g}"
 
 

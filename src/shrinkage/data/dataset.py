@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.identity import hash_of
 
 Task = Literal["classification", "regression"]
@@ -62,10 +62,10 @@ class Dataset:
     def __repr__(self) -> str:
         """One line of sizes."""
         rows, features = self.X.shape
-        with_test = f", {len(self.test.y)} test rows" if self.test else ""
+        with_test = f", {counted(len(self.test.y), 'test row')}" if self.test else ""
         return (
-            f"Dataset({self.name!r}, {self.task}: {rows} rows{with_test}, {features} features, "
-            f"{self.outputs} output{'s' if self.outputs != 1 else ''})"
+            f"Dataset({self.name!r}, {self.task}: {counted(rows, 'row')}{with_test}, "
+            f"{counted(features, 'feature')}, {counted(self.outputs, 'output')})"
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shrinkage.data.table import Table
 from shrinkage.disk.files import read_regular
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 
 if TYPE_CHECKING:
     from shrinkage.data.table import Column
@@ -47,13 +47,14 @@ def read_delimited(path: Path, max_bytes: int) -> Table:
     for number, row in lines:
         if len(row) != len(names):
             raise ShrinkageError(
-                f"{path}, line {number} has {len(row)} cells but line 1 names {len(names)} "
-                "columns; correct the line, or put quotes around a cell with a delimiter in it."
+                f"{path}, line {number} has {counted(len(row), 'cell')} but line 1 names "
+                f"{len(names)} columns; correct the line, or put quotes around a cell "
+                "with a delimiter in it."
             )
         rows.append(row)
         numbers.append(number)
     if not rows:
-        raise ShrinkageError(f"{path} names {len(names)} columns but holds no rows.")
+        raise ShrinkageError(f"{path} names {counted(len(names), 'column')} but holds no rows.")
     cells = zip(*rows, strict=True)
     columns = {
         name: partial(_column, path, name, own, numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +68,8 @@ def notes_on(absent: Truths, kept: Truths) -> tuple[str, ...]:
         kept: (N,) whether a row is kept.
     """
     dropped, imputed = int((~kept).sum()), int(absent[kept].sum())
-    notes = [f"{dropped} rows with missing values dropped"] if dropped else []
-    return (*notes, f"{imputed} missing values imputed") if imputed else tuple(notes)
+    notes = [f"{counted(dropped, 'row')} with missing values dropped"] if dropped else []
+    return (*notes, f"{counted(imputed, 'missing value')} imputed") if imputed else tuple(notes)
 
 
 def _listed(holes: dict[str, int], most: int = 5) -> str:

@@ -13,7 +13,7 @@ from shrinkage.data.dataset import Dataset, Task
 from shrinkage.data.missing import Missing, kept_rows, notes_on
 from shrinkage.data.numbers import as_float32
 from shrinkage.data.target import read_target
-from shrinkage.errors import ShrinkageError, some_of
+from shrinkage.errors import ShrinkageError, counted, some_of
 from shrinkage.identity import hash_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def table_dataset(
     notes = notes_on(absent, kept)
     if labels is not None:
         labels = np.unique(labels[kept], return_inverse=True)[1]
-        notes = (*notes, f"{labels.max() + 1} groups by {groups}")
+        notes = (*notes, f"{counted(int(labels.max()) + 1, 'group')} by {groups}")
     features: dict[str, Any] = {}
     for name, values in columns.items():
         own = _features(table.source, name, values[kept])
@@ -97,7 +97,8 @@ def _labels(source: str, name: str, values: Column) -> Any:
     lacking = int(_absent(values).sum())
     if lacking:
         raise ShrinkageError(
-            f"{source}: {lacking} rows have no group in column {name!r}; every row needs one."
+            f"{source}: {counted(lacking, 'row')} without a group in column {name!r}; "
+            "every row needs one."
         )
     return values
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.errors import ShrinkageError, choose_from, counted
 from shrinkage.metrics.at_once import area_under_roc, balanced_accuracy, correct
 from shrinkage.metrics.readers import reader_of_classes, reader_of_labels, reader_of_numbers
 from shrinkage.rows.classes import labeled
@@ -153,7 +153,7 @@ def score(
             reason = str(error).splitlines()[0].rstrip(".")
             raise ShrinkageError(
                 f"the metric {metric_name(metric)!r} cannot be computed on these "
-                f"{len(targets)} rows: {reason}. {_which(reason, classes)}"
+                f"{counted(len(targets), 'row')}: {reason}. {_which(reason, classes)}"
                 f"{_possible(members[place], targets, classes)}"
             ) from error
     return values.view(outputs.shape[:-2])

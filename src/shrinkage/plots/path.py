@@ -13,6 +13,7 @@ from torch import Tensor
 from shrinkage.choose import verdict
 from shrinkage.choose.choices import best_path
 from shrinkage.choose.held_out import check_path, folds_in_words
+from shrinkage.errors import counted
 from shrinkage.labels import data_name, number, printable, why_left_out
 from shrinkage.metrics import Metric
 from shrinkage.plots import ink
@@ -150,7 +151,7 @@ def save_figures(result: PathResult, directory: str | Path) -> None:
 
 
 def _caption(result: PathResult, mean: Tensor) -> str:
-    seeds = f"{len(result.seeds)} seed{'s' * (len(result.seeds) > 1)}"
+    seeds = counted(len(result.seeds), "seed")
     if result.n_folds > 1:
         text = (
             f"Means over {folds_in_words(result)} and {seeds}; bars and band: one standard error."

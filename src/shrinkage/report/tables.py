@@ -13,7 +13,8 @@ from torch import Tensor
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
 from shrinkage.choose.held_out import folds_in_words
-from shrinkage.choose.per_strength import explained, total_norm, zero_share
+from shrinkage.choose.per_strength import explained, majority_note, total_norm, zero_share
+from shrinkage.errors import counted
 from shrinkage.penalties.base import kind_of
 from shrinkage.report.curves import loss_name
 from shrinkage.report.findings import RULES
@@ -46,7 +47,8 @@ def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
     head = ["", *(labels.capitalized(" = ".join(rules)) for rules in named.values())]
     note = "± one standard error over the folds"
     spread = tests and len(result.seeds) > 1
-    return Table(head, rows, note + ("; test: ± deviation over the seeds." if spread else "."))
+    note += "; test: ± deviation over the seeds." if spread else "."
+    return Table(head, rows, f"{note} {majority_note(result)}".strip())
 
 
 def strengths_table(result: PathResult, places: list[int]) -> Table:
@@ -109,7 +111,7 @@ def selected(result: PathResult) -> str:
     sizes = [row["numbers"] for row in known if isinstance(row.get("numbers"), int)]
     if not known or len(sizes) < len(known):
         n = len(result.tensor_names)
-        return f"{n:,} tensor{'s' * (n != 1)} penalized."
+        return f"{counted(n, 'tensor')} penalized."
     chosen = [n for row, n in zip(known, sizes, strict=True) if row.get("penalized")]
     return (
         f"{len(chosen):,} of {len(known):,} tensors, {sum(chosen):,} of {sum(sizes):,} numbers of "
@@ -174,14 +176,14 @@ def members(result: PathResult) -> str:
     what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
     if K == 1:
         what = "strength"
-    folds, seeds = folds_in_words(result).replace(" x ", " × "), f"{S} seed{'s' * (S > 1)}"
+    folds, seeds = folds_in_words(result).replace(" x ", " × "), counted(S, "seed")
     grid = f"{K:,} {labels.printable(what)} × {folds} × {seeds}"
     return f"{grid} = {K * F * S:,} trainings{refits}"
 
 
 def _data(data: Mapping[str, Any]) -> str:
-    sizes = {"rows": "training rows", "test_rows": "test rows", "features": "features"}
-    known = [f"{data[n]:,} {what}" for n, what in sizes.items() if isinstance(data.get(n), int)]
+    sizes = {"rows": "training row", "test_rows": "test row", "features": "feature"}
+    known = [counted(data[n], what) for n, what in sizes.items() if isinstance(data.get(n), int)]
     return ", ".join([str(data.get("name", "")), *known]).strip(", ")
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.disk import run_directory
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.metrics import Metric, score
 from shrinkage.penalties import Penalty
 from shrinkage.result.axes import KNOBS, REFIT, WEIGHTS, axes_of, check_axes, table
@@ -95,7 +95,7 @@ class PathResult:
         folds, seeds = self.n_folds, len(self.seeds)
         return (
             f"PathResult({type(self.penalty).__name__}, {self.task}: {len(self.strengths)} "
-            f"{points} x {folds} fold{'s' * (folds > 1)} x {seeds} seed{'s' * (seeds > 1)})"
+            f"{points} x {counted(folds, 'fold')} x {counted(seeds, 'seed')})"
         )
 
     def _repr_html_(self) -> str:

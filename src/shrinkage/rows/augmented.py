@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.identity import hash_of
 from shrinkage.rows.datasets import fetch, numbered_items
 from shrinkage.rows.groups import key
@@ -140,8 +140,9 @@ def make_augmented(
         )
     if len(dataset) != len(X):
         raise ShrinkageError(
-            f"augmented= has {len(dataset)} items and X has {len(X)} rows; give the same rows "
-            "twice, plain as X and with random changes as augmented=."
+            f"augmented= has {counted(len(dataset), 'item')} and X has "
+            f"{counted(len(X), 'row')}; give the same rows twice, plain as X and with "
+            "random changes as augmented=."
         )
     view, digest = Augmented(dataset, collate, X, y, output.dtype, weighed), hashlib.sha256()
     batches, targets = torch.split(torch.arange(len(X)), batch_size), []

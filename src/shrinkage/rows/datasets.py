@@ -17,7 +17,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 
 READ_AT_ONCE = 256
 ROWS_A_STEP = 32
@@ -100,7 +100,7 @@ def _collated(
         batch = collate(items)
     except Exception as error:
         raise ShrinkageError(
-            f"the collate_fn of {name} fails on a batch of {len(items)} rows: "
+            f"the collate_fn of {name} fails on a batch of {counted(len(items), 'row')}: "
             f"{type(error).__name__}: {error}"
         ) from error
     if not (

@@ -173,11 +173,13 @@ def _splitter(
             "there is one row, but a path holds out some rows and trains on the others."
         )
     if not 2 <= folds <= len(y):
-        raise ShrinkageError(f"folds={folds} with {len(y)} rows: give 2 to {len(y)} folds.")
+        raise ShrinkageError(
+            f"folds={folds} with {counted(len(y), 'row')}: give 2 to {len(y)} folds."
+        )
     if groups is not None and groups.max() + 1 < folds:
         raise ShrinkageError(
-            f"folds={folds} with {int(groups.max()) + 1} groups: a group stays in one fold, so "
-            "give fewer folds."
+            f"folds={folds} with {counted(int(groups.max()) + 1, 'group')}: a group stays in one "
+            "fold, so give fewer folds."
         )
     if y.is_floating_point():
         kind = KFold if groups is None else GroupKFold

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.errors import ShrinkageError, choose_from, counted
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Loss: TypeAlias = str | nn.Module | RowLoss
@@ -167,6 +167,7 @@ def check_fit(loss: RowLoss, name: str, output: Tensor, targets: Tensor) -> None
         raise ShrinkageError(f"the loss {name} refuses {shapes}: {error}.") from error
     if values.shape != (len(target),):
         raise ShrinkageError(
-            f"the loss {name} returned shape {tuple(values.shape)} for {len(target)} rows; "
-            "it must return one value per row, as torch's losses do with reduction='none'."
+            f"the loss {name} returned shape {tuple(values.shape)} for "
+            f"{counted(len(target), 'row')}; it must return one value per row, as torch's "
+            "losses do with reduction='none'."
         )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.rows.frames import as_array
 
 
@@ -28,7 +28,9 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
         raise ShrinkageError(f"{prefix}y is missing; give X and y, or a Dataset of (x, y) items.")
     rows, targets = _numbers(X, f"{prefix}X", finite), _numbers(y, f"{prefix}y")
     if len(rows) != len(targets):
-        raise ShrinkageError(f"{prefix}X has {len(rows)} rows and {prefix}y has {len(targets)}.")
+        raise ShrinkageError(
+            f"{prefix}X has {counted(len(rows), 'row')} and {prefix}y has {len(targets)}."
+        )
     several = targets.numel() != len(targets)
     if targets.dim() > 2 or (several and not targets.is_floating_point()):
         raise ShrinkageError(

@@ -26,7 +26,7 @@ from shrinkage.cli.places import check_free, free_directory
 from shrinkage.comparing import NAMES, Comparison, compare
 from shrinkage.comparing.methods import METHODS, check_names
 from shrinkage.engine.member.update import MakeOptimizer
-from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.errors import ShrinkageError, choose_from, counted
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.plots import plot_comparison
 from shrinkage.report.comparison import write_comparison
@@ -73,8 +73,8 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
     with usage("--folds"):
         folds = folds_of(job, train)
     preprocess = make_preprocessing(train)
-    seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
-    folds_line = f"{job.folds} folds" + f" x {job.repeats} repeats" * (job.repeats > 1)
+    seeds = counted(job.seeds, "seed")
+    folds_line = counted(job.folds, "fold") + f" x {job.repeats} repeats" * (job.repeats > 1)
     header = {
         "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
         "Network": f"{job.model}, {sum(p.numel() for p in first.parameters()):,} parameters",

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from shrinkage.cli import screens, tables
+from shrinkage.errors import counted
 from shrinkage.labels import decimals
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
         [*who_and_what, *some, difference, ""] for some in (["test loss", score], ["test loss"], [])
     ]
     versions.append(["#", "contender", "loss", ""])
-    screens.show_title(console, "Test", f"{rows:,} rows that no choice has seen; best first")
+    screens.show_title(
+        console, "Test", f"{counted(rows, 'row')} that no choice has seen; best first"
+    )
     console.print(tables.fitting(console, lines, versions, WORDS))
     console.print(MEANING.format(confidence=CONFIDENCE), style="dim")
 

@@ -19,6 +19,7 @@ from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
 from shrinkage.cli.inputs import (
+    class_labels,
     folds_of,
     make_factory,
     make_penalty,
@@ -107,6 +108,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             train.y,
             penalty,
             test=(test.X, test.y),
+            classes=class_labels(train),
             strengths=strengths,
             grid=grid or None,
             draws=job.draws,

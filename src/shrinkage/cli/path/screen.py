@@ -11,7 +11,7 @@ from shrinkage.cli.path.knobs import show_knobs
 from shrinkage.cli.path.lines import RULES, show_path, show_test
 from shrinkage.cli.path.options import PathOptions
 from shrinkage.engine.member.settings import Grid
-from shrinkage.errors import some_of
+from shrinkage.errors import counted, some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import knobs_text
@@ -39,7 +39,7 @@ def training_line(job: PathOptions, grid: Grid) -> str:
     rate = "" if "lr" in grid else f", learning rate {job.lr:g}"
     schedule = f", {job.scheduler}" if job.scheduler else ""
     halving = f", the best 1 of {job.halving} kept at each third" if job.halving else ""
-    batches = f"batches of {job.batch_size}, {job.epochs} epoch{'s' * (job.epochs > 1)}"
+    batches = f"batches of {job.batch_size}, {counted(job.epochs, 'epoch')}"
     return f"{job.optimizer}{rate}, {batches}{schedule}{halving}" + ", bfloat16" * job.bfloat16
 
 
@@ -52,8 +52,8 @@ def members_line(job: PathOptions, strengths: int | list[float], combinations: i
     seeds = 1 if job.solver == "exact" else job.seeds
     repeats = f" x {job.repeats} repeats" if job.repeats > 1 else ""
     return (
-        f"{times}{_counted(n, 'strength')}{more} x {_counted(job.folds, 'fold')}{repeats} x "
-        f"{_counted(seeds, 'seed')} = {points * job.folds * job.repeats * seeds:,}, plus "
+        f"{times}{counted(n, 'strength')}{more} x {counted(job.folds, 'fold')}{repeats} x "
+        f"{counted(seeds, 'seed')} = {points * job.folds * job.repeats * seeds:,}, plus "
         f"{points * seeds:,} refits on all rows"
     )
 
@@ -75,19 +75,15 @@ def show_summary(screen: Console, summary: dict[str, Any], tests: int) -> None:
         screen, "Cross-validation", f"{at}mean and standard error (SE) over the folds"
     )
     show_path(screen, rows, {"no_penalty": {"index": 0}, **summary["choices"]})
-    for advice in _advice(summary):
+    for advice in filter(None, [summary["majority"], *_advice(summary)]):
         screen.print(f"Note: {advice}", style="yellow")
     spread = summary["test"][0]["loss_sd"]
-    kept = f"{tests:,} rows that no choice has seen"
+    kept = f"{counted(tests, 'row')} that no choice has seen"
     kept += "; mean and deviation over the seeds" if math.isfinite(spread) else ""
     screens.show_title(screen, "Test", kept)
     show_test(screen, summary["test"])
     screen.print()
     screens.show_facts(screen, {"Verdict": screens.color_verdict(summary["verdict"])})
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number > 1)}"
 
 
 def _advice(summary: dict[str, Any]) -> list[str]:

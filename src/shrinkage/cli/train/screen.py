@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shrinkage.cli import screens
+from shrinkage.errors import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,13 +50,15 @@ def show_epochs(console: Console, trained: Trained, test: dict[str, float], rows
     """Print the best and the last epoch, and the test of the best."""
     last, best = trained.curves[-1], trained.curves[trained.best_epoch - 1]
     epochs = len(trained.curves)
-    ended = f"{epochs} epoch{'s' * (epochs > 1)}" + ", stopped early" * trained.stopped_early
+    ended = counted(epochs, "epoch") + ", stopped early" * trained.stopped_early
     screens.show_title(console, "Trained", ended)
     facts = {f"Epoch {best['epoch']}": f"{_losses(best)}, the best: its weights are kept"}
     if last is not best:
         facts[f"Epoch {last['epoch']}"] = f"{_losses(last)}, the last"
     score = f"accuracy {test['accuracy']:.1%}" if "accuracy" in test else f"R2 {test['R2']:.3f}"
-    facts["Test"] = f"loss {test['loss']:.4f}, {score}, on {rows:,} rows not used until now"
+    facts["Test"] = (
+        f"loss {test['loss']:.4f}, {score}, on {counted(rows, 'row')} not used until now"
+    )
     screens.show_facts(console, facts)
 
 

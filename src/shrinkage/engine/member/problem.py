@@ -16,7 +16,7 @@ from shrinkage.engine.member.precision import Autocast, check_autocast, forward
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
-from shrinkage.errors import ShrinkageError, shown
+from shrinkage.errors import ShrinkageError, counted, shown
 from shrinkage.parameters import selected_parameters
 from shrinkage.penalties import Penalty
 from shrinkage.rows.augmented import Augmented, make_augmented
@@ -206,7 +206,7 @@ def _inspected(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[in
             return inspected(lambda: model.train()(X), any_rate=any_rate)
     except Exception as error:
         raise ShrinkageError(
-            f"the model refuses a batch of {len(X)} rows in training: "
+            f"the model refuses a batch of {counted(len(X), 'row')} in training: "
             f"{type(error).__name__}: {error}."
         ) from error
 
@@ -232,7 +232,7 @@ def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
         )
     if not 1 <= output.dim() <= 2 or len(output) != len(X[:2]):
         raise ShrinkageError(
-            f"the model returned shape {tuple(output.shape)} for {len(X[:2])} rows; it must return "
-            "one row of outputs for each."
+            f"the model returned shape {tuple(output.shape)} for "
+            f"{counted(len(X[:2]), 'row')}; it must return one row of outputs for each."
         )
     return output
