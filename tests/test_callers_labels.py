@@ -18,6 +18,7 @@ from torch import nn
 from shrinkage import L2, PathClassifier, PathRegressor, PathResult, fit_path
 from shrinkage.choose import curve
 from shrinkage.errors import ShrinkageError
+from shrinkage.metrics import score
 from shrinkage.report.outputs import out_of_fold
 
 random = np.random.default_rng(11)
@@ -170,6 +171,13 @@ def test_labels_that_name_no_classes_are_refused(classes: Any, words: str) -> No
         path_of_words(classes=classes)
     with pytest.raises(ShrinkageError, match="y holds numbers"):
         fit_path(nn.Linear(5, 1), X, X[:, 0], L2(1.0), classes=["a", "b"])
+
+
+def test_fewer_labels_than_outputs_are_told() -> None:
+    outputs, targets = torch.eye(3)[[0, 1, 2, 1]], torch.tensor([0, 1, 1, 1])
+    with pytest.raises(ShrinkageError, match="has 3 outputs, but classes= 2 labels"):
+        score("f1_macro", outputs, targets, ["a", "b"])
+    assert score("f1_macro", outputs[:, :2], targets, ["a", "b", "c"]).isfinite()
 
 
 def test_a_scorer_of_several_labels_sees_zeros_and_ones() -> None:

@@ -191,7 +191,10 @@ def _measured(
     reader, seen = reader_of_numbers(), flat(targets).numpy()
     if kind == "classes":
         columns, several = outputs.shape[1], targets.dim() == 2
-        known = range(2 if several else max(2, columns)) if classes is None else classes
+        needed = 2 if several else max(2, columns)
+        known = range(needed) if classes is None else classes[:needed]
+        if len(known) < needed:
+            raise ValueError(f"the model has {columns} outputs, but classes= {len(known)} labels")
         reader = reader_of_labels(known, columns) if several else reader_of_classes(known)
         seen = labeled(targets, classes)
     with warnings.catch_warnings():
