@@ -162,7 +162,7 @@ def test_a_class_rarer_than_the_folds_is_named() -> None:
     Path("a.csv").write_text(GOOD + "\n1,red,rare\n2,red,rare", encoding="utf-8")
     done = call("--data", "a.csv", "--target", "kind", *TINY)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "--folds: class 'rare' has 1 training rows, fewer than 2 folds" in done.stderr
+    assert "--folds: class 'rare' has 1 training row, fewer than 2 folds" in done.stderr
 
 
 def test_the_most_similar_file_is_offered() -> None:

@@ -277,7 +277,7 @@ def test_a_loader_to_train_on_gives_rows_and_batch_size() -> None:
         (loader(lambda items: {}), {}, "returned a dict; it must"),
         (loader(even), {}, "fails on a batch of 5 rows: AssertionError: odd"),
         (loader(lambda items: mixed(items[:2])), {}, r"has shape \(2, 4\) .* rows of X \(8, 4\)"),
-        (TensorDataset(X, Y[:, None]), {}, r"shape \(8, 1\) .* those of X \(8,\)"),
+        (TensorDataset(X, torch.stack([Y, Y], 1)), {}, r"shape \(8, 2\) .* those of X \(8,\)"),
         (TensorDataset(X.masked_fill(X > 1, torch.nan), Y), {}, "augmented holds NaN"),
         (TensorDataset(X), {}, r"not pairs \(x, y\)"),
         (Numbered(), {}, "random numbers of its own"),
