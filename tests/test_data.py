@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from shrinkage.cli.facts import data_line
 from shrinkage.data import BUILT_IN, load_data, split_test
+from shrinkage.data.dataset import Dataset
 from shrinkage.errors import ShrinkageError
+from shrinkage.identity import hash_of
 
 IMAGES = np.arange(10 * 3 * 2, dtype=np.uint8).reshape(10, 3, 2) * 4
 LABELS = np.array([3, 1, 0, 2, 2, 0, 1, 3, 3, 0], dtype=np.uint8)
@@ -234,3 +238,14 @@ def test_the_real_mnist_test_images() -> None:
     assert mnist.y.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert float(mnist.X.mean()) == pytest.approx(0.1325, abs=1e-4)
     assert (float(mnist.X.min()), float(mnist.X.max())) == (0, 1)
+
+
+def test_one_of_anything_is_not_several() -> None:
+    X, y = torch.zeros(1, 1), torch.zeros(1)
+    one = Dataset("one", X, y, "regression", hash_of(X, y), (1,))
+    assert repr(replace(one, test=one)) == (
+        "Dataset('one', regression: 1 row, 1 test row, 1 feature, 1 output)"
+    )
+    facts = {"name": "one", "rows": 1, "test_rows": 1, "features": 1, "notes": ()}
+    line = data_line({**facts, "task": "classification", "outputs": 2000})
+    assert line == "one: 1 training row, 1 test row, 1 feature, 2,000 classes"
