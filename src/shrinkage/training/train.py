@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from shrinkage.engine.keep.dependencies import made_by
 from shrinkage.engine.member.precision import check_autocast
 from shrinkage.errors import ShrinkageError, as_whole, is_whole
-from shrinkage.identity import hash_of, named
+from shrinkage.identity import fingerprint, hash_of
 from shrinkage.parameters import Selection, weights
+from shrinkage.regularizing.handle import Regularization
 from shrinkage.regularizing.regularize import regularize
 from shrinkage.regularizing.rules import Acting, Rules
 from shrinkage.regularizing.summary import Summary
@@ -160,10 +162,11 @@ def train(
     manifest = {
         "rows": hash_of(rows, targets, *(held or ()))[:16],
         "model": architecture(model),
-        "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
-        "loss": name,
-        "optimizer": named(optimizer),
-        "scheduler": "none" if scheduler is None else named(scheduler),
+        "code and attributes of the model": fingerprint(model, "model"),
+        "penalty": "none" if handle is None else _in_words(handle),
+        "loss": f"{name} {fingerprint(each, 'loss', weights=True)}",
+        "optimizer": made_by(optimizer, "optimizer"),
+        "scheduler": made_by(scheduler, "scheduler"),
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": patience,
@@ -190,6 +193,11 @@ def train(
     finally:
         if handle is not None:
             handle.remove()
+
+
+def _in_words(handle: Regularization) -> str:
+    parts = [(rule.select, rule.penalty, rule.how) for rule in handle.rules]
+    return f"{'; '.join(map(repr, handle.rules))} {fingerprint(parts, 'penalty')}"
 
 
 def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
