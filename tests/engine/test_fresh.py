@@ -1,4 +1,4 @@
-"""Models of a factory: what it shares between them is copied, and they start alike or not at all."""
+"""Models of a factory: what they share is copied, and they start alike or are refused."""
 
 from __future__ import annotations
 
@@ -50,14 +50,20 @@ def of_numpy() -> nn.Module:
     return net
 
 
+WIDTHS = itertools.count(3)
+
+
+def wider_and_wider() -> nn.Module:
+    width = next(WIDTHS)
+    return nn.Sequential(nn.Linear(5, width), nn.Linear(width, 2))
+
+
 @pytest.mark.parametrize(
     "factory",
     [
         of_numpy,
         functools.partial(next, itertools.cycle([nn.Linear(5, 2), nn.Sequential(nn.Linear(5, 2))])),
-        lambda widths=itertools.count(3): nn.Sequential(
-            nn.Linear(5, width := next(widths)), nn.Linear(width, 2)
-        ),
+        wider_and_wider,
     ],
     ids=["numbers of its own", "two models in turn", "another size at each call"],
 )
