@@ -221,8 +221,8 @@ def test_bad_options_are_one_error(place: Path, options: dict[str, Any], said: s
 def test_policies_have_limits(place: Path) -> None:
     with pytest.raises(ShrinkageError, match="no row is complete"):
         read(place, "a,b,y\n,1,u\n2,,v\n", "y", missing="drop")
-    with pytest.raises(ShrinkageError, match="target 'y' is missing in 1 of 6"):
-        read(place, HOLES.replace("7,u,q", "7,u,"), "y", missing="mean")
+    with pytest.raises(ShrinkageError, match="target 'y' holds no value; choose another"):
+        read(place, "a,y\n1,\n2,\n", "y", missing="mean")
     with pytest.raises(ShrinkageError, match="column 'a' holds no value at all"):
         read(place, "a,b,y\n,1,u\n,2,v\n,3,u\n,4,v\n", "y", missing="mean")
 
@@ -310,7 +310,7 @@ def test_a_split_keeps_groups_together(place: Path, target: str, seed: int) -> N
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        ("1,a,p\n2,b,\n", {}, "1 rows have no group in column 'who'"),
+        ("1,a,p\n2,b,\n", {}, "1 row has no group in column 'who'"),
         ("1,a,p\n2,b,q\n", {"groups": "wo"}, "did you mean 'who'"),
         ("1,a,p\n2,b,q\n", {"groups": "y"}, "neither the target nor ignored"),
         ("1,a,p\n2,b,q\n", {"ignore": ["who"]}, "neither the target nor ignored"),

@@ -49,5 +49,15 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + more
 
 
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something that forms its plural by an s.
+
+    Example:
+        >>> counted(1, "row"), counted(12000, "row")
+        ('1 row', '12,000 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 class ShrinkageWarning(UserWarning):
     """Something that is allowed but seldom meant; the message begins with a label to filter by."""
