@@ -19,7 +19,6 @@ from shrinkage.data import load_data
 from shrinkage.errors import ShrinkageError
 
 
-
 def write(path: Path, **columns: Any) -> Path:
     parquet.write_table(pyarrow.table(columns), path, write_page_checksum=True)
     return path

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shrinkage.errors import ShrinkageError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 ABSENT = frozenset(
     {"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"}
 )
+LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 MOST_ARROW_COLUMNS = 100_000
 """Arrow spends some 50 microseconds and 10 KB on every column, however short."""
 
@@ -36,9 +33,8 @@ class Cells:
 
     def __init__(self, path: Path, text: str, delimiter: str) -> None:
         self.path, self.text, self.delimiter = path, text, delimiter
-        stream = io.StringIO(text, newline="")
-        self.head_line, self.head = next(self._lines(stream), (1, []))
-        self._body = stream.tell()
+        self.head_line, ends, self.head = next(self._lines(), (1, 0, []))
+        self._body = sum(len(line[0]) for line in islice(LINE.finditer(text), ends))
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the number of the line on which each row begins, and its cells.
@@ -46,7 +42,7 @@ class Cells:
         Raises:
             ShrinkageError: A quote is open or out of place, or a row is too long or too short.
         """
-        for line, row in islice(self._lines(io.StringIO(self.text, newline="")), 1, None):
+        for line, _, row in islice(self._lines(), 1, None):
             if len(row) != len(self.head):
                 raise ShrinkageError(
                     f"{self.path}, line {line} has {len(row)} cells but line {self.head_line} "
@@ -54,6 +50,14 @@ class Cells:
                     "cell with a delimiter in it."
                 )
             yield line, row
+
+    def first_lines(self, most: int) -> list[str]:
+        """Return the first lines below the head, as they are."""
+        return [line[0] for line in islice(LINE.finditer(self.text, self._body), most)]
+
+    def line_of(self, row: int) -> int:
+        """Return the number of the line on which a row begins; rows count from 0."""
+        return next(islice(self.rows(), row, None))[0]
 
     def columns(self) -> Sequence[Any]:
         """Return the cells of each column, as texts; what is missing is null or a marker of it."""
@@ -69,13 +73,15 @@ class Cells:
             said = str(error).splitlines()[0][:200]
             raise ShrinkageError(f"{self.path} cannot be read: {said}.") from error
 
-    def _lines(self, stream: io.StringIO) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(stream, delimiter=self.delimiter, strict=True, skipinitialspace=True)
+    def _lines(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Yield the first and the last line of each row, counted from 1, and its cells."""
+        lines = (line[0] for line in LINE.finditer(self.text))
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True, skipinitialspace=True)
         start = 1
         try:
             for row in reader:
                 if row:
-                    yield start, [cell.strip() for cell in row]
+                    yield start, reader.line_num, [cell.strip() for cell in row]
                 start = reader.line_num + 1
         except csv.Error as error:
             raise ShrinkageError(
@@ -90,7 +96,7 @@ class Cells:
         quoted = re.compile(rf'(?<![^{edge}])"[^"]*(?:""[^"]*)*"(?![^{edge}])')
         return '"' not in quoted.sub("", self.text)
 
-    def _read_by_arrow(self) -> list[pa.ChunkedArray[Any]]:
+    def _read_by_arrow(self) -> list[Any]:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
@@ -108,4 +114,5 @@ class Cells:
                 strings_can_be_null=True,
             ),
         )
-        return table.columns
+        columns: list[Any] = table.columns
+        return columns

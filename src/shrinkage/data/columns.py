@@ -56,17 +56,18 @@ def is_integer(column: Column) -> bool:
 
 def is_missing(column: Column) -> NDArray[np.bool_]:
     """Return whether each value is missing; NaN is."""
-    missing: NDArray[np.bool_] = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-    return missing
+    import numpy as np
+
+    return codes_of(column) < 0 if is_text(column) else np.isnan(as_floats(column))
 
 
 def as_floats(column: Column) -> NDArray[np.float64]:
     """Return numbers and truths as float64, NaN where they are missing."""
     import pyarrow as pa
 
-    floats: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(
-        zero_copy_only=False
-    )
+    if column.type != pa.float64():
+        column = column.cast(pa.float64(), safe=False)
+    floats: NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
     return floats
 
 

@@ -64,7 +64,11 @@ class Dataset:
     def __repr__(self) -> str:
         """One line of sizes."""
         rows, features = self.X.shape
-        sizes = [counted(rows, "row"), counted(features, "feature"), counted(self.outputs, "output")]
+        sizes = [
+            counted(rows, "row"),
+            counted(features, "feature"),
+            counted(self.outputs, "output"),
+        ]
         if self.test:
             sizes.insert(1, counted(len(self.test.y), "test row"))
         return f"Dataset({self.name!r}, {self.task}: {', '.join(sizes)})"

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections import Counter
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shrinkage.data.cells import ABSENT, Cells
 from shrinkage.data.columns import as_texts, codes_of
+from shrinkage.data.numbers import MOST_EXACT
 from shrinkage.data.spelling import COMMA, DATE, PLAIN, spelled
 from shrinkage.data.table import Table
 from shrinkage.errors import ShrinkageError
 from shrinkage.files import read_regular
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from shrinkage.data.columns import Column
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -98,13 +95,12 @@ def _separates(mark: str, cells: Cells) -> bool:
     marks = sum(name.count(mark) for name in cells.head)
     if not marks or len(cells.head) == 1:
         return bool(marks)
-    lines = [*islice(io.StringIO(cells.text), cells.head_line, cells.head_line + 20)]
-    return bool(lines) and all(line.count(mark) == marks for line in lines if line.strip())
+    lines = [line for line in cells.first_lines(20) if line.strip()]
+    return bool(lines) and all(line.count(mark) == marks for line in lines)
 
 
 def _column(cells: Cells, name: str, own: Any) -> Column:
     """Return numbers if every cell is one, or texts if none is."""
-    import numpy as np
     import pyarrow as pa
 
     if isinstance(own, tuple):
@@ -119,41 +115,54 @@ def _column(cells: Cells, name: str, own: Any) -> Column:
     given = pa.array([None if level in ABSENT else level for level in levels], pa.string())
     with suppress(pa.ArrowInvalid):
         return _numbers(given).take(texts.indices)
+    _check_levels(cells, name, texts)
+    return as_texts(given.take(texts.indices))
+
+
+def _check_levels(cells: Cells, name: str, texts: Column) -> None:
+    """Refuse a column in which the first cell that is no number shows that it is none of texts."""
+    import numpy as np
+
+    levels, codes = texts.dictionary.to_pylist(), codes_of(texts)
     numeric = np.array([_is_number(level) for level in levels])
-    codes = codes_of(texts)
     absent = np.array([level in ABSENT for level in levels])
-    row = int(np.isin(codes, np.flatnonzero(~numeric & ~absent)).argmax())
-    cell = levels[codes[row]]
-    where = f"{_place(cells, row)}, column {name!r}: {cell[:40]!r}"
+
+    def first(of: Any) -> tuple[int, str]:
+        row = int(np.isin(codes, np.flatnonzero(of)).argmax())
+        return row, levels[codes[row]]
+
+    row, cell = first(~numeric & ~absent)
+    fault = ""
     if PLAIN.fullmatch(cell):
-        raise ShrinkageError(f"{where} is infinite or too large; correct it or leave it empty.")
-    if COMMA.fullmatch(cell) or DATE.fullmatch(cell) or (numeric.any() and spelled(cell)):
-        raise ShrinkageError(f"{where} {spelled(cell)}.")
-    if numeric.any():
-        other = int(np.isin(codes, np.flatnonzero(numeric)).argmax())
-        line = _place(cells, other).rpartition(", ")[2]
-        raise ShrinkageError(
-            f"{where} is text, and {line} holds the number {levels[codes[other]][:40]!r}; make "
-            "the column all numbers or all text, leaving unknown cells empty."
+        fault = "is infinite or too large; correct it or leave it empty"
+    elif COMMA.fullmatch(cell) or DATE.fullmatch(cell) or numeric.any():
+        fault = spelled(cell)
+    if not fault and numeric.any():
+        other, number = first(numeric)
+        fault = (
+            f"is text, and line {cells.line_of(other)} holds the number {number[:40]!r}; make the "
+            "column all numbers or all text, leaving unknown cells empty"
         )
-    return as_texts(given.take(texts.indices)) if absent.any() else texts
+    if fault:
+        raise ShrinkageError(f"{_place(cells, row)}, column {name!r}: {cell[:40]!r} {fault}.")
 
 
 def _numbers(cells: Any) -> Column:
-    """Return the float64 of each cell, or integers where float64 cannot tell them apart."""
+    """Return the float64 of each cell, or integers where float64 cannot tell them apart.
+
+    Raises:
+        ArrowInvalid: A cell is no finite number.
+    """
+    import numpy as np
     import pyarrow as pa
-    from pyarrow import compute
 
     if isinstance(cells, pa.ChunkedArray):
         cells = cells.combine_chunks()
     numbers = cells.cast(pa.float64())
-    total = compute.sum(numbers).as_py()
-    if total is None:
-        return numbers
-    if not math.isfinite(total) and not compute.all(compute.is_finite(numbers)).as_py():
+    known = (numbers.drop_null() if numbers.null_count else numbers).to_numpy()
+    if not np.isfinite(known).all():
         raise pa.ArrowInvalid("not finite")
-    span = compute.min_max(numbers).as_py()
-    if max(-span["min"], span["max"]) >= 2**53:
+    if abs(known).max(initial=0) >= MOST_EXACT:
         for kind in (pa.int64(), pa.uint64()):
             with suppress(pa.ArrowInvalid):
                 return cells.cast(kind)
@@ -165,5 +174,4 @@ def _is_number(cell: str) -> bool:
 
 
 def _place(cells: Cells, row: int) -> str:
-    line = next(islice(cells.rows(), row, None))[0]
-    return f"{cells.path}, line {line}"
+    return f"{cells.path}, line {cells.line_of(row)}"

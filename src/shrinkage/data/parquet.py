@@ -59,13 +59,15 @@ def read_parquet(path: Path, max_bytes: int) -> Table:
 
 def _index(path: Path, metadata: Mapping[bytes, bytes], names: list[str]) -> tuple[str, ...]:
     """Return the columns that pandas calls the index of the rows."""
-    try:
-        known = json.loads(metadata.get(b"pandas", b"{}"))["index_columns"]
-    except KeyError:
+    if b"pandas" not in metadata:
         return ()
-    except (ValueError, TypeError) as error:
-        raise ShrinkageError(f"{path}: what pandas noted in it is damaged; write it again.") from error
-    return tuple(name for name in names if name in known)
+    try:
+        index = json.loads(metadata[b"pandas"])["index_columns"]
+        return tuple(name for name in names if name in index)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ShrinkageError(
+            f"{path}: what pandas noted in it is damaged; write it again."
+        ) from error
 
 
 def _numeric(kind: Any) -> bool:

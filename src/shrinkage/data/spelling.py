@@ -13,6 +13,7 @@ from shrinkage.errors import ShrinkageError
 if TYPE_CHECKING:
     from shrinkage.data.columns import Column
 
+
 def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.ASCII | re.IGNORECASE)
 

@@ -34,7 +34,6 @@ UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__|\.\
 """What pandas, Parquet files of pandas, and readr call a column without a name."""
 
 
-
 @dataclass(frozen=True, eq=False)
 class Table:
     """What a file of named columns holds.
@@ -71,7 +70,7 @@ def table_dataset(
     names = [name for name in table.columns if name not in {*table.index, *asked}]
     if not names:
         raise ShrinkageError(f"{table.source}: no column is left beside the target {target!r}.")
-    _check_named(table.source, [name for name in table.columns if name in {target, groups, *names}])
+    _check_named(table.source, [*names, target, groups or target])
     answers, columns = table.columns[target](), {name: table.columns[name]() for name in names}
     absent = np.stack([is_missing(own) for own in [*columns.values(), answers]], 1)
     kept = kept_rows(table.source, absent, names, target, missing)
@@ -94,9 +93,7 @@ def table_dataset(
     if is_text(answers):
         check_spelling(answers, _place(table, target))
     y, classes = read_target(table.source, target, *distinct(_kept(answers, kept)), task)
-    X = torch.from_numpy(
-        as_float32(table.source, np.stack([*features.values()], 1), [*features])
-    )
+    X = torch.from_numpy(as_float32(table.source, np.stack([*features.values()], 1), [*features]))
     return Dataset(
         table.name,
         X,
