@@ -34,8 +34,10 @@ def frame(**more: Any) -> pd.DataFrame:
 
 
 def save(table: pd.DataFrame, path: Path) -> Path:
-    save = table.to_parquet if path.suffix == ".parquet" else table.to_csv
-    save(path, index=path.suffix == ".parquet")
+    if path.suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False)
     return path
 
 
