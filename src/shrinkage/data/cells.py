@@ -15,8 +15,8 @@ ABSENT = frozenset(
     {"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"}
 )
 LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
-MOST_ARROW_COLUMNS = 100_000
-"""Arrow spends some 50 microseconds and 10 KB on every column, however short."""
+MOST_ARROW_COLUMNS = 5_000
+"""Arrow takes some 50 microseconds and 10 KB for every column, however short."""
 
 
 class Cells:
