@@ -101,3 +101,13 @@ def as_whole(name: str, value: Any, least: int = 1) -> int:
     if not is_whole(value) or operator.index(value) < least:
         raise ShrinkageError(f"{name}={value!r}: give a whole number of at least {least}.")
     return operator.index(value)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something that forms its plural by an s.
+
+    Example:
+        >>> counted(1, "row"), counted(12000, "row")
+        ('1 row', '12,000 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -14,18 +14,23 @@ from typing import Any
 import torch
 
 from shrinkage._version import __version__
+from shrinkage.errors import counted
+from shrinkage.labels import printable
 
 
 def data_line(facts: dict[str, Any]) -> str:
     """Return the data in a line."""
     outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
+    features = counted(facts["features"], "feature")
+    if facts["columns"] not in (0, facts["features"]):
+        features += f" from {counted(facts['columns'], 'column')}"
     return ", ".join(
         [
-            f"{facts['name']}: {facts['rows']:,} training rows",
-            f"{facts['test_rows']:,} test rows",
-            f"{facts['features']} features",
+            f"{printable(facts['name'])}: {counted(facts['rows'], 'training row')}",
+            counted(facts["test_rows"], "test row"),
+            features,
             outputs,
-            *facts["notes"],
+            *map(printable, facts["notes"]),
         ]
     )
 

@@ -77,21 +77,22 @@ def read_strengths(job: PathOptions, side: Console) -> int | list[float]:
 
 
 def read_data(
-    job: PathOptions | TrainOptions | CompareOptions,
+    job: PathOptions | TrainOptions | CompareOptions, side: Console
 ) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """Return training part, test part, and what the manifest says of them."""
     if job.data not in BUILT_IN and not os.path.lexists(job.data):
         with usage("--data"):
             load_data(job.data)
-    loaded = load_data(
-        job.data,
-        target=job.target,
-        task=job.task,
-        missing=job.missing,
-        ignore=job.ignore or (),
-        groups=job.groups,
-        max_bytes=job.max_bytes,
-    )
+    with warnings_as_notes(side):
+        loaded = load_data(
+            job.data,
+            target=job.target,
+            task=job.task,
+            missing=job.missing,
+            ignore=job.ignore or (),
+            groups=job.groups,
+            max_bytes=job.max_bytes,
+        )
     train, test = split_test(loaded, seed=job.seed)
     drawn = "a stratified fifth" if loaded.groups is None else "about a fifth, in whole groups"
     facts = {
@@ -102,6 +103,7 @@ def read_data(
         "test_rows": len(test.y),
         "test_part": "its own" if loaded.test else f"{drawn}, seed {job.seed}",
         "features": train.X.shape[1],
+        "columns": train.columns,
         "outputs": train.outputs,
         "feature_names": list(train.feature_names),
         "classes": list(train.classes),

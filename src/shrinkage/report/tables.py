@@ -182,7 +182,9 @@ def members(result: PathResult) -> str:
 def _data(data: Mapping[str, Any]) -> str:
     sizes = {"rows": "training rows", "test_rows": "test rows", "features": "features"}
     known = [f"{data[n]:,} {what}" for n, what in sizes.items() if isinstance(data.get(n), int)]
-    return ", ".join([str(data.get("name", "")), *known]).strip(", ")
+    notes = data.get("notes")
+    done = map(str, notes) if isinstance(notes, list) else ()
+    return ", ".join([str(data.get("name", "")), *known, *done]).strip(", ")
 
 
 def _how(plan: Mapping[str, Any]) -> str:

@@ -32,7 +32,14 @@ def as_array(values: Any, name: str) -> Any:
             return torch.stack(list(values))
         if isinstance(values[0], np.ndarray):
             return np.stack(values)
+    if np.ma.is_masked(values):
+        raise ShrinkageError(
+            f"{name} is a masked array, and its mask would be lost; fill it, or leave the rows out."
+        )
     if isinstance(values, np.ndarray):
+        if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+            values = values.astype(np.float64)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
         plain = values.flags.writeable and min(values.strides, default=0) >= 0
         return values if plain else values.copy()
     return values

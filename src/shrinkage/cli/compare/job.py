@@ -62,7 +62,7 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
         check_names(methods or METHODS)
     scheduler = make_scheduler(job)
     with screens.busy(side, "Reading the data"):
-        train, test, data_facts = read_data(job)
+        train, test, data_facts = read_data(job, side)
     directory = job.out or free_directory(f"{train.name}-compare", job.overwrite)
     check_free(directory, job.overwrite, NAMES)
     with usage("--model"):

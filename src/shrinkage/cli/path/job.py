@@ -75,7 +75,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     strengths = read_strengths(job, side)
     training = training_of(job, how)
     with screens.busy(side, "Reading the data"):
-        train, test, data_facts = read_data(job)
+        train, test, data_facts = read_data(job, side)
     check_free(
         job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite), job.overwrite
     )

@@ -49,7 +49,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     """
     rules = read_penalties(job.penalty or [])
     with screens.busy(side, "Reading the data"):
-        rows, test, facts = read_data(job)
+        rows, test, facts = read_data(job, side)
         with usage("--valid"):
             fit, held = split_test(rows, job.valid, seed=job.seed)
         preprocess = make_preprocessing(fit)
