@@ -16,9 +16,8 @@ import torch
 from _checkpoints import ADAGRAD, Counter, assert_same, fit
 from torch import nn
 
-import shrinkage
 from shrinkage import ElasticNet, ShrinkageError
-from shrinkage.engine.keep import kept
+from shrinkage.engine.keep import dependencies, kept
 from shrinkage.engine.run import chunks as train
 
 
@@ -141,16 +140,14 @@ def test_another_run_is_refused_with_the_difference(
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("package", [shrinkage, torch], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(("name", "place"), [("shrinkage", dependencies), ("torch", torch)])
 def test_a_checkpoint_of_another_version_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: Any
 ) -> None:
     fit(tmp_path, epochs=1)
-    then = package.__version__
-    monkeypatch.setattr(package, "__version__", "99.1")
-    with pytest.raises(
-        ShrinkageError, match=f"{package.__name__}: {re.escape(then)} then, 99.1 now"
-    ):
+    then = place.__version__
+    monkeypatch.setattr(place, "__version__", "99.1")
+    with pytest.raises(ShrinkageError, match=f"{name}: {re.escape(then)} then, 99.1 now"):
         fit(tmp_path, epochs=1)
 
 
@@ -208,29 +205,19 @@ sys.path.insert(0, sys.argv[2])
 from _checkpoints import fit
 from pathlib import Path
 try:
-    fit(Path(sys.argv[1]), epochs=60, chunk=2, halving=int(sys.argv[3]))
+    fit(Path(sys.argv[1]), epochs=60, chunk=2)
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "halving"),
-    [(signal.SIGKILL, 0), (signal.SIGKILL, 2), (signal.SIGTERM, 0), (signal.SIGINT, 0)],
-)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_process_loses_nothing_that_was_written(
-    tmp_path: Path, number: signal.Signals, halving: int
+    tmp_path: Path, number: signal.Signals
 ) -> None:
-    whole = fit(epochs=60, chunk=2, halving=halving)
-    command = [
-        sys.executable,
-        "-c",
-        SCRIPT,
-        tmp_path / "kept",
-        Path(__file__).parents[1],
-        str(halving),
-    ]
+    whole = fit(epochs=60, chunk=2)
+    command = [sys.executable, "-c", SCRIPT, tmp_path / "kept", Path(__file__).parents[1]]
     codes = []
     for wait in (1, 3, 6, 9):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -242,7 +229,7 @@ def test_a_killed_process_loses_nothing_that_was_written(
             process.send_signal(number)
             process.wait()
             codes.append(process.returncode)
-    assert_same(whole, fit(tmp_path / "kept", epochs=60, chunk=2, halving=halving))
+    assert_same(whole, fit(tmp_path / "kept", epochs=60, chunk=2))
     expected = {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)
     assert expected in codes
 

@@ -63,7 +63,6 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         knobs=plan.knobs,
         row_weights=None if problem.row_weights is None else problem.row_weights[judged],
         rows_held=None if plan.folds.ordinary else judged,
-        dropped=outcome.dropped if bool((outcome.dropped >= 0).any()) else None,
         trained_on=None if plan.folds.ordinary else torch.stack(trained),
     )
 
@@ -71,7 +70,6 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
 def _mark_late(plan: Plan, outcome: Outcome) -> None:
     """Mark members that the last step of all made useless: no later loss could tell."""
     late = (outcome.diverged < 0) & ~outcome.fit_loss.isfinite()
-    late &= (outcome.dropped < 0).unsqueeze(1)
     for column, group in enumerate(plan.groups()):
         strengths = late[:, column]
         outcome.diverged[strengths, column] = plan.steps(group) * plan.epochs

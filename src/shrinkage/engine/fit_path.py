@@ -68,7 +68,6 @@ def fit_path(
     grid: Grid | None = None,
     draws: int | None = None,
     refine: int = 0,
-    halving: int = 0,
     folds: Any = 5,
     groups: Any = None,
     seeds: int | Sequence[int] = 3,
@@ -119,9 +118,6 @@ def fit_path(
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         refine: How many strengths to train in a second round around the minimum of the first, on
             the same folds and seeds; True stands for 8.
-        halving: 2 lets all strengths train for a third of the epochs, the best half of them for two
-            thirds, and the best half of these for all; the others are marked as ``dropped``. 0
-            trains all. What is best early is often not best in the end: ``docs/statistics.md``.
         folds: A number of folds (stratified for classes), any scikit-learn splitter, such as
             ``TimeSeriesSplit(5)``, pairs of rows as its ``split`` yields, or a fold id per row.
         groups: A label per row, such as the patient's; rows of one group stay in one fold.
@@ -185,7 +181,6 @@ def fit_path(
         augmented=augmented,
         autocast=autocast,
         refine=refine,
-        halving=halving,
         solver=solver,
         compile=compile,
         chunk=chunk,

@@ -1,10 +1,9 @@
-"""The rounds of a path: one, or several by halving and refining, each by the engine that can."""
+"""The rounds of a path: one, or a second by refining, each by the engine that can."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from shrinkage.engine.halving import halved
 from shrinkage.engine.keep.kept import Kept, keeping
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import Settings
@@ -26,7 +25,7 @@ def train_rounds(
     Args:
         problem: What to train.
         plan: The grid of the first round.
-        settings: By which solver, how fast, in which rounds, and where to keep it.
+        settings: By which solver, how fast, in how many rounds, and where to keep it.
         report: Told how far the run is.
 
     Returns:
@@ -44,9 +43,8 @@ def train_rounds(
         engines.append(engine)
         return outcome
 
-    with keeping(problem, plan, settings.checkpoint, settings.halving) as kept_of:
-        halving = settings.halving
-        outcome = halved(problem, plan, halving, train) if halving else train(plan)
+    with keeping(problem, plan, settings.checkpoint) as kept_of:
+        outcome = train(plan)
         if settings.refine:
             plan, outcome = refined(plan, outcome, settings.refine, train)
     return plan, outcome, engines[0]
@@ -61,7 +59,7 @@ def _by_steps(
     kept: Kept,
 ) -> tuple[Outcome, str]:
     """Train a plan side by side if that can be, else one by one; return the engine, too."""
-    if kept.places and settings.checkpoint is not None:
+    if kept.places:
         report(at_start("check", plan, kept.found()))
     together = (
         Together(None, f"no vectorized {named(problem.optimizer)}")

@@ -50,7 +50,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         grid: Grid | None = None,
         draws: int | None = None,
         refine: int = 0,
-        halving: int = 0,
         folds: Any = 5,
         rule: str = "minimum",
         metric: Metric = "loss",
@@ -76,7 +75,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self.grid = grid
         self.draws = draws
         self.refine = refine
-        self.halving = halving
         self.folds = folds
         self.rule = rule
         self.metric = metric
@@ -140,7 +138,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             grid=self.grid,
             draws=self.draws,
             refine=self.refine,
-            halving=self.halving,
             folds=self.folds,
             groups=groups,
             seeds=self._seeds(),

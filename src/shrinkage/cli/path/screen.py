@@ -38,9 +38,8 @@ def training_line(job: PathOptions, grid: Grid) -> str:
         return "none; the exact solver finds the minimum itself"
     rate = "" if "lr" in grid else f", learning rate {job.lr:g}"
     schedule = f", {job.scheduler}" if job.scheduler else ""
-    halving = f", the best 1 of {job.halving} kept at each third" if job.halving else ""
     batches = f"batches of {job.batch_size}, {job.epochs} epoch{'s' * (job.epochs > 1)}"
-    return f"{job.optimizer}{rate}, {batches}{schedule}{halving}" + ", bfloat16" * job.bfloat16
+    return f"{job.optimizer}{rate}, {batches}{schedule}" + ", bfloat16" * job.bfloat16
 
 
 def members_line(job: PathOptions, strengths: int | list[float], combinations: int) -> str:

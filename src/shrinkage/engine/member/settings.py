@@ -45,7 +45,6 @@ class Settings:
     augmented: Dataset[Any] | DataLoader[Any] | None
     autocast: Autocast
     refine: int
-    halving: int
     solver: Literal["steps", "exact"]
     compile: bool | Literal["auto"]
     chunk: int | None
@@ -66,7 +65,6 @@ class Settings:
         whole = replace(
             self,
             epochs=as_whole("epochs", self.epochs),
-            halving=as_whole("halving", self.halving, least=0),
             refine=as_whole("refine", refine, least=0),
             chunk=_whole_if_given("chunk", self.chunk),
             max_memory=_whole_if_given("max_memory", self.max_memory),
@@ -86,7 +84,6 @@ class Settings:
         """Refuse settings that only training by steps uses; return those of an exact solver."""
         unused = {
             "optimizer": self.optimizer is not ADAM,
-            "halving": self.halving > 0,
             "augmented": self.augmented is not None,
             "autocast": self.autocast is not None,
             "scheduler": self.scheduler is not None,
