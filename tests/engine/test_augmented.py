@@ -6,7 +6,6 @@ import functools
 import os
 import random
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from shrinkage.engine.member.fresh import make_builder
+from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import ADAM
 from shrinkage.errors import ShrinkageError
 from shrinkage.rows.groups import ALL_ROWS, Group, generator, key
@@ -220,9 +220,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 ) -> None:
     run = partial(fit, perceptron(), X, Y, augmented=Jittered(), optimizer=optimizer)
     whole, steps = run(), 0
-    for module in ("together", "loop"):
-        monkeypatch.setattr(f"shrinkage.engine.{module}.worker_count", lambda: 1)
-    problem = sys.modules["shrinkage.engine.member.problem"].Problem  # type: ignore[attr-defined]
+    for module in ("together", "alone"):
+        monkeypatch.setattr(f"shrinkage.engine.run.{module}.worker_count", lambda: 1)
+    problem = Problem
     batch = problem.batch
 
     def counted(*args: Any) -> Any:

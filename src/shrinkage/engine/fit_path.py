@@ -18,7 +18,7 @@ from shrinkage.engine.member.schedule import MakeScheduler
 from shrinkage.engine.member.settings import ADAM, Grid, Settings
 from shrinkage.engine.member.update import MakeOptimizer
 from shrinkage.engine.plan.crossed import make_points
-from shrinkage.engine.plan.outcome import Progress, as_report
+from shrinkage.engine.plan.outcome import Progress, as_tell
 from shrinkage.engine.plan.plan import Plan, make_seeds
 from shrinkage.engine.rounds import train_rounds
 from shrinkage.engine.run.exact import check_convex
@@ -100,7 +100,7 @@ def fit_path(
         X: Training rows, (N, ...): tensor, array, nested lists, a frame of pandas or polars,
             or a map-style Dataset of ``(x, y)`` items, or its DataLoader (then y is None).
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
-        penalty: The penalty; the grid's strengths replace its own.
+        penalty: The penalty; the path's strengths replace its own.
         test: Held-out ``(X, y)`` or Dataset, never used for the choice of a strength.
         augmented: The training rows once more, as a Dataset or DataLoader whose items are random:
             every step draws its own, the same for all strengths. Their targets may be drawn too,
@@ -167,7 +167,7 @@ def fit_path(
         >>> result.strengths.shape
         torch.Size([4])
     """
-    report = as_report(progress)
+    tell = as_tell(progress)
     settings = Settings(
         grid={} if grid is None else grid,
         seeds=seeds,
@@ -201,11 +201,11 @@ def fit_path(
     chosen = make_seeds(settings.seeds)
     plan = Plan(points, data.folds, chosen, data.tests, settings.epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
-    plan, outcome, engine = train_rounds(problem, plan, settings, report)
-    facts = about(problem, plan, engine, select)
+    run, engine = train_rounds(problem, plan, settings, tell)
+    facts = about(run, engine, select)
     if data.columns:
         facts["columns"] = data.columns
-    return assemble(problem, plan, outcome, facts)
+    return assemble(run, facts)
 
 
 def _check_last_batches(problem: Problem, plan: Plan) -> None:

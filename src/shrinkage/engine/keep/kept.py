@@ -146,7 +146,7 @@ def keeping(
 
     Args:
         problem: What to train.
-        plan: The grid, or the first one of several rounds.
+        plan: The plan, or the first one of several rounds.
         checkpoint: The directory, or None where nothing is kept.
     """
     lrs = problem.lrs.tolist()

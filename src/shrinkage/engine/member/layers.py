@@ -126,7 +126,7 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
     }
 
 
-def linear() -> Functions:
+def narrow_linear() -> Functions:
     """Return torch's linear layer, computed as ``weight @ input.T`` where there are few units.
 
     Matrix libraries multiply into many rows of 10 numbers half as fast as into 10 rows of many. For

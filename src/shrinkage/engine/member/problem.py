@@ -29,7 +29,7 @@ from shrinkage.rows.rows import check_finite
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The data, the model and the update, without the grid.
+    """The data, the model and the update, without the members.
 
     Attributes:
         build: Makes a freshly initialized model from a random key.
@@ -87,6 +87,10 @@ class Problem:
             return losses.mean(-1)
         weights = self.row_weights[rows].to(losses.dtype)
         return (losses * weights).sum(-1) / weights.sum()
+
+    def mean_loss(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the weighted mean loss of one model's outputs for these rows, in float32."""
+        return self.mean(self.loss(outputs, self.y[rows]), rows).float()
 
     @property
     def X(self) -> Tensor:  # noqa: N802

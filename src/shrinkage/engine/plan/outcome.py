@@ -42,7 +42,7 @@ class Progress:
     note: str = ""
 
 
-def as_report(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+def as_tell(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     """Return what is told of the progress, nobody if None.
 
     Raises:

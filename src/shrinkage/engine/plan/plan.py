@@ -18,7 +18,7 @@ from shrinkage.rows.groups import ALL_ROWS, Group, generator
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The grid of members and the rows they train on, made once.
+    """All members and the rows they train on, made once.
 
     Attributes:
         strengths: (K,) float64, increasing from 0 for every combination of knobs.
