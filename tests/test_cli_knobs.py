@@ -16,7 +16,7 @@ import shrinkage
 from shrinkage.cli.learning import BY_STEPS
 from shrinkage.cli.options import TrainingOptions
 from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.member.knobs import SETTINGS
+from shrinkage.engine.member.given import TRAINING_KNOBS
 from shrinkage.result.path_result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "3", "--seeds", "2"]
@@ -194,7 +194,7 @@ def test_wrong_usage_is_one_error_and_exit_code_2(
 
 def test_the_help_names_every_knob() -> None:
     told = " ".join(call("path", "--help", columns=200).stdout.split())
-    for name in (*SETTINGS, "l1_ratio"):
+    for name in (*TRAINING_KNOBS, "l1_ratio"):
         assert name in told
 
 

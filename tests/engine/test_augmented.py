@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 
 from shrinkage.engine.member.fresh import make_builder
 from shrinkage.engine.member.problem import Problem
-from shrinkage.engine.member.settings import ADAM
+from shrinkage.engine.member.update import ADAM
 from shrinkage.errors import ShrinkageError
 from shrinkage.rows.groups import ALL_ROWS, Group, generator, key
 

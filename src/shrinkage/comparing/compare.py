@@ -17,7 +17,7 @@ from shrinkage.comparing.methods import BEST_PAIR, make_methods
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import ModelSource, make_builder
 from shrinkage.engine.member.schedule import MakeScheduler
-from shrinkage.engine.member.update import MakeOptimizer
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.engine.plan.outcome import Progress
 from shrinkage.errors import ShrinkageError, as_whole
 from shrinkage.parameters import Selection, weights
@@ -27,7 +27,7 @@ from shrinkage.rows.loss import row_loss
 from shrinkage.rows.preprocess import Transformer
 from shrinkage.rows.rows import as_rows
 
-ADAM: Mapping[str, MakeOptimizer] = {"adam": functools.partial(torch.optim.Adam, lr=1e-3)}
+USUAL: Mapping[str, MakeOptimizer] = {"adam": ADAM}
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -40,7 +40,7 @@ def compare(
     test: tuple[Any, Any] | Dataset[Any] | DataLoader[Any],
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     methods: Sequence[str] | None = None,
-    optimizers: Mapping[str, MakeOptimizer] = ADAM,
+    optimizers: Mapping[str, MakeOptimizer] = USUAL,
     values: int = 8,
     folds: Any = 5,
     groups: Any = None,

@@ -13,15 +13,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.assemble import about, assemble
 from shrinkage.engine.member.fresh import ModelSource
+from shrinkage.engine.member.given import Grid, make_seeds
 from shrinkage.engine.member.problem import Problem, make_problem, with_augmented
 from shrinkage.engine.member.schedule import MakeScheduler
-from shrinkage.engine.member.settings import ADAM, Grid, Settings
-from shrinkage.engine.member.update import MakeOptimizer
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.engine.plan.crossed import make_points
 from shrinkage.engine.plan.outcome import Progress, as_tell
-from shrinkage.engine.plan.plan import Plan, make_seeds
+from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.rounds import train_rounds
-from shrinkage.engine.run.exact import check_convex
+from shrinkage.engine.run.exact import check_convex, check_convex_settings
 from shrinkage.engine.run.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
@@ -167,26 +168,10 @@ def fit_path(
         >>> result.strengths.shape
         torch.Size([4])
     """
-    tell = as_tell(progress)
-    settings = Settings(
-        grid={} if grid is None else grid,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        loss=loss,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        select=select,
-        how=how,
-        augmented=augmented,
-        autocast=autocast,
-        refine=refine,
-        solver=solver,
-        compile=compile,
-        chunk=chunk,
-        max_memory=max_memory,
-        checkpoint=checkpoint,
-    ).checked()
+    settings = Settings.among(locals()).checked(penalty)
+    tell = as_tell(settings.progress)
+    if settings.exact:
+        check_convex_settings(penalty, settings)
     batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size)
     with one_thread():
         data = read_data(X, y, test, folds, groups, sample_weight, preprocess)
@@ -196,8 +181,8 @@ def fit_path(
     if augmented is not None:
         problem = with_augmented(problem, augmented, rows, batch_size)
     if settings.exact:
-        check_convex(problem, penalty, loss, settings.grid)
-    points, knobs = make_points(problem, rows, strengths, settings.grid, draws)
+        check_convex(problem)
+    points, knobs = make_points(problem, rows, settings)
     chosen = make_seeds(settings.seeds)
     plan = Plan(points, data.folds, chosen, data.tests, settings.epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)

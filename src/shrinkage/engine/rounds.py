@@ -9,7 +9,7 @@ from shrinkage.engine.keep.kept import keeping
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.member.update import update_for
-from shrinkage.engine.plan.outcome import Progress, empty_outcome
+from shrinkage.engine.plan.outcome import Progress
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.refine import refined
 from shrinkage.engine.run.alone import train_one_by_one, warn_of_time
@@ -58,6 +58,6 @@ def _trained(run: Run, settings: Settings) -> tuple[Run, str]:
         return run, f"vectorized, {note}"
     warn_of_time(run.plan, note)
     run.tell_stage("train", f"members train one by one, slower: {note}")
-    alone = replace(run, outcome=empty_outcome(run.problem, run.plan))
+    alone = begun(run.problem, run.plan, run.update, run.kept, run.tell)
     train_one_by_one(alone)
     return alone, f"one by one: {note}"

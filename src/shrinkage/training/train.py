@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.member.precision import check_autocast
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.errors import ShrinkageError, as_whole, is_whole
 from shrinkage.identity import hash_of, named
 from shrinkage.parameters import Selection, weights
@@ -29,7 +29,6 @@ from shrinkage.training.checkpoint import architecture, check_same, read_checkpo
 from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
 
-MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 Rows: TypeAlias = tuple[Any, Any]
 
 
@@ -65,7 +64,7 @@ def train(
     valid: float | Rows | None = 0.2,
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     loss: Loss = "auto",
-    optimizer: MakeOptimizer = partial(torch.optim.Adam, lr=1e-3),
+    optimizer: MakeOptimizer = ADAM,
     scheduler: Callable[[Optimizer], Any] | None = None,
     epochs: int = 40,
     batch_size: int | None = None,

@@ -10,7 +10,7 @@ from shrinkage.cli import screens
 from shrinkage.cli.path.knobs import show_knobs
 from shrinkage.cli.path.lines import RULES, show_path, show_test
 from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.member.settings import Grid
+from shrinkage.engine.member.given import Grid
 from shrinkage.errors import some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty

@@ -16,7 +16,7 @@ from shrinkage.engine.member.precision import Autocast, check_autocast, forward
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
-from shrinkage.errors import ShrinkageError, shown
+from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import selected_parameters
 from shrinkage.penalties import Penalty
 from shrinkage.rows.augmented import Augmented, make_augmented
@@ -106,10 +106,6 @@ def make_problem(
     model: ModelSource, data: Data, penalty: Penalty, settings: Settings, batch_size: int
 ) -> Problem:
     """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
-    if not isinstance(penalty, Penalty):
-        raise ShrinkageError(
-            f"penalty={shown(penalty)} is not a penalty; give L2(1.0) or the like."
-        )
     build, autocast, optimizer = make_builder(model), settings.autocast, settings.optimizer
     fresh = build(0)
     _check_device(fresh)
@@ -120,7 +116,7 @@ def make_problem(
     y = _typed("y", data.y, dtype)
     loss_name, each, class_weights = row_loss(settings.loss, y)
     check_fit(each, loss_name, _first_output(fresh, views.X, autocast), y)
-    rows, knobs = views.X[:batch_size], tuple(settings.grid)
+    rows, knobs = views.X[:batch_size], tuple(settings.grid or ())
     draws, normalizes = _inspected(build(0), rows, any_rate="dropout" in knobs)
     penalized = selected_parameters(fresh, settings.select)
     coupling = resolve_coupling(settings.how, penalty)
@@ -153,11 +149,6 @@ def with_augmented(problem: Problem, data: Any, count: int, batch_size: int) -> 
     Raises:
         ShrinkageError: What is drawn is no other view of the rows, or no target of the loss.
     """
-    if problem.views.facts is not None:
-        raise ShrinkageError(
-            "preprocess= and augmented= do not go together: what is learned from plain rows is not "
-            "applied to drawn ones. Give both views scaled."
-        )
     made = make_augmented(
         data,
         problem.X[:count],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch.func import functional_call
 from shrinkage.engine.member.knobs import loss_at, penalty_at
 from shrinkage.engine.member.member import Tensors, trained_names
 from shrinkage.engine.member.problem import Problem
+from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.outcome import shared
 from shrinkage.engine.run.minimize import Objective, minimize
 from shrinkage.engine.run.run import Run
@@ -20,7 +20,7 @@ from shrinkage.errors import ShrinkageError, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import combinations
 from shrinkage.rows.groups import Group, generator
-from shrinkage.rows.loss import Loss
+from shrinkage.rows.loss import name_of
 
 CONVEX_LOSSES = (
     nn.MSELoss,
@@ -34,29 +34,43 @@ CONVEX_LOSSES = (
 TOLERANCE = 1e-6
 
 
-def check_convex(problem: Problem, penalty: Penalty, loss: Loss, grid: Iterable[str]) -> None:
-    """Refuse a problem whose minimum cannot be found for certain, with the reason.
+def check_convex_settings(penalty: Penalty, settings: Settings) -> None:
+    """Refuse what has no minimum that can be found for certain, whatever the model, by the reason.
 
     Raises:
-        ShrinkageError: The model is not linear in its parameters, or mixes or drops anything; the
-            loss is not known to be smooth and convex; the penalty is not convex; or a knob belongs
-            to the stochastic solver.
+        ShrinkageError: The loss is not known to be smooth and convex, the penalty is not convex, or
+            a knob belongs to the stochastic solver.
     """
-    reason = None
-    stray = [name for name in grid if name in ("lr", "dropout", "weight_decay", "epochs")]
+    loss, reason = settings.loss, None
+    own = ("lr", "dropout", "weight_decay", "epochs")
+    stray = [name for name in settings.grid or () if name in own]
     if stray:
         reason = f"the knob {stray[0]!r} belongs to training by steps"
     elif not penalty.convex:
         reason = f"{type(penalty).__name__} is not convex"
     elif not isinstance(loss, (str, *CONVEX_LOSSES)):
         names = ", ".join(kind.__name__ for kind in CONVEX_LOSSES)
-        reason = f"the loss {problem.loss_name} is not known to be convex; these are: {names}"
-    elif any(w.is_complex() for w in problem.build(0).parameters()):
+        reason = f"the loss {name_of(loss)} is not known to be convex; these are: {names}"
+    _refuse(reason)
+
+
+def check_convex(problem: Problem) -> None:
+    """Refuse a model whose minimum cannot be found for certain, with the reason.
+
+    Raises:
+        ShrinkageError: It is not linear in its parameters, or mixes or drops anything.
+    """
+    reason = None
+    if any(w.is_complex() for w in problem.build(0).parameters()):
         reason = "the model has complex parameters"
     elif problem.draws or problem.normalizes:
         reason = "the model has dropout or batch normalization"
     elif not _linear_in_parameters(problem):
         reason = "the model is not linear in its parameters: it has hidden layers"
+    _refuse(reason)
+
+
+def _refuse(reason: str | None) -> None:
     if reason is not None:
         raise ShrinkageError(
             f"solver='exact' cannot be used: {reason}. Leave solver= out to train by steps."

@@ -15,6 +15,7 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan.plan import Plan
+from shrinkage.engine.run.workers import one_thread
 from shrinkage.rows.groups import ALL_ROWS, Group
 
 ROWS_AT_ONCE = 4096
@@ -79,6 +80,7 @@ class Run:
             return torch.cat([forward(model, part, self.problem.autocast) for part in parts])
 
 
+@one_thread()
 def begun(
     problem: Problem,
     plan: Plan,
