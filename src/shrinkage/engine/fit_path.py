@@ -17,6 +17,7 @@ from shrinkage.engine.member.given import Grid, make_seeds
 from shrinkage.engine.member.problem import Problem, make_problem, with_augmented
 from shrinkage.engine.member.schedule import MakeScheduler
 from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.trial import check_last_batch
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.engine.plan.crossed import make_points
 from shrinkage.engine.plan.outcome import Progress, as_tell
@@ -24,7 +25,6 @@ from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.rounds import train_rounds
 from shrinkage.engine.run.exact import check_convex, check_convex_settings
 from shrinkage.engine.run.workers import one_thread
-from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result.path_result import PathResult
@@ -197,13 +197,5 @@ def _check_last_batches(problem: Problem, plan: Plan) -> None:
     sizes = {len(plan.train_rows(group)) for group in plan.groups()}
     if problem.augmented is not None:
         problem.augmented.check_batches({size % plan.batch_size for size in sizes} - {0})
-    if not problem.normalizes or all(size % plan.batch_size != 1 for size in sizes):
-        return
-    try:
-        problem.build(0).train()(problem.X[:1])
-    except ValueError as error:
-        raise ShrinkageError(
-            f"the last batch of an epoch has one row ({', '.join(map(str, sorted(sizes)))} rows, "
-            f"batch_size={plan.batch_size}), and batch normalization needs two; choose another "
-            f"batch_size ({error})."
-        ) from error
+    if problem.normalizes:
+        check_last_batch(problem.build(0), problem.X, sizes, plan.batch_size)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
 from shrinkage.engine.member.fresh import ModelSource, make_builder
 from shrinkage.engine.member.layers import inspected
-from shrinkage.engine.member.precision import Autocast, check_autocast, forward
+from shrinkage.engine.member.precision import Autocast, check_autocast
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.trial import first_output
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import selected_parameters
@@ -115,7 +116,7 @@ def make_problem(
     views = Views(_typed("X", data.views.X, dtype), by_fold, data.views.facts)
     y = _typed("y", data.y, dtype)
     loss_name, each, class_weights = row_loss(settings.loss, y)
-    check_fit(each, loss_name, _first_output(fresh, views.X, autocast), y)
+    check_fit(each, loss_name, _outputs(fresh, views.X, autocast), y)
     rows, knobs = views.X[:batch_size], tuple(settings.grid or ())
     draws, normalizes = _inspected(build(0), rows, any_rate="dropout" in knobs)
     penalized = selected_parameters(fresh, settings.select)
@@ -156,7 +157,7 @@ def with_augmented(problem: Problem, data: Any, count: int, batch_size: int) -> 
         batch_size=batch_size,
         loss=problem.loss,
         loss_name=problem.loss_name,
-        output=_first_output(problem.build(0), problem.X, problem.autocast),
+        output=_outputs(problem.build(0), problem.X, problem.autocast),
         weighed=problem.row_weights is not None,
     )
     return replace(problem, augmented=made)
@@ -209,19 +210,8 @@ def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return one * other
 
 
-def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
-    try:
-        with torch.no_grad():
-            output = forward(model, X[:2], autocast)
-    except Exception as error:
-        raise ShrinkageError(
-            f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "
-            f"{type(error).__name__}: {error}."
-        ) from error
-    if not isinstance(output, Tensor):
-        raise ShrinkageError(
-            f"the model returned {type(output).__name__}; it must return one tensor."
-        )
+def _outputs(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
+    output = first_output(model, X, autocast)
     if not 1 <= output.dim() <= 2 or len(output) != len(X[:2]):
         raise ShrinkageError(
             f"the model returned shape {tuple(output.shape)} for {len(X[:2])} rows; it must return "
