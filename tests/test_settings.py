@@ -194,6 +194,19 @@ def test_a_wrong_setting_is_refused_before_a_model_is_built_or_data_are_read(
     assert (model.touched, X.touched, y.touched) == (0, 0, 0)
 
 
+OF_A_COMPARISON = inspect.signature(compare).parameters.keys() - {"scheduler", "optimizer"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(wrong, said) for wrong, said in WRONG if wrong.keys() <= OF_A_COMPARISON]
+)
+def test_a_comparison_refuses_it_as_early(wrong: Mapping[str, Any], said: str) -> None:
+    model, X, y = Untouched(), Untouched(), Untouched()
+    with pytest.raises(ShrinkageError, match=re.escape(said)):
+        compare(model, X, y, test=(X, y), **wrong)
+    assert (model.touched, X.touched, y.touched) == (0, 0, 0)
+
+
 def test_every_setting_that_can_be_wrong_by_itself_is_among_the_wrong_ones() -> None:
     of_the_data = {"test", "augmented", "groups", "sample_weight"}
     anything = {"refit"}
