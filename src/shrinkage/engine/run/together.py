@@ -8,10 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from shrinkage.engine.member.member import member_bytes
-from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.chunk import Chunk, Limits, make_chunks, split_by_progress
-from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.check import blamed_module, difference_together, slow_mapping_refused
 from shrinkage.engine.run.chunks import train_chunks
 from shrinkage.engine.run.compiled import (
@@ -52,7 +50,7 @@ def train_together(run: Run, settings: Settings) -> tuple[bool, str]:
     """Train the run with members stacked, if that gives what training them alone does.
 
     Args:
-        run: The run, with an update.
+        run: The run.
         settings: Whether to compile the step, how many members a chunk, in how much memory.
 
     Returns:
@@ -64,7 +62,7 @@ def train_together(run: Run, settings: Settings) -> tuple[bool, str]:
     problem, plan, kept = run.problem, run.plan, run.kept
     if run.update is None:
         return False, f"no vectorized {named(problem.optimizer)}"
-    if reason := _known_refusal(problem, plan):
+    if reason := _known_refusal(run):
         return False, reason
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     with one_thread():
@@ -106,9 +104,9 @@ def train_together(run: Run, settings: Settings) -> tuple[bool, str]:
             return True, stepper.kind
 
 
-def _known_refusal(problem: Problem, plan: Plan) -> str | None:
+def _known_refusal(run: Run) -> str | None:
     """Return why members cannot be trained together, where trying would not show it well."""
-    model, padded = problem.build(0), any(map(plan.padding, plan.groups()))
+    model, padded = run.problem.build(0), any(map(run.plan.padding, run.plan.groups()))
     if any(w.is_complex() for w in model.parameters()):
         return "complex parameters"
     for name, module in model.named_modules():
