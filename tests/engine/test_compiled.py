@@ -348,7 +348,9 @@ def run_noting_warnings() -> tuple[Any, list[str]]:
 def test_a_package_that_fails_leads_to_torch_compile(home: Path, monkeypatch: Any) -> None:
     made = []
     monkeypatch.setattr(compiled, "_compile_ahead", broken)
-    monkeypatch.setattr(compiled, "_just_in_time", lambda eager, *_: (made.append(1), eager.call)[1])
+    monkeypatch.setattr(
+        compiled, "_just_in_time", lambda eager, *_: (made.append(1), eager.call)[1]
+    )
     result, said = run_noting_warnings()
     assert result.about["engine"] == "vectorized, compiled"
     assert made == [1]
