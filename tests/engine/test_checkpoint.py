@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from _checkpoints import ADAGRAD, Counter, assert_same, fit, watch_steps
 from torch import nn
 
 from shrinkage import ElasticNet, ShrinkageError
-from shrinkage.engine.keep import dependencies, kept
+from shrinkage.engine.keep import kept
+from shrinkage.engine.keep.dependencies import dependencies
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.run.alone import Alone
 
@@ -141,14 +141,16 @@ def test_another_run_is_refused_with_the_difference(
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "place"), [("shrinkage", dependencies), ("torch", torch)])
+@pytest.mark.parametrize(
+    ("package", "place"),
+    [("torch", "torch.__version__"), ("shrinkage", f"{dependencies.__module__}.__version__")],
+)
 def test_a_checkpoint_of_another_version_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, place: str
 ) -> None:
     fit(tmp_path, epochs=1)
-    then = place.__version__
-    monkeypatch.setattr(place, "__version__", "99.1")
-    with pytest.raises(ShrinkageError, match=f"{name}: {re.escape(then)} then, 99.1 now"):
+    monkeypatch.setattr(place, "99.1")
+    with pytest.raises(ShrinkageError, match=f"{package}: .* then, 99.1 now"):
         fit(tmp_path, epochs=1)
 
 

@@ -375,8 +375,8 @@ def test_without_a_compiler_the_run_is_plain_and_says_so_once(home: Path, monkey
     monkeypatch.delenv("CXX", raising=False)
     result, said = run_noting_warnings()
     assert result.about["engine"] == "vectorized, eager"
-    (only,) = said
-    assert "no C++ compiler was found; training runs uncompiled, which is slower." in only
+    assert len(said) == 1
+    assert said[0].startswith("no compiler: no C++ compiler was found; training runs uncompiled")
 
 
 def test_a_package_from_the_cache_needs_no_compiler(

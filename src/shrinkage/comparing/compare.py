@@ -28,12 +28,14 @@ from shrinkage.rows.datasets import batch_size_of, in_memory, pair_in_memory
 from shrinkage.rows.loss import row_loss
 from shrinkage.rows.preprocess import Transformer
 from shrinkage.rows.rows import as_rows
+from shrinkage.tensors.surroundings import own_surroundings
 
 USUAL: Mapping[str, MakeOptimizer] = {"adam": ADAM}
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
+@own_surroundings()
 def compare(
     model: ModelSource,
     X: Any,

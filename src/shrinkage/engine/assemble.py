@@ -11,13 +11,13 @@ from shrinkage.engine.plan.outcome import Outcome
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.run import Run
 from shrinkage.engine.run.stacked import mean_losses
-from shrinkage.engine.run.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.identity import named
 from shrinkage.parameters import Selection, explain_selection
 from shrinkage.result.path_result import PathResult, Refit
 from shrinkage.rows.groups import ALL_ROWS, Group
 from shrinkage.rows.rows import flat
+from shrinkage.tensors.own_thread import one_thread
 
 
 @one_thread()

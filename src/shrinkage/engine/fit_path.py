@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,6 @@ from shrinkage.engine.plan.outcome import Progress, as_tell
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.rounds import train_rounds
 from shrinkage.engine.run.exact import check_convex, check_convex_settings
-from shrinkage.engine.run.workers import one_thread
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result.path_result import PathResult
@@ -32,14 +31,8 @@ from shrinkage.rows.datasets import batch_size_of
 from shrinkage.rows.loss import Loss
 from shrinkage.rows.preprocess import Transformer
 from shrinkage.rows.read import read_data
-
-
-@contextmanager
-def _on_the_cpu_with_own_random_numbers() -> Iterator[None]:
-    elsewhere = torch.get_default_device().type != "cpu"
-    with torch.random.fork_rng(), torch.device("cpu") if elsewhere else nullcontext():
-        torch.manual_seed(0)
-        yield
+from shrinkage.tensors.own_thread import one_thread
+from shrinkage.tensors.surroundings import own_surroundings
 
 
 @contextmanager
@@ -55,7 +48,7 @@ def _with_garbage_of_its_own() -> Iterator[None]:
         gc.unfreeze()
 
 
-@_on_the_cpu_with_own_random_numbers()
+@own_surroundings()
 @_with_garbage_of_its_own()
 def fit_path(
     model: ModelSource,

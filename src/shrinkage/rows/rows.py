@@ -88,7 +88,7 @@ def _as_tensor(values: Any, name: str, finite: bool = True) -> Tensor:
         raise ShrinkageError(f"{name} has shape {tuple(rows.shape)}: it holds no rows.")
     if finite:
         check_finite(rows, name)
-    return rows
+    return rows.clone() if rows.is_inference() else rows
 
 
 def flat(targets: Tensor) -> Tensor:

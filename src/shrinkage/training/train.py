@@ -12,12 +12,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from shrinkage.engine.keep.dependencies import made_by
 from shrinkage.engine.member.precision import check_autocast
 from shrinkage.engine.member.trial import check_last_batch, first_output
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.errors import ShrinkageError, as_whole, is_whole
-from shrinkage.identity import hash_of, named
+from shrinkage.identity import fingerprint, hash_of
 from shrinkage.parameters import Selection, weights
+from shrinkage.regularizing.handle import Regularization
 from shrinkage.regularizing.regularize import regularize
 from shrinkage.regularizing.rules import Acting, Rules
 from shrinkage.regularizing.summary import Summary
@@ -25,6 +27,8 @@ from shrinkage.rows.augmented import make_augmented
 from shrinkage.rows.datasets import batch_size_of, in_memory
 from shrinkage.rows.loss import Loss, check_fit, row_loss
 from shrinkage.rows.rows import as_rows
+from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.surroundings import own_surroundings
 from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
 from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
@@ -53,6 +57,7 @@ class Trained:
     summary: Summary | None
 
 
+@own_surroundings()
 def train(
     model: nn.Module,
     X: Any,
@@ -155,10 +160,11 @@ def train(
     manifest = {
         "rows": hash_of(rows, targets, *(held or ()))[:16],
         "model": architecture(model),
-        "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
-        "loss": name,
-        "optimizer": named(optimizer),
-        "scheduler": "none" if scheduler is None else named(scheduler),
+        "code and attributes of the model": fingerprint(model, "model"),
+        "penalty": "none" if handle is None else _in_words(handle),
+        "loss": f"{name} {fingerprint(each, 'loss', weights=True)}",
+        "optimizer": made_by(optimizer, "optimizer"),
+        "scheduler": made_by(scheduler, "scheduler"),
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": patience,
@@ -169,8 +175,7 @@ def train(
     path = None if checkpoint is None else Path(checkpoint)
     loop = Loop(job, manifest, path, progress)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with own_random_numbers(seed):
             if path is not None and path.exists():
                 state = read_checkpoint(path)
                 check_same(manifest, state["manifest"], path)
@@ -188,11 +193,21 @@ def train(
             handle.remove()
 
 
+def _in_words(handle: Regularization) -> str:
+    parts = [(rule.select, rule.penalty, rule.how) for rule in handle.rules]
+    return f"{'; '.join(map(repr, handle.rules))} {fingerprint(parts, 'penalty')}"
+
+
 def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
     if not isinstance(model, nn.Module):
         raise ShrinkageError(f"model={model!r:.80} is not a module; give one with its weights.")
     if not any(p.requires_grad for p in model.parameters()):
         raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
+    if any(p.is_inference() for p in model.parameters()):
+        raise ShrinkageError(
+            "the model was made inside torch.inference_mode(), where nothing can be trained; make "
+            "it outside."
+        )
     for name, given in (("optimizer", optimizer), ("scheduler", scheduler)):
         if given is not None and not callable(given):
             raise ShrinkageError(

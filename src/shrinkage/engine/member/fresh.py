@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Callable
 from typing import TypeAlias
 
-import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.tensors.own_thread import own_random_numbers
 from shrinkage.tensors.wrapped import bare, unwrapped
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -44,8 +44,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
 
     def build(seed: int) -> nn.Module:
         nonlocal before
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with own_random_numbers(seed):
             built = make()
         if not isinstance(built, nn.Module):
             raise ShrinkageError(

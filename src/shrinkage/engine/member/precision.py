@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from shrinkage.engine.member.layers import Functions, replaced
+from shrinkage.engine.member.layers import replaced
 from shrinkage.errors import ShrinkageError
 from shrinkage.tensors.norms import accumulated
+from shrinkage.tensors.own_thread import Functions, current
 
 Autocast: TypeAlias = torch.dtype | None
 
@@ -91,8 +92,8 @@ def _as_unmapped(device: str, autocast: torch.dtype) -> Functions:
 
         return computed
 
-    wides = {name: wide(getattr(F, name)) for name in WIDE_INSIDE}
-    return wides | {name: narrow(getattr(F, name)) for name in NARROW_WHOLE}
+    wides = {name: wide(current(F, name)) for name in WIDE_INSIDE}
+    return wides | {name: narrow(current(F, name)) for name in NARROW_WHOLE}
 
 
 def _converted(

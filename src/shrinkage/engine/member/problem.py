@@ -26,6 +26,7 @@ from shrinkage.rows.loss import RowLoss, check_fit, row_loss
 from shrinkage.rows.preprocess import Views
 from shrinkage.rows.read import Data
 from shrinkage.rows.rows import check_finite
+from shrinkage.tensors.own_thread import own_random_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _inspected(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), own_random_numbers(0):
             return inspected(lambda: model.train()(X), any_rate=any_rate)
     except Exception as error:
         raise ShrinkageError(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shrinkage import coupling
 from shrinkage.engine.member.knobs import Point, loss_at, penalty_at, update_at
 from shrinkage.engine.member.layers import (
-    Functions,
     cut,
     dropout,
+    mappable_attention,
     narrow_linear,
     normalization,
     replaced,
@@ -26,6 +24,7 @@ from shrinkage.engine.member.precision import forward
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import State, Update
 from shrinkage.penalties import Penalty
+from shrinkage.tensors.own_thread import Functions
 
 
 class Batch(NamedTuple):
@@ -51,18 +50,6 @@ class Batch(NamedTuple):
 
 
 Step: TypeAlias = Callable[[Member, dict[str, Tensor], Batch], Member]
-
-
-@contextmanager
-def mappable_attention() -> Iterator[None]:
-    """Keep attention in evaluation to plain operations: torch's fused ones cannot be mapped."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class Move(NamedTuple):
@@ -112,7 +99,7 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         params: Tensors, fixed: Tensors, point: Point, batch: Batch
     ) -> tuple[Tensor, tuple[Tensor, Tensors]]:
         after = {name: tensor.clone() for name, tensor in fixed.items()}
-        with sdpa_kernel(SDPBackend.MATH), replaced(_functions(problem, point, batch)):
+        with mappable_attention(), replaced(_functions(problem, point, batch)):
             output = forward(model, batch.x, problem.autocast, {**params, **after})
         share = batch.weight / batch.weight.sum()
         reported = (problem.loss(output, batch.y) * share).sum()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from shrinkage.engine.member.precision import Autocast, forward
 from shrinkage.errors import ShrinkageError
+from shrinkage.tensors.own_thread import own_random_numbers
 
 
 def first_output(model: nn.Module, X: Tensor, autocast: Autocast = None) -> Tensor:
@@ -20,7 +21,7 @@ def first_output(model: nn.Module, X: Tensor, autocast: Autocast = None) -> Tens
     """
     was = model.training
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), own_random_numbers(0):
             output = forward(model.eval(), X[:2], autocast)
     except Exception as error:
         raise ShrinkageError(
@@ -52,7 +53,7 @@ def check_last_batch(model: nn.Module, X: Tensor, sizes: Iterable[int], batch_si
     if all(size % batch_size != 1 for size in numbers):
         return
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), own_random_numbers(0):
             copy.deepcopy(model).train()(X[:1])
     except ValueError as error:
         raise ShrinkageError(

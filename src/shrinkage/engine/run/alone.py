@@ -26,6 +26,7 @@ from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import warn
 from shrinkage.regularizing.regularize import attach
 from shrinkage.rows.groups import Group, key
+from shrinkage.tensors.own_thread import own_random_numbers
 
 Closure: TypeAlias = Callable[[], Tensor]
 
@@ -127,8 +128,7 @@ class Alone:
         penalty, selected = penalty_at(problem, point), lambda name, _: name in problem.selected
         attach(model, optimizer, penalty, select=selected, how=problem.how)
         held, count = plan.held_rows(self.group), 0
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key("training", self.group))
+        with own_random_numbers(key("training", self.group)):
             for epoch in range(plan.epochs):
                 if epoch >= point.get("epochs", plan.epochs):
                     outcome.held_loss[(*place, epoch)] = outcome.held_loss[(*place, epoch - 1)]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from shrinkage.engine.member.knobs import penalty_at, rate_at, update_at
-from shrinkage.engine.member.layers import replaced, without_memory
+from shrinkage.engine.member.layers import mappable_attention, replaced, without_memory
 from shrinkage.engine.member.member import Tensors, model_tensors, trained_names
-from shrinkage.engine.member.step import Move, mappable_attention
+from shrinkage.engine.member.step import Move
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.run.alone import Alone, Closure

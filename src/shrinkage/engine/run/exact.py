@@ -15,12 +15,13 @@ from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.outcome import shared
 from shrinkage.engine.run.minimize import Objective, minimize
 from shrinkage.engine.run.run import Run
-from shrinkage.engine.run.workers import one_thread, run_in_workers, worker_count
+from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import combinations
 from shrinkage.rows.groups import Group, generator
 from shrinkage.rows.loss import name_of
+from shrinkage.tensors.own_thread import one_thread
 
 CONVEX_LOSSES = (
     nn.MSELoss,

@@ -15,8 +15,8 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.outcome import Outcome, Progress, empty_outcome, progress
 from shrinkage.engine.plan.plan import Plan
-from shrinkage.engine.run.workers import one_thread
 from shrinkage.rows.groups import ALL_ROWS, Group
+from shrinkage.tensors.own_thread import one_thread
 
 ROWS_AT_ONCE = 4096
 

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from shrinkage.engine.member.knobs import rate_at
-from shrinkage.engine.member.layers import drawn, narrow_linear, replaced
+from shrinkage.engine.member.layers import drawn, mappable_attention, narrow_linear, replaced
 from shrinkage.engine.member.member import Member, Tensors, leaves, stacked_members
 from shrinkage.engine.member.precision import Autocast, forward
 from shrinkage.engine.member.problem import Problem
-from shrinkage.engine.member.step import mappable_attention
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.run.run import Run

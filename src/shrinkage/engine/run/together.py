@@ -24,12 +24,12 @@ from shrinkage.engine.run.stacked import stacked
 from shrinkage.engine.run.workers import (
     MemoryRanOutError,
     memory_faults_named,
-    one_thread,
     worker_count,
 )
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.identity import named
 from shrinkage.rows.groups import Group
+from shrinkage.tensors.own_thread import one_thread
 
 COMPILING_SECONDS = 20.0
 PLAIN_SECONDS_PER_STEP = 4e-3

@@ -44,17 +44,6 @@ def worker_count() -> int:
     return min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: for work so small that waking the others takes longer."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def run_in_workers(
     jobs: int, work: Callable[[int], None], tell: Callable[[], None], workers: int
 ) -> None:
