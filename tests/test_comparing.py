@@ -304,7 +304,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "values in a text": ({"values": "8"}, "values='8': give a whole number"),
     "no optimizer": ({"optimizers": {}}, "give at least one"),
     "rows drawn of others": ({"augmented": TensorDataset(*planted(50))}, "nothing .*has 50 items"),
-    "float16": ({"autocast": torch.float16}, "nothing could be .*give torch.bfloat16"),
+    "float16": ({"autocast": torch.float16}, "autocast=torch.float16: give torch.bfloat16"),
     "rows that do not fit": ({"test": (torch.zeros(5, 3), torch.zeros(5))}, "nothing could be"),
 }
 

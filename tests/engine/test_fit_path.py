@@ -271,7 +271,7 @@ def test_bad_input_is_refused(case: str) -> None:
         fit(given.pop("model"), given.pop("X"), given.pop("y"), given.pop("penalty"), **given)
 
 
-WHOLE = ("epochs", "batch_size", "chunk", "refine", "halving", "max_memory")
+WHOLE = ("epochs", "batch_size", "chunk", "refine", "max_memory")
 
 
 @pytest.mark.parametrize("value", ["3", 1.5, 2.0, -1, [2], False])

@@ -65,8 +65,6 @@ def path_rows(result: PathResult) -> list[dict[str, Any]]:
         columns["accuracy"] = curve(result, "accuracy").mean
     else:
         columns["R2"] = explained(loss.mean, result.targets)
-    if result.dropped is not None:
-        columns["dropped"] = result.dropped
     values = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 

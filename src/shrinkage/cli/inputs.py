@@ -17,7 +17,7 @@ from shrinkage.cli.path.options import PathOptions
 from shrinkage.cli.train.options import TrainOptions
 from shrinkage.coupling import resolve_coupling
 from shrinkage.data import BUILT_IN, Dataset, load_data, split_test
-from shrinkage.engine.plan.strengths import make_strengths
+from shrinkage.engine.member.given import make_strengths
 from shrinkage.errors import ShrinkageError, choose_from
 from shrinkage.models import make_model, with_dropout
 from shrinkage.penalties import Penalty, catalogue

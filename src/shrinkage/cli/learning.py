@@ -14,7 +14,6 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRSchedul
 from shrinkage.cli.exits import usage
 from shrinkage.cli.options import LearningOptions, TrainingOptions
 from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.halving import rungs
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 
@@ -27,7 +26,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 BY_STEPS = {
-    *("batch_size", "bfloat16", "checkpoint", "compile", "epochs", "halving"),
+    *("batch_size", "bfloat16", "checkpoint", "compile", "epochs"),
     *("how", "lr", "optimizer", "scheduler", "seeds"),
 }
 """What has no meaning for the exact solver."""
@@ -55,12 +54,8 @@ def training_of(job: PathOptions, how: str | None) -> dict[str, Any]:
     """Return how members are fit, as arguments of `fit_path`."""
     if job.solver == "exact":
         return {"solver": "exact"}
-    if job.halving:
-        with usage("--halving"):
-            rungs(job.epochs, job.halving)
     return {
         "how": how,
-        "halving": job.halving,
         "seeds": range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
         "epochs": job.epochs,
         "batch_size": job.batch_size,

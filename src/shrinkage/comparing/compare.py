@@ -17,10 +17,12 @@ from shrinkage.comparing.methods import BEST_PAIR, make_methods
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import ModelSource, make_builder
 from shrinkage.engine.member.schedule import MakeScheduler
-from shrinkage.engine.member.update import MakeOptimizer
-from shrinkage.engine.plan.outcome import Progress
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
+from shrinkage.engine.plan.outcome import Progress, as_tell
 from shrinkage.errors import ShrinkageError, as_whole
 from shrinkage.parameters import Selection, weights
+from shrinkage.penalties import L2
 from shrinkage.result.path_result import PathResult
 from shrinkage.rows.datasets import batch_size_of, in_memory, pair_in_memory
 from shrinkage.rows.loss import row_loss
@@ -28,7 +30,7 @@ from shrinkage.rows.preprocess import Transformer
 from shrinkage.rows.rows import as_rows
 from shrinkage.tensors.surroundings import own_surroundings
 
-ADAM: Mapping[str, MakeOptimizer] = {"adam": functools.partial(torch.optim.Adam, lr=1e-3)}
+USUAL: Mapping[str, MakeOptimizer] = {"adam": ADAM}
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -42,7 +44,7 @@ def compare(
     test: tuple[Any, Any] | Dataset[Any] | DataLoader[Any],
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     methods: Sequence[str] | None = None,
-    optimizers: Mapping[str, MakeOptimizer] = ADAM,
+    optimizers: Mapping[str, MakeOptimizer] = USUAL,
     values: int = 8,
     folds: Any = 5,
     groups: Any = None,
@@ -112,9 +114,24 @@ def compare(
         >>> sorted(row.contender.method for row in result.rows)
         ['L2', 'early stopping', 'none']
     """
+    tell = as_tell(progress)
     if not optimizers:
         raise ShrinkageError("optimizers: give at least one, by name.")
-    batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
+    shared: dict[str, Any] = {
+        "augmented": augmented,
+        "folds": folds,
+        "groups": groups,
+        "seeds": seeds,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "loss": loss,
+        "preprocess": preprocess,
+        "select": select,
+        "autocast": autocast,
+        "compile": compile,
+    }
+    Settings(**shared).checked(L2(1.0))
+    shared["batch_size"] = batch_size_of(X if augmented is None else augmented, batch_size)
     test = pair_in_memory(test, "test")
     rows, targets = as_rows(*in_memory(X, y), finite=preprocess is None)
     off = {"epochs": float(as_whole("epochs", epochs))}
@@ -125,25 +142,9 @@ def compare(
     chosen = make_methods(methods, values, off)
     paired = (methods is None or BEST_PAIR in methods) and len(chosen) > 1
     train = functools.partial(
-        fit_path,
-        model,
-        rows,
-        targets,
-        test=test,
-        augmented=augmented,
-        folds=folds,
-        groups=groups,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        loss=loss,
-        scheduler=scheduler,
-        preprocess=preprocess,
-        select=select,
-        autocast=autocast,
-        compile=compile,
+        fit_path, model, rows, targets, test=test, scheduler=scheduler, **shared
     )
-    relay = Relay(progress, len(optimizers) * (len(chosen) + paired))
+    relay = Relay(tell, len(optimizers) * (len(chosen) + paired))
     paths: dict[tuple[str, str], PathResult] = {}
     contenders: list[Contender] = []
     for name, optimizer in optimizers.items():

@@ -16,7 +16,7 @@ from shrinkage.result.path_result import PathResult
 class Relay:
     """Reports the progress of one run as a part of all runs."""
 
-    def __init__(self, tell: Callable[[Progress], None] | None, runs: int) -> None:
+    def __init__(self, tell: Callable[[Progress], None], runs: int) -> None:
         self.tell, self.runs = tell, runs
         self.done = 0
         self.notes = {""}
@@ -25,7 +25,7 @@ class Relay:
         """Pass the progress of the present run on; every note only once."""
         note = "" if now.note in self.notes else now.note
         self.notes.add(note)
-        if self.tell is None or (now.stage == "check" and self.done):
+        if now.stage == "check" and self.done:
             return
         self.tell(
             replace(

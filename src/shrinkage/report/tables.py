@@ -83,8 +83,6 @@ def strength_columns(result: PathResult) -> dict[str, list[str]]:
     lost = (result.diverged >= 0).sum((1, 2))
     if bool(lost.any()):
         columns["diverged"] = [str(n) for n in lost.tolist()]
-    if result.dropped is not None:
-        columns["dropped"] = [f"epoch {e}" if e > 0 else "" for e in result.dropped.tolist()]
     return columns
 
 

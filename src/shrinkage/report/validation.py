@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from shrinkage import labels
 from shrinkage.choose import Choice, Curve, curve
 from shrinkage.choose.choices import choice_by
 from shrinkage.choose.per_strength import frame, total_norm, zero_share
@@ -86,7 +85,6 @@ def validation(result: PathResult, places: list[int], judged: Sequence[Judged]) 
     return {
         "metrics": [_numbers(result, places, one) for one in judged],
         "top": _shrinkage(result, places),
-        "why": labels.why_left_out(result),
     }
 
 

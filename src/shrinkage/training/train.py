@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.keep.dependencies import made_by
 from shrinkage.engine.member.precision import check_autocast
+from shrinkage.engine.member.trial import check_last_batch, first_output
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.errors import ShrinkageError, as_whole, is_whole
 from shrinkage.identity import fingerprint, hash_of
 from shrinkage.parameters import Selection, weights
@@ -33,7 +33,6 @@ from shrinkage.training.checkpoint import architecture, check_same, read_checkpo
 from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
 
-MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 Rows: TypeAlias = tuple[Any, Any]
 
 
@@ -70,7 +69,7 @@ def train(
     valid: float | Rows | None = 0.2,
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     loss: Loss = "auto",
-    optimizer: MakeOptimizer = partial(torch.optim.Adam, lr=1e-3),
+    optimizer: MakeOptimizer = ADAM,
     scheduler: Callable[[Optimizer], Any] | None = None,
     epochs: int = 40,
     batch_size: int | None = None,
@@ -141,10 +140,9 @@ def train(
     if row_weights is not None:
         raise ShrinkageError("a loss with weight= is not supported here; weight the rows yourself.")
     every_target = targets if held is None else torch.cat([targets, held[1]])
-    output = _first_output(model, rows)
+    output = first_output(model, rows, autocast)
     check_fit(each, name, output, every_target)
-    if len(numbers) % batch_size == 1:
-        _check_last_batch(model, rows[numbers], batch_size)
+    check_last_batch(model, rows[numbers], [len(numbers)], batch_size)
     view = None
     if augmented is not None:
         fits: Any = {"loss": each, "loss_name": name, "output": output}
@@ -216,30 +214,3 @@ def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
                 f"{name} is a {type(given).__name__}, which cannot make one; give its class, or a "
                 "functools.partial of it with settings: it is made here, for this model."
             )
-
-
-def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
-    was = model.training
-    try:
-        with torch.no_grad(), own_random_numbers(0):
-            output: Tensor = model.eval()(rows[:2])
-    except Exception as error:
-        raise ShrinkageError(
-            f"the model refuses rows of shape {tuple(rows.shape[1:])} and type {rows.dtype}: "
-            f"{type(error).__name__}: {error}."
-        ) from error
-    finally:
-        model.train(was)
-    return output
-
-
-def _check_last_batch(model: nn.Module, rows: Tensor, batch_size: int) -> None:
-    """Refuse a last batch of one row where batch normalization needs two."""
-    try:
-        with torch.no_grad(), own_random_numbers(0):
-            copy.deepcopy(model).train()(rows[:1])
-    except ValueError as error:
-        raise ShrinkageError(
-            f"the last batch of an epoch has one row ({len(rows)} rows, batch_size={batch_size}): "
-            f"{error}. Choose another batch_size."
-        ) from error

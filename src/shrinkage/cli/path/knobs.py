@@ -10,8 +10,7 @@ from shrinkage.cli import tables
 from shrinkage.cli.exits import usage
 from shrinkage.cli.path.lines import STYLES
 from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.member.settings import Grid
-from shrinkage.engine.plan.crossed import check_grid
+from shrinkage.engine.member.given import Grid, check_grid
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import decimals
 from shrinkage.penalties import Penalty

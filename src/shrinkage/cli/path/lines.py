@@ -72,8 +72,7 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
 
 
 def _faults(row: Facts) -> list[str]:
-    faults = [f"{row['diverged']} diverged"] if row["diverged"] else []
-    return faults + ([f"dropped, epoch {row['dropped']}"] if row.get("dropped", 0) > 0 else [])
+    return [f"{row['diverged']} diverged"] if row["diverged"] else []
 
 
 def show_test(console: Console, rows: Sequence[Facts]) -> None:

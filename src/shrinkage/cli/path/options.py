@@ -76,7 +76,7 @@ class StrengthOptions:
 
 @dataclass(frozen=True)
 class KnobOptions:
-    """What the strengths are crossed with, and which of these trainings are cut short."""
+    """What the strengths are crossed with."""
 
     grid: Annotated[
         list[str] | None,
@@ -97,15 +97,6 @@ class KnobOptions:
             help="How many combinations of knobs to draw, each with a whole path of strengths.",
         ),
     ] = None
-    halving: Annotated[
-        int,
-        Grid(
-            min=0,
-            metavar="N",
-            help="After each third of the epochs, keep the best 1 of N. 0 trains all to the end, "
-            "which is safer: what is best early is often not best in the end.",
-        ),
-    ] = 0
 
 
 @dataclass(frozen=True)

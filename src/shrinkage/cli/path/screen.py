@@ -10,7 +10,7 @@ from shrinkage.cli import screens
 from shrinkage.cli.path.knobs import show_knobs
 from shrinkage.cli.path.lines import RULES, show_path, show_test
 from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.member.settings import Grid
+from shrinkage.engine.member.given import Grid
 from shrinkage.errors import some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
@@ -38,9 +38,8 @@ def training_line(job: PathOptions, grid: Grid) -> str:
         return "none; the exact solver finds the minimum itself"
     rate = "" if "lr" in grid else f", learning rate {job.lr:g}"
     schedule = f", {job.scheduler}" if job.scheduler else ""
-    halving = f", the best 1 of {job.halving} kept at each third" if job.halving else ""
     batches = f"batches of {job.batch_size}, {job.epochs} epoch{'s' * (job.epochs > 1)}"
-    return f"{job.optimizer}{rate}, {batches}{schedule}{halving}" + ", bfloat16" * job.bfloat16
+    return f"{job.optimizer}{rate}, {batches}{schedule}" + ", bfloat16" * job.bfloat16
 
 
 def members_line(job: PathOptions, strengths: int | list[float], combinations: int) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import typer
 
+from shrinkage.choose.per_strength import explained
 from shrinkage.cli import screens
 from shrinkage.cli.exits import usage
 from shrinkage.cli.facts import about, data_line, without_nan
@@ -167,11 +168,11 @@ def evaluate(trained: Trained, test: Dataset) -> dict[str, float]:
     trained.model.eval()
     with torch.no_grad():
         outputs = trained.model(test.X)
-        mean = loss(outputs, test.y).double().mean().item()
+        mean = loss(outputs, test.y).double().mean()
     if test.task == "classification":
         right = (outputs.argmax(1) == test.y).double().mean().item()
-        return {"loss": mean, "accuracy": right}
-    return {"loss": mean, "R2": 1 - mean / test.y.double().var(correction=0).item()}
+        return {"loss": mean.item(), "accuracy": right}
+    return {"loss": mean.item(), "R2": explained(mean, test.y).item()}
 
 
 def _prepared(preprocess: Any, fit: Dataset, *others: Dataset) -> list[Dataset]:

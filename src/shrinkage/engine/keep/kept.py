@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -42,8 +41,7 @@ class Kept:
     """The members of a plan that a checkpoint holds, and room for those to come.
 
     A member is known by its point, its fold's rows and its seed, so a plan with more strengths,
-    knobs, seeds or epochs finds those of the smaller one. A plan for the first epochs of a run, as
-    in halving, takes from members that came further what they were then: curves and divergence.
+    knobs, seeds or epochs finds those of the smaller one.
 
     Attributes:
         plan: The plan.
@@ -81,9 +79,7 @@ class Kept:
         places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
         if any(place is None for place in places):
             return 0
-        entries = {
-            id(place.entry): self._loaded(place.entry, chunk.group) for place in places if place
-        }
+        entries = {id(place.entry): place.entry.load() for place in places if place}
         rows = [(entries[id(place.entry)], place.row) for place in places if place]
         for name, target in named_tensors(members).items():
             target.copy_(torch.stack([tensors[name][row] for tensors, row in rows]))
@@ -128,17 +124,7 @@ class Kept:
         place = self.places.get((group, k))
         if place is None or place.steps < self._all_steps(group):
             return None
-        tensors = self._loaded(place.entry, group)
-        tensors["epochs_done"].clamp_(max=self.plan.epochs)
-        return tensors
-
-    def _loaded(self, entry: Entry, group: Group) -> Tensors:
-        """Return what was kept, with curves and divergence as they were at the plan's end."""
-        tensors = entry.load()
-        for name in ("train_loss", "held_loss"):
-            tensors[name] = tensors[name][..., : self.plan.epochs]
-        tensors["diverged"][tensors["diverged"] > self._all_steps(group)] = -1
-        return tensors
+        return place.entry.load()
 
     def _all_steps(self, group: Group) -> int:
         return self.plan.epochs * self.plan.steps(group)
@@ -154,22 +140,16 @@ class Kept:
 
 @contextmanager
 def keeping(
-    problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
+    problem: Problem, plan: Plan, checkpoint: str | Path | None
 ) -> Iterator[Callable[[Plan], Kept]]:
     """Yield a function that returns what is kept of a plan; what is trained inside is written.
 
     Args:
         problem: What to train.
-        plan: The grid, or the first one of several rounds.
+        plan: The plan, or the first one of several rounds.
         checkpoint: The directory, or None where nothing is kept.
-        halving: Rounds go on from one another where it is above 0, if need be in a directory of
-            their own.
     """
     lrs = problem.lrs.tolist()
-    if halving and checkpoint is None:
-        with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
-            yield lambda plan: find_kept(plan, lrs, store, lambda: False)
-        return
     if checkpoint is None:
         yield lambda plan: Kept(plan, lrs)
         return
