@@ -200,7 +200,7 @@ class Loop:
     def _validate(self, X: Tensor, y: Tensor) -> dict[str, float]:
         job = self._job
         job.model.eval()
-        parts = torch.split(X, ROWS_AT_ONCE)
+        parts = (part.clone() for part in torch.split(X, ROWS_AT_ONCE))
         outputs = torch.cat([forward(job.model, part, job.autocast) for part in parts])
         measured = {"valid_loss": float(job.loss(outputs, y).double().mean())}
         self._require_finite(measured["valid_loss"], "validation")

@@ -74,7 +74,7 @@ def member_bytes(problem: Problem, update: Update, batch_size: int) -> MemberByt
         for module in model.modules()
     ]
     with torch.no_grad():
-        model(problem.X[:2])
+        model(problem.first_rows(2))
     for hook in hooks:
         hook.remove()
     tensors = sum(_bytes(tensor) for tensor in model_tensors(model).values())

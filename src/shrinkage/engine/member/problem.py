@@ -99,6 +99,10 @@ class Problem:
         """Return the rows as the refit on all training rows sees them."""
         return self.views.X
 
+    def first_rows(self, count: int) -> Tensor:
+        """Return a copy of the first rows, for a model that may work on its input in place."""
+        return self.X[:count].clone()
+
     def initial(self, group: Group) -> nn.Module:
         """Return the model all members of ``group`` start from."""
         return self.build(key("initial weights", group))
@@ -118,7 +122,7 @@ def make_problem(
     y = _typed("y", data.y, dtype)
     loss_name, each, class_weights = row_loss(settings.loss, y)
     check_fit(each, loss_name, _outputs(fresh, views.X, autocast), y)
-    rows, knobs = views.X[:batch_size], tuple(settings.grid or ())
+    rows, knobs = views.X[:batch_size].clone(), tuple(settings.grid or ())
     draws, normalizes = _inspected(build(0), rows, any_rate="dropout" in knobs)
     penalized = selected_parameters(fresh, settings.select)
     coupling = resolve_coupling(settings.how, penalty)
@@ -153,7 +157,7 @@ def with_augmented(problem: Problem, data: Any, count: int, batch_size: int) -> 
     """
     made = make_augmented(
         data,
-        problem.X[:count],
+        problem.first_rows(count),
         problem.y[:count],
         batch_size=batch_size,
         loss=problem.loss,

@@ -22,7 +22,7 @@ def first_output(model: nn.Module, X: Tensor, autocast: Autocast = None) -> Tens
     was = model.training
     try:
         with torch.no_grad(), own_random_numbers(0):
-            output = forward(model.eval(), X[:2], autocast)
+            output = forward(model.eval(), X[:2].clone(), autocast)
     except Exception as error:
         raise ShrinkageError(
             f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "
@@ -54,7 +54,7 @@ def check_last_batch(model: nn.Module, X: Tensor, sizes: Iterable[int], batch_si
         return
     try:
         with torch.no_grad(), own_random_numbers(0):
-            copy.deepcopy(model).train()(X[:1])
+            copy.deepcopy(model).train()(X[:1].clone())
     except ValueError as error:
         raise ShrinkageError(
             f"the last batch of an epoch has one row ({', '.join(map(str, numbers))} rows, "

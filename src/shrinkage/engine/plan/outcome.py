@@ -88,7 +88,7 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
     k, g, p = len(plan.strengths), len(groups), len(problem.selected)
     model = problem.build(0)
     with torch.no_grad():
-        output = model(problem.X[:2])
+        output = model(problem.first_rows(2))
     return Outcome(
         columns={group: column for column, group in enumerate(groups)},
         train_loss=shared((k, g, plan.epochs)),

@@ -100,7 +100,7 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = problem.mean(problem.loss(null(x), y), torch.arange(len(x)))
+        loss = problem.mean(problem.loss(null(x.clone()), y), torch.arange(len(x)))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -108,7 +108,7 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
 
 def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    loss = problem.mean(problem.loss(model(x), y), torch.arange(len(x)))
+    loss = problem.mean(problem.loss(model(x.clone()), y), torch.arange(len(x)))
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     if problem.how == "coupled":

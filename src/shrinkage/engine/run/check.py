@@ -59,7 +59,7 @@ def difference_together(run: Run, chunk: Chunk, stepper: Stepper) -> str | None:
         own = {name: tensor[place : place + 1] for name, tensor in together.tensors.items()}
         with replaced(without_memory()):
             alone = _outputs(member.model, x)
-            mapped = outputs_of(member.model.eval(), own, x)[0]
+            mapped = outputs_of(problem.build(0).eval(), own, x.clone())[0]
         way, gap = (alone - before).norm(), (alone - mapped).norm()
         if way.isfinite() and not gap <= tolerance * way + 1e-5 * alone.norm():
             return (
@@ -134,7 +134,7 @@ def _run_some(together: Stacked, stepper: Stepper) -> list[int]:
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     training = model.training
     with torch.no_grad():
-        outputs: Tensor = model.eval()(x)
+        outputs: Tensor = model.eval()(x.clone())
     model.train(training)
     return outputs
 

@@ -163,7 +163,7 @@ class _Attempt:
         except ShrinkageError:
             raise
         except (RuntimeError, TypeError, ValueError, UserWarning) as error:
-            rows = self.run.problem.X[: self.run.plan.batch_size]
+            rows = self.run.problem.first_rows(self.run.plan.batch_size)
             return self.plain, blamed_module(self.model, rows, error)
 
     def refused_in_float32(self) -> str | None:
