@@ -43,8 +43,8 @@ def test_interrupt_that_meets_the_exec_of_a_text_is_exit_code_130_too(tmp_path: 
     """As imports of the compiler do; CPython by itself ends ``-m`` by the signal then."""
     (tmp_path / "interrupted.py").write_text(
         "import shrinkage.cli\n"
-        "from shrinkage.cli import job\n"
-        "job.read_data = lambda options: exec('raise KeyboardInterrupt')\n"
+        "from shrinkage.cli.path import job\n"
+        "job.read_data = lambda *given: exec('raise KeyboardInterrupt')\n"
         "shrinkage.cli.main()\n"
     )
     command = [sys.executable, "-m", "interrupted", "path"]

@@ -75,6 +75,11 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, each of them printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def why_left_out(result: PathResult) -> str:
     """Return why a path has no held-out metric at some of its strengths."""
     diverged = bool((result.diverged >= 0).any())

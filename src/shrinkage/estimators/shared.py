@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage import choose
+from shrinkage.choose.choices import RULES
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import make_builder
 from shrinkage.engine.member.settings import ADAM, Grid
@@ -30,11 +31,6 @@ from shrinkage.rows.loss import Loss
 
 ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
 
-RULES = {
-    "minimum": choose.minimum,
-    "one_standard_error": choose.one_standard_error,
-    "paired_one_standard_error": choose.paired_one_standard_error,
-}
 NUMBERS = [np.float64, np.float32]
 
 
@@ -159,7 +155,7 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             compile=self.compile,
             checkpoint=self.checkpoint,
         )
-        self.choice_ = RULES[self.rule](self.path_, self.metric)
+        self.choice_ = RULES[self.rule].choose(self.path_, self.metric)
         self.strength_ = self.choice_.strength
         self._warn_if_learning()
         self.models_ = self._refitted(model)
