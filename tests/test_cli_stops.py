@@ -120,6 +120,34 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_table(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_comparison_goes_on_by_the_same_command(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-uc", INTERRUPTIBLE, "compare", *LONG[:4], "--seeds", "1"]
+    command += ["--methods", "l2,l1,dropout", "--model", "mlp:8", "--values", "4", "--folds", "3"]
+    command += ["--epochs", "120", "--compile", "off", "--quiet"]
+    run = partial(subprocess.run, cwd=tmp_path, check=True)
+    run([*command, "--out", "whole"])
+    command += ["--out", "again", "--checkpoint", "kept"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "kept" / "adam-L1" / "manifest.json").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert not (tmp_path / "again").exists()
+    if number == signal.SIGINT:
+        assert (process.returncode, err) == (130, "Stopped. The same command resumes from kept.\n")
+    run(command)
+    one, other = tmp_path / "whole", tmp_path / "again"
+    names = {path.relative_to(one) for path in one.rglob("*.safetensors")}
+    assert len(names) == 2 * 3
+    for name in (*names, Path("comparison.csv"), Path("test_losses.csv")):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.slow
 def test_ctrl_c_without_a_checkpoint_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-uc", INTERRUPTIBLE, "path", *LONG, "--epochs", "2000"]
     with subprocess.Popen(
