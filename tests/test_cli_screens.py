@@ -13,7 +13,7 @@ from _command import SMALL, FakeEngine, call
 from _results import make_result
 
 import shrinkage
-from shrinkage.cli import screens
+from shrinkage.cli import exits, screens
 from shrinkage.cli.path.lines import show_path
 from shrinkage.engine import Progress
 from shrinkage.errors import warn
