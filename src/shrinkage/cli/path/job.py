@@ -108,7 +108,7 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     if not seen.choices:
         screen.print()
         show_path(screen, rows_of(seen.columns), {})
-    best = choice_by("minimum", result)
+    best = choice_by("minimum", result)  # says why where there is none
     summary = as_plain(seen)
     directory = job.out or free_directory(name, job.overwrite)
     with screens.busy(side, "Saving"):
