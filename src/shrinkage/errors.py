@@ -18,6 +18,10 @@ class ShrinkageError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to do."""
 
 
+class CheckpointError(ShrinkageError):
+    """A checkpoint that cannot be used: it is another run's, in use, or cannot be written."""
+
+
 class ShrinkageWarning(UserWarning):
     """Something that is allowed but seldom meant; the message begins with a label to filter by."""
 

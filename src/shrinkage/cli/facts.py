@@ -7,9 +7,10 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,8 +18,13 @@ from shrinkage._version import __version__
 from shrinkage.errors import counted
 from shrinkage.labels import printable
 
+if TYPE_CHECKING:
+    from shrinkage.cli.compare.options import CompareOptions
+    from shrinkage.cli.path.options import PathOptions
+    from shrinkage.cli.train.options import TrainOptions
 
-def data_line(facts: dict[str, Any]) -> str:
+
+def data_line(facts: dict[str, Any], preprocess: Any) -> str:
     """Return the data in a line."""
     outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
     features = counted(facts["features"], "feature")
@@ -31,8 +37,21 @@ def data_line(facts: dict[str, Any]) -> str:
             features,
             outputs,
             *map(printable, facts["notes"]),
+            *["standardized"] * (preprocess is not None),
         ]
     )
+
+
+def network_line(name: str, sizes: Iterable[int]) -> str:
+    """Return the model in a line, from the sizes of its parameters."""
+    return f"{name}, {sum(sizes):,} parameters"
+
+
+def training_line(by: str, job: PathOptions | CompareOptions | TrainOptions, *more: str) -> str:
+    """Return in a line how a model is trained by an optimizer."""
+    epochs = f"{job.epochs} epoch{'s' * (job.epochs > 1)}"
+    parts = [by, f"batches of {job.batch_size}", epochs, job.scheduler, *more]
+    return ", ".join(part for part in parts if part) + ", bfloat16" * job.bfloat16
 
 
 def about() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -58,6 +59,7 @@ def compare(
     autocast: torch.dtype | None = None,
     compile: bool | Literal["auto"] = "auto",
     progress: Callable[[Progress], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Comparison:
     r"""Tune ways to regularize on the same folds and seeds, and judge them on test rows.
 
@@ -98,6 +100,10 @@ def compare(
         autocast: ``torch.bfloat16`` computes forward passes in bfloat16.
         compile: "auto" compiles runs that are long enough for it to pay.
         progress: Called with a :class:`Progress` of the whole comparison.
+        checkpoint: A directory that keeps what has been trained, each method in one of its own.
+            The same call goes on from there, also after it was killed, with the same numbers to
+            the bit; with more methods, optimizers or seeds it trains those alone. Signals are as
+            for :func:`shrinkage.fit_path`.
 
     Returns:
         The ranking, with every path that was trained.
@@ -148,7 +154,8 @@ def compare(
     paths: dict[tuple[str, str], PathResult] = {}
     contenders: list[Contender] = []
     for name, optimizer in optimizers.items():
-        contest = Contest(name, functools.partial(train, optimizer=optimizer), off, relay)
+        own = functools.partial(train, optimizer=optimizer)
+        contest = Contest(name, own, off, relay, None if checkpoint is None else Path(checkpoint))
         contest.run(chosen)
         if paired:
             contest.run_pair(chosen, values)

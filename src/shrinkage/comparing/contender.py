@@ -11,9 +11,9 @@ from torch import Tensor
 
 from shrinkage.choose import curve
 from shrinkage.choose.choices import choice_by
-from shrinkage.choose.per_strength import explained
 from shrinkage.comparing.methods import Method
 from shrinkage.errors import ShrinkageError
+from shrinkage.metrics import explained
 from shrinkage.result.path_result import PathResult
 from shrinkage.rows.loss import row_loss
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from shrinkage.errors import ShrinkageError, ShrinkageWarning, counted
+from shrinkage.errors import ShrinkageError, counted, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,13 +61,11 @@ def kept_rows(
             )
         if lacking > LARGE_SHARE * rows:
             worst = max(holes, key=holes.__getitem__)
-            warnings.warn(
-                f"many rows dropped: {lacking} of {rows} rows of {source} lack a value, "
+            warn(
+                "many rows dropped",
+                f"{lacking} of {rows} rows of {source} lack a value, "
                 f"{holes[worst]} of them in column {worst!r}; ignore this column (--ignore), or "
-                "set missing (--missing) to 'mean'. "
-                'Silence: warnings.filterwarnings("ignore", "many rows dropped").',
-                ShrinkageWarning,
-                stacklevel=2,
+                "set missing (--missing) to 'mean'.",
             )
         return np.asarray(answered & ~absent.any(1))
     empty = [name for name in names if counts[name] == rows]

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage import choose
+from shrinkage.choose.choices import RULES
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import make_builder
 from shrinkage.engine.member.given import Grid
@@ -33,11 +34,6 @@ from shrinkage.rows.loss import Loss
 
 ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
 
-RULES = {
-    "minimum": choose.minimum,
-    "one_standard_error": choose.one_standard_error,
-    "paired_one_standard_error": choose.paired_one_standard_error,
-}
 NUMBERS = [np.float64, np.float32]
 
 
@@ -140,7 +136,7 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         penalty = L2(1.0) if self.penalty is None else self.penalty
         settings = {**self._settings(), **own, "sample_weight": sample_weight}
         self.path_ = fit_path(model, X, y, penalty, **settings)
-        self.choice_ = RULES[self.rule](self.path_, self.metric)
+        self.choice_ = RULES[self.rule].choose(self.path_, self.metric)
         self.strength_ = self.choice_.strength
         self._warn_if_learning()
         self.models_ = self._refitted(model)

@@ -21,7 +21,7 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.plan.outcome import Outcome
 from shrinkage.engine.plan.plan import Plan
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import CheckpointError
 from shrinkage.rows.groups import Group
 
 SECONDS_BETWEEN_WRITES = 10.0
@@ -162,7 +162,7 @@ def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[
     """Return what ``store`` holds of ``plan``, part of a run at the learning rates ``lrs``.
 
     Raises:
-        ShrinkageError: Members have trained longer than the run, or at other learning rates.
+        CheckpointError: Members have trained longer than the run, or at other learning rates.
     """
     kept = Kept(plan, lrs, store, stop_asked)
     groups = {identify(plan, group): group for group in plan.groups()}
@@ -191,12 +191,12 @@ def identify(plan: Plan, group: Group) -> str:
 
 def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str, Any]) -> None:
     if about["steps"] > len(lrs) * plan.steps(group):
-        raise ShrinkageError(
+        raise CheckpointError(
             f"the checkpoint's members have trained {about['steps'] // plan.steps(group)} epochs, "
             f"more than epochs={len(lrs)}; ask for as many, or give a new directory."
         )
     if about["lrs"] != lrs[: len(about["lrs"])]:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"the checkpoint's members trained at the learning rates {about['lrs'][:5]}..., the "
             f"plan begins with {lrs[:5]}...; a schedule that depends on the number of epochs "
             "cannot be extended. Give a new directory."
