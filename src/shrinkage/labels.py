@@ -77,6 +77,9 @@ def printable(name: str) -> str:
 
 def why_left_out(result: PathResult) -> str:
     """Return why a path has no held-out metric at some of its strengths."""
+    from shrinkage.choose.held_out import solved
+
     diverged = bool((result.diverged >= 0).any())
-    reasons = ["training diverged"] * (diverged or result.dropped is None)
+    word = "the loss has no minimum" if solved(result) else "training diverged"
+    reasons = [word] * (diverged or result.dropped is None)
     return " or ".join(reasons + ["halving dropped them"] * (result.dropped is not None))

@@ -8,6 +8,7 @@ from typing import Any
 
 from shrinkage.choose import curve, verdict
 from shrinkage.choose.choices import best_path, choice_by
+from shrinkage.choose.held_out import solved
 from shrinkage.choose.per_strength import best_points, explained, total_norm, zero_share
 from shrinkage.result.path_result import PathResult
 from shrinkage.result.points import knobs_at
@@ -65,6 +66,8 @@ def path_rows(result: PathResult) -> list[dict[str, Any]]:
         columns["accuracy"] = curve(result, "accuracy").mean
     else:
         columns["R2"] = explained(loss.mean, result.targets)
+    if solved(result):
+        columns["no_minimum"] = columns["diverged"]
     if result.dropped is not None:
         columns["dropped"] = result.dropped
     values = [column.tolist() for column in columns.values()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs, verdict
 from shrinkage.choose.choices import choice_by
-from shrinkage.choose.held_out import looks
+from shrinkage.choose.held_out import looks, solved
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import capitalized, number
 from shrinkage.penalties.base import kind_of, without_twins
@@ -106,7 +106,7 @@ def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) ->
     steps = [*_keep(result, judged, best, simple), *_beyond(result, best)]
     steps += _training(result, best)
     lost = int((result.diverged >= 0).sum())
-    if lost:
+    if lost and not solved(result):
         text = (
             f"{lost} of {result.diverged.numel():,} trainings diverged. Their strengths are left "
             "out of every choice; try a lower learning rate."

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose import Choice, curve
-from shrinkage.choose.held_out import folds_in_words
+from shrinkage.choose.held_out import folds_in_words, solved
 from shrinkage.choose.per_strength import explained, total_norm, zero_share
 from shrinkage.penalties.base import kind_of
 from shrinkage.report.curves import loss_name
@@ -82,7 +82,7 @@ def strength_columns(result: PathResult) -> dict[str, list[str]]:
         columns["exact zeros"] = [_percent(v) for v in zeros.tolist()]
     lost = (result.diverged >= 0).sum((1, 2))
     if bool(lost.any()):
-        columns["diverged"] = [str(n) for n in lost.tolist()]
+        columns["no minimum" if solved(result) else "diverged"] = [str(n) for n in lost.tolist()]
     if result.dropped is not None:
         columns["dropped"] = [f"epoch {e}" if e > 0 else "" for e in result.dropped.tolist()]
     return columns
@@ -156,15 +156,16 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
         ("loss", plan.get("loss")),
         ("training", _listed(plan, ("epochs", "batch_size"))),
         ("members", members(result)),
-        (
-            "seeds",
-            ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else ""),
-        ),
+        ("seeds", "" if solved(result) else _seeds(result)),
         ("engine", about.get("engine")),
         ("versions", _listed(_mapping(about.get("versions")))),
         ("model", plan.get("model")),
     ]
     return [(name, _clean(value)) for name, value in rows if value]
+
+
+def _seeds(result: PathResult) -> str:
+    return ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else "")
 
 
 def members(result: PathResult) -> str:
@@ -174,8 +175,10 @@ def members(result: PathResult) -> str:
     what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
     if K == 1:
         what = "strength"
-    folds, seeds = folds_in_words(result).replace(" x ", " × "), f"{S} seed{'s' * (S > 1)}"
-    grid = f"{K:,} {labels.printable(what)} × {folds} × {seeds}"
+    folds = folds_in_words(result).replace(" x ", " × ")
+    if solved(result):
+        return f"{K:,} {labels.printable(what)} × {folds} = {K * F:,} fits{refits}"
+    grid = f"{K:,} {labels.printable(what)} × {folds} × {S} seed{'s' * (S > 1)}"
     return f"{grid} = {K * F * S:,} trainings{refits}"
 
 

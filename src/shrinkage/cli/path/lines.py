@@ -72,7 +72,8 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
 
 
 def _faults(row: Facts) -> list[str]:
-    faults = [f"{row['diverged']} diverged"] if row["diverged"] else []
+    word = "without a minimum" if "no_minimum" in row else "diverged"
+    faults = [f"{row['diverged']} {word}"] if row["diverged"] else []
     return faults + ([f"dropped, epoch {row['dropped']}"] if row.get("dropped", 0) > 0 else [])
 
 

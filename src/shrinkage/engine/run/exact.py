@@ -132,8 +132,7 @@ def _warn_of_no_minimum(plan: Plan, outcome: Outcome) -> None:
             "no minimum",
             f"at strength {_listed(plan, lost.any(1))} the loss of {int(lost.any(0).sum())} of "
             f"{lost.shape[1]} fits has no minimum: the model separates the classes of the training "
-            "rows, so larger weights are always better. There is no such model; every strength "
-            "above 0 has one.",
+            "rows, so larger weights are always better. These fits are left out."
         )
 
 
@@ -159,7 +158,9 @@ def _solve_path(
         model.load_state_dict(tensors or nowhere, strict=False)
         record_end(model, problem, plan, group, outcome, place)
         outcome.train_loss[(*place, 0)] = outcome.fit_loss[place]
-        if tensors and len(held):
+        if tensors is None:
+            outcome.sparsity[place] = torch.nan
+        elif len(held):
             losses = problem.loss(outcome.outputs[group][k], problem.y[held])
             outcome.held_loss[(*place, 0)] = problem.mean(losses, held).float()
         outcome.epochs_done[place] = plan.epochs

@@ -16,7 +16,8 @@ from shrinkage.engine.run.minimize import ENOUGH
 from shrinkage.engine.run.table import OutputLoss, Table, damped_solve, endless
 
 STEPS = 100
-SHORTEST = 1e-10
+SHORTEST = 1e-3
+LEAST_DAMPING, MOST_DAMPING = 1e-13, 1e3
 STILL_MOVING = 0.1
 """How far a Newton step moves some output where the loss falls without end: about 1 there."""
 RANK = 1e-12
@@ -89,13 +90,13 @@ def newton(
     at = (start[0] - center) @ own.right
     if table.bias is not None:
         at, pull[:, -1] = torch.cat([at, start[1].unsqueeze(1)], 1), 0.0
-    outputs = base + rows @ at.T
+    outputs, damping = base + rows @ at.T, LEAST_DAMPING
     for _ in range(STEPS):
         if not ridge and endless(loss.each, outputs):
             return None
         slopes, bends = loss.curvature(outputs)
         gradient = slopes.T @ rows + pull * at
-        way = _newton_step(rows, bends, pull, gradient)
+        way = _newton_step(rows, bends, pull, gradient, damping)
         if _residual(table, own, at, slopes, ridge) <= ENOUGH * scale:
             moved = loss.free_of_shifts(rows @ way.T)
             moving = not ridge and float(moved.abs().max()) > STILL_MOVING
@@ -111,14 +112,19 @@ def newton(
                 break
             length /= 2
         else:
-            break
-        at, outputs = ahead, base + rows @ ahead.T
+            damping = max(1e3 * damping, 1e-6)
+            if damping > MOST_DAMPING:
+                break
+            continue
+        at, outputs, damping = ahead, base + rows @ ahead.T, max(damping / 10, LEAST_DAMPING)
     at = at if ridge else loss.free_of_shifts(at.T).T
     along, bias = (at, torch.zeros_like(at[:, 0])) if table.bias is None else (at[:, :-1], at[:, -1])
     return center + along @ own.right.T, loss.free_of_shifts(bias)
 
 
-def _newton_step(rows: Tensor, bends: Tensor, pull: Tensor, gradient: Tensor) -> Tensor:
+def _newton_step(
+    rows: Tensor, bends: Tensor, pull: Tensor, gradient: Tensor, damping: float
+) -> Tensor:
     outputs, columns = gradient.shape
     hessian = torch.empty(outputs, columns, outputs, columns, dtype=rows.dtype)
     for m in range(outputs):
@@ -126,7 +132,7 @@ def _newton_step(rows: Tensor, bends: Tensor, pull: Tensor, gradient: Tensor) ->
             block = rows.T @ (bends[:, m, other].unsqueeze(1) * rows)
             hessian[m, :, other], hessian[other, :, m] = block, block.T
     hessian = hessian.reshape(outputs * columns, -1) + torch.diag(pull.flatten())
-    return -damped_solve(hessian, gradient.flatten()).view_as(gradient)
+    return -damped_solve(hessian, gradient.flatten(), damping).view_as(gradient)
 
 
 def _residual(table: Table, own: Rotated, at: Tensor, slopes: Tensor, ridge: float) -> float:

@@ -25,7 +25,7 @@ ROUNDS = 40
 FIRST_GAP, SWEEPS = 1e-4, 100
 CLOSER = 1e-3
 NEARLY_KINKED = 0.9
-SHORTEST = 1e-6
+SHORTEST = 1e-3
 FLATTEST = 1e-9
 TIED = 1e-10
 
@@ -79,22 +79,28 @@ def lasso(
         scale: The residual is a share of this.
     """
     weight, bias = start
-    value = problem.value(weight, bias)
+    value, flattest = problem.value(weight, bias), FLATTEST
     for _ in range(ROUNDS):
         slope, bends = problem.loss.curvature(problem.outputs(weight, bias))
         residual = problem.residual(weight, slope)
         if residual <= ENOUGH * scale:
             break
         enough = max(CLOSER * residual, ENOUGH * scale / 10)
-        ahead = _model_minimum(problem, weight, bias, slope, bends, enough)
+        roots, target = _square_roots(slope, bends, flattest)
+        ahead = _model_minimum(problem, weight, bias, slope, (roots, target), enough)
         way, length = (ahead[0] - weight, ahead[1] - bias), 1.0
         while length > SHORTEST:
             there = (weight + length * way[0], bias + length * way[1]) if length < 1 else ahead
             found = problem.value(*there)
             if found <= value + 1e-14 * abs(value):
                 weight, bias, value = *there, found
+                flattest = max(flattest / 10, FLATTEST)
                 break
             length /= 2
+        else:
+            flattest *= 1e3
+            if flattest > 1e3:
+                break
     slope = problem.loss.slope(problem.outputs(weight, bias))
     residual = problem.residual(weight, slope)
     if not problem.ridge:
@@ -106,7 +112,12 @@ def lasso(
 
 
 def _model_minimum(
-    problem: Lasso, weight: Tensor, bias: Tensor, slope: Tensor, bends: Tensor, enough: float
+    problem: Lasso,
+    weight: Tensor,
+    bias: Tensor,
+    slope: Tensor,
+    model: tuple[Tensor, Tensor],
+    enough: float,
 ) -> tuple[Tensor, Tensor]:
     """Return the minimum of the quadratic model of the loss, plus the penalty.
 
@@ -115,13 +126,18 @@ def _model_minimum(
     """
     pull = problem.slopes(weight, slope)
     used = (weight != 0) | (pull.abs() >= NEARLY_KINKED * problem.l1)
-    roots, target = _square_roots(slope, bends)
+    if problem.table.bias is not None and not weight.any():
+        used &= bool(slope.sum(0).abs().max() <= enough)  # first the null fit, by the bias alone
+    roots, target = model
     columns, constant = _columns(problem.table, roots, used), roots.flatten(0, 1)
     basis = _basis(constant) if problem.table.bias is not None else constant[:, :0]
     free = columns - basis @ (basis.T @ columns)
     here = weight[used]
     wanted = target - basis @ (basis.T @ target) + free @ here
-    values = _descended(free, wanted, here, problem.l1, problem.ridge, enough)
+    if len(here):
+        values = _descended(free, wanted, here, problem.l1, problem.ridge, enough)
+    else:
+        values = here
     ahead = torch.zeros_like(weight).masked_scatter(used, values)
     if problem.table.bias is None:
         return ahead, bias
@@ -190,14 +206,14 @@ def _settled(
     return values
 
 
-def _square_roots(slope: Tensor, bends: Tensor) -> tuple[Tensor, Tensor]:
+def _square_roots(slope: Tensor, bends: Tensor, flattest: float) -> tuple[Tensor, Tensor]:
     """Return roots R, (N, Q, M), with RᵀR the Hessian of a row, and the target that has its slope.
 
     Nearly flat directions get a little curvature, so that every slope has a target; a direction
     that is flat in every row, as the shifts of a softmax are, is left out.
     """
     sizes, ways = torch.linalg.eigh(bends)
-    least = FLATTEST * float(sizes.max())
+    least = flattest * max(float(sizes.max()), 1e-3 * float(slope.abs().max()))
     flat = (sizes <= least).all(0)
     along = (ways.mT @ slope.unsqueeze(2)).squeeze(2)
     keep = ~(flat & (along.abs() <= 1e-12 * slope.abs().max()).all(0))

@@ -140,7 +140,7 @@ def damped_solve(matrix: Tensor, right: Tensor, damping: float = 1e-13) -> Tenso
     eye = torch.eye(len(scaled), dtype=scaled.dtype)
     while True:
         factor, failed = torch.linalg.cholesky_ex(scaled + damping * eye)
-        if not failed or damping > 1:
+        if not failed or damping > 1e9:
             break
         damping *= 100
     return torch.cholesky_solve((right / size).unsqueeze(1), factor).squeeze(1) / size
