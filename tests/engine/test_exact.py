@@ -24,6 +24,7 @@ from shrinkage.result.path_result import PathResult
 Fitted = tuple[np.ndarray, np.ndarray]
 FEW = [0, 1, 4, 5, 8, 9]
 TIGHT = {"rtol": 1e-4, "atol": 1e-7}
+pytestmark = pytest.mark.filterwarnings("ignore:no minimum")  # one iris is set apart: strength 0
 
 
 @functools.cache
@@ -175,16 +176,17 @@ def test_a_minimum_that_is_not_reached_is_warned_of_at_the_callers_line(
 ) -> None:
     monkeypatch.setattr("shrinkage.engine.run.exact.TOLERANCE", -1.0)
     with pytest.warns(UserWarning, match=r"not reach the minimum at strength 0, 0\.1:") as seen:
-        exact(nn.Linear(4, 3), "iris", L2(1.0), strengths=[0.1])
+        exact(nn.Linear(10, 1), "diabetes", L2(1.0), strengths=[0.1])
     assert seen[0].filename == __file__
 
 
 def test_the_result_says_that_it_is_exact_and_how_nearly() -> None:
-    result = exact(nn.Linear(4, 3), "iris", L2(1.0), strengths=[0.01, 0.1], refine=2)
+    result = exact(nn.Linear(10, 1), "diabetes", L2(1.0), strengths=[0.01, 0.1], refine=2)
     words, residual = result.about["engine"].rsplit(" ", 1)
     assert words == "exact, residual at most"
     assert float(residual) < 1e-9
-    assert result.about["plan"]["optimizer"] is None
+    unused = ("optimizer", "how", "epochs", "batch_size")
+    assert [result.about["plan"][name] for name in unused] == [None] * 4
     assert result.valid_loss.shape == (5, 5, 1, 1)
     assert torch.equal(result.train_loss[..., 0], result.fit_loss)
     assert (result.diverged == -1).all()

@@ -172,9 +172,9 @@ def _sentence(
         lost = int((result.diverged[where] >= 0).sum())
         if solved(result):
             return (
-                "Cannot tell: there is no unpenalized model to compare with: without a penalty, the "
-                f"loss has no minimum on {lost} of the {result.n_folds} folds' training rows, whose "
-                f"classes the model separates ({counts})."
+                "Cannot tell: there is no unpenalized model to compare with: without a penalty, "
+                f"the loss of {lost} of {result.n_folds} folds has no minimum, because the model "
+                f"separates the classes of their training rows ({counts})."
             )
         return (
             f"Cannot tell: {lost} of the trainings at strength 0 and {choice.strength:.1e} "

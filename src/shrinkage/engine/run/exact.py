@@ -132,7 +132,7 @@ def _warn_of_no_minimum(plan: Plan, outcome: Outcome) -> None:
             "no minimum",
             f"at strength {_listed(plan, lost.any(1))} the loss of {int(lost.any(0).sum())} of "
             f"{lost.shape[1]} fits has no minimum: the model separates the classes of the training "
-            "rows, so larger weights are always better. These fits are left out."
+            "rows, so larger weights are always better. These fits are left out.",
         )
 
 
@@ -145,7 +145,7 @@ def _solve_path(
 ) -> None:
     model = problem.initial(group).eval()
     members = _Members(problem, plan, group, copy.deepcopy(model).double())
-    rows, held = plan.train_rows(group), plan.held_rows(group)
+    held = plan.held_rows(group)
     largest_first = path[plan.strengths[path].argsort(descending=True)].tolist()
     before, scale = members.centers(), 0.0
     for k in largest_first:

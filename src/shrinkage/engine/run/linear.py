@@ -13,7 +13,7 @@ from shrinkage.engine.member.member import Tensors
 from shrinkage.engine.run.minimize import Objective, minimize
 from shrinkage.engine.run.smooth import Rotated, least_squares, newton, rotated
 from shrinkage.engine.run.sparse import Lasso, lasso
-from shrinkage.engine.run.table import OutputLoss, Table, endless
+from shrinkage.engine.run.table import OutputLoss, SquaredLoss, Table, endless
 from shrinkage.penalties import L1, L2, Penalty
 from shrinkage.rows.loss import RowLoss, Unreduced, mse
 
@@ -67,6 +67,11 @@ class Linear:
     @cached_property
     def rotated(self) -> Rotated:
         return rotated(self.table)
+
+    @property
+    def determined(self) -> bool:
+        """Whether the outputs determine the weights: no column is a sum of others."""
+        return len(self.rotated.sizes) == self.table.x.shape[1]
 
     def minimum(
         self, each: RowLoss, penalty: Penalty | None, weight: Tensor, before: Tensors, scale: float
@@ -129,24 +134,36 @@ class Linear:
         squared: bool,
         scale: float,
     ) -> Minimum:
-        """Find the minimum with kinks; the outputs of least squares have nothing in common."""
+        """Find the minimum with kinks."""
         table, base = self.table, self.table.x @ terms.center.T
         moved, bias = start[0] - terms.center, start[1]
-        if not squared:
-            problem = Lasso(table, loss, terms.l1, terms.ridge, base)
-            weight, bias, left = lasso(problem, (moved, bias), scale)
-            return Minimum(table.tensors(weight + terms.center, bias), left / scale)
-        y, one = self.y.reshape(base.shape), replace(table, outputs=1)
-        found = []
-        for m in range(table.outputs):
-            own = OutputLoss(
-                lambda o, m=m: (o[:, 0] - y[:, m]).square() / table.outputs, table.shares, False
-            )
-            problem = Lasso(one, own, terms.l1, terms.ridge, base[:, m : m + 1])
-            found.append(lasso(problem, (moved[m : m + 1], bias[m : m + 1]), scale))
-        weights, biases, residuals = zip(*found, strict=True)
-        weight, bias = torch.cat(weights) + terms.center, torch.cat(biases)
-        return Minimum(table.tensors(weight, bias), max(residuals) / scale)
+        if squared:
+            return self._sparse_squares(terms, moved, scale)
+        unique = self.determined and not loss.shifts
+        problem = Lasso(table, loss, terms.l1, terms.ridge, base, unique)
+        weight, bias, left = lasso(problem, (moved, bias), scale)
+        return Minimum(table.tensors(weight + terms.center, bias), left / scale)
+
+    def _sparse_squares(self, terms: Elastic, start: Tensor, scale: float) -> Minimum:
+        """Find the minimum of least squares with kinks: each output alone, the rows condensed.
+
+        In the coordinates of the left singular vectors there are no more rows than their rank, and
+        the bias, being the mean of what the centered columns leave over, has no part in it.
+        """
+        table, own = self.table, self.rotated
+        y = self.y.reshape(-1, table.outputs) - table.x @ terms.center.T
+        bias = table.shares @ y if table.bias else torch.zeros_like(y[0])
+        wanted = own.left.T @ (table.shares.sqrt().unsqueeze(1) * (y - bias))
+        x = own.sizes.unsqueeze(1) * own.right.T
+        rows = replace(table, bias=None, x=x, shares=torch.ones(len(x)).to(x), outputs=1)
+        weights, residuals = torch.empty_like(start), []
+        for m, target in enumerate(wanted.T):
+            loss = SquaredLoss.of(target.unsqueeze(1), 1 / table.outputs)
+            zeros = torch.zeros_like(wanted[:, :1])
+            problem = Lasso(rows, loss, terms.l1, terms.ridge, zeros, self.determined)
+            weights[m], _, residual = lasso(problem, (start[m : m + 1], bias.new_zeros(1)), scale)
+            residuals.append(residual / scale)
+        return Minimum(table.tensors(weights + terms.center, bias), max(residuals))
 
     def _measured(
         self, loss: OutputLoss, terms: Elastic, weight: Tensor, bias: Tensor, scale: float
@@ -172,7 +189,7 @@ class Linear:
         start = dict(zip(names, (weight, bias), strict=False))
         own = {} if penalty is None else {table.weight: penalty}
         objective = Objective(of_outputs, own, penalty is None or penalty.smooth)
-        if penalty is not None:
+        if penalty is not None and not self.determined:
             start[table.weight] = penalty.center(weight)
         found, residual = minimize(objective, start, scale)
         if penalty is None and endless(

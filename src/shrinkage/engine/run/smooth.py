@@ -1,8 +1,8 @@
 """Linear models without kinks in their penalty: least squares by SVD, all else by Newton's method.
 
-Both work in the coordinates of the singular vectors of the rows. The weights of a minimum lie in the
-span of the rows, or, without a penalty, the least of them do: as many coordinates as the rows have
-rank, and where many minima exist, the one of least norm.
+Both work in the coordinates of the singular vectors of the rows. The weights of a minimum lie in
+the span of the rows; without a penalty the least of them do. So there are as many coordinates as
+the rows have rank, and of many minima it is the one of least norm.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def newton(
             continue
         at, outputs, damping = ahead, base + rows @ ahead.T, max(damping / 10, LEAST_DAMPING)
     at = at if ridge else loss.free_of_shifts(at.T).T
-    along, bias = (at, torch.zeros_like(at[:, 0])) if table.bias is None else (at[:, :-1], at[:, -1])
+    along, bias = (
+        (at, torch.zeros_like(at[:, 0])) if table.bias is None else (at[:, :-1], at[:, -1])
+    )
     return center + along @ own.right.T, loss.free_of_shifts(bias)
 
 

@@ -1,8 +1,8 @@
 """Linear models under L1 or an elastic net: quadratic models of the loss, by coordinate descent.
 
-scikit-learn's coordinate descent finds which weights are zero, and a linear system the values of the
-others. Least squares is such a quadratic itself; any other loss takes a few, each around the last
-one's minimum.
+scikit-learn's coordinate descent finds which weights are zero, and a linear system the values of
+the others. Least squares is such a quadratic itself; any other loss takes a few, each around the
+last one's minimum.
 
 References:
     Friedman, Hastie & Tibshirani (2010), Regularization Paths for Generalized Linear Models via
@@ -40,6 +40,7 @@ class Lasso:
         l1: Factor of the absolute weights, above 0.
         ridge: Twice the factor of their squares.
         base: (N, M) outputs where all weights are zero, less the bias.
+        unique: Whether the outputs determine the weights.
     """
 
     table: Table
@@ -47,6 +48,7 @@ class Lasso:
     l1: float
     ridge: float
     base: Tensor
+    unique: bool = False
 
     def outputs(self, weight: Tensor, bias: Tensor) -> Tensor:
         return self.base + self.table.at(weight, bias)
@@ -103,7 +105,7 @@ def lasso(
                 break
     slope = problem.loss.slope(problem.outputs(weight, bias))
     residual = problem.residual(weight, slope)
-    if not problem.ridge:
+    if not problem.ridge and not problem.unique:
         least = _of_least_norm(problem, weight, slope, 10 * ENOUGH * scale)
         closer = problem.residual(least, problem.loss.slope(problem.outputs(least, bias)))
         if closer <= max(residual, 10 * ENOUGH * scale):
@@ -130,7 +132,7 @@ def _model_minimum(
         used &= bool(slope.sum(0).abs().max() <= enough)  # first the null fit, by the bias alone
     roots, target = model
     columns, constant = _columns(problem.table, roots, used), roots.flatten(0, 1)
-    basis = _basis(constant) if problem.table.bias is not None else constant[:, :0]
+    basis, inverse = _basis(constant if problem.table.bias is not None else constant[:, :0])
     free = columns - basis @ (basis.T @ columns)
     here = weight[used]
     wanted = target - basis @ (basis.T @ target) + free @ here
@@ -141,9 +143,7 @@ def _model_minimum(
     ahead = torch.zeros_like(weight).masked_scatter(used, values)
     if problem.table.bias is None:
         return ahead, bias
-    left = basis @ (basis.T @ (target - columns @ (values - here)))
-    moved = torch.linalg.lstsq(constant, left.unsqueeze(1), driver="gelsd").solution
-    return ahead, bias + moved.squeeze(1)
+    return ahead, bias + inverse @ (target - columns @ (values - here))
 
 
 def _descended(
@@ -160,7 +160,13 @@ def _descended(
     gram = columns.T @ columns if columns.shape[1] <= len(columns) else None
     reached, gap = columns.T @ wanted, FIRST_GAP
     given = {} if gram is None else {"Xy": reached.numpy()}
+    values = _settled(columns, gram, reached, values, l1, ridge)
     for _ in range(ROUNDS):
+        pull = columns.T @ (columns @ values) - reached + ridge * values
+        kinked = (pull.abs() - l1).clamp_min(0)
+        left = torch.where(values != 0, (pull + l1 * values.sign()).abs(), kinked)
+        if left.max() <= enough:
+            break
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             _, found, _ = enet_path(
@@ -175,11 +181,6 @@ def _descended(
                 **given,
             )
         values = _settled(columns, gram, reached, torch.as_tensor(found[:, 0]), l1, ridge)
-        pull = columns.T @ (columns @ values) - reached + ridge * values
-        kinked = (pull.abs() - l1).clamp_min(0)
-        left = torch.where(values != 0, (pull + l1 * values.sign()).abs(), kinked)
-        if not left.numel() or left.max() <= enough:
-            break
         gap /= 100
     return values
 
@@ -212,7 +213,10 @@ def _square_roots(slope: Tensor, bends: Tensor, flattest: float) -> tuple[Tensor
     Nearly flat directions get a little curvature, so that every slope has a target; a direction
     that is flat in every row, as the shifts of a softmax are, is left out.
     """
-    sizes, ways = torch.linalg.eigh(bends)
+    if bends.shape[1] == 1:
+        sizes, ways = bends[:, 0], torch.ones_like(bends)
+    else:
+        sizes, ways = torch.linalg.eigh(bends)
     least = flattest * max(float(sizes.max()), 1e-3 * float(slope.abs().max()))
     flat = (sizes <= least).all(0)
     along = (ways.mT @ slope.unsqueeze(2)).squeeze(2)
@@ -228,9 +232,11 @@ def _columns(table: Table, roots: Tensor, used: Tensor) -> Tensor:
     return (roots[:, :, outputs] * table.x[:, inputs].unsqueeze(1)).flatten(0, 1)
 
 
-def _basis(columns: Tensor) -> Tensor:
-    left, sizes, _ = torch.linalg.svd(columns, full_matrices=False)
-    return left[:, sizes > TIED * sizes.max()]
+def _basis(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return an orthonormal basis of the columns, and their pseudoinverse."""
+    left, sizes, right = torch.linalg.svd(columns, full_matrices=False)
+    kept = sizes > TIED * sizes[:1]
+    return left[:, kept], right[kept].T @ (left[:, kept].T / sizes[kept].unsqueeze(1))
 
 
 def _of_least_norm(problem: Lasso, weight: Tensor, slope: Tensor, close: float) -> Tensor:
@@ -251,7 +257,7 @@ def _of_least_norm(problem: Lasso, weight: Tensor, slope: Tensor, close: float) 
     same = problem.loss.free_of_shifts(eye).expand(len(slope), -1, -1)
     columns = _columns(problem.table, same, tied)
     if problem.table.bias is not None:
-        basis = _basis(same.flatten(0, 1))
+        basis, _ = _basis(same.flatten(0, 1))
         columns = columns - basis @ (basis.T @ columns)
     if len(columns) > columns.shape[1]:
         columns = torch.linalg.qr(columns, mode="r").R

@@ -114,12 +114,40 @@ class OutputLoss:
         own = outputs.detach().requires_grad_()
         (slope,) = torch.autograd.grad(self.shares @ self.each(own), own, create_graph=True)
         columns = [
-            torch.autograd.grad(
-                slope[:, m].sum(), own, retain_graph=True, materialize_grads=True
-            )[0]
+            torch.autograd.grad(slope[:, m].sum(), own, retain_graph=True, materialize_grads=True)[
+                0
+            ]
             for m in range(own.shape[1])
         ]
         return slope.detach(), torch.stack(columns, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredLoss(OutputLoss):
+    """The squared distance of one output to its targets, without autograd.
+
+    Attributes:
+        targets: (N, 1).
+        factor: Of the squares.
+    """
+
+    targets: Tensor
+    factor: float
+
+    @classmethod
+    def of(cls, targets: Tensor, factor: float) -> SquaredLoss:
+        ones = torch.ones(len(targets), dtype=targets.dtype)
+
+        def each(outputs: Tensor) -> Tensor:
+            return factor * (outputs - targets).square().squeeze(1)
+
+        return cls(each, ones, False, targets, factor)
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        return 2 * self.factor * (outputs - self.targets)
+
+    def curvature(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.slope(outputs), torch.full_like(outputs, 2 * self.factor).unsqueeze(2)
 
 
 def endless(each: RowLosses, outputs: Tensor) -> bool:
