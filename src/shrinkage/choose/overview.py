@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose.choices import Choice, choice_by, choices_of
-from shrinkage.choose.held_out import curve
+from shrinkage.choose.held_out import curve, solved
 from shrinkage.choose.judgment import Verdict, verdict
 from shrinkage.choose.per_strength import best_points, total_norm, zero_share
 from shrinkage.errors import ShrinkageError
@@ -55,6 +55,8 @@ class Overview:
             columns["accuracy"] = curve(path, "accuracy").mean
         elif _is_squared_error(path):
             columns["R2"] = explained(loss.mean, path.targets)
+        if solved(path):
+            columns["no_minimum"] = columns["diverged"]
         return columns
 
     @cached_property

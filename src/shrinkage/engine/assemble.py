@@ -127,19 +127,20 @@ def about(run: Run, engine: str, select: Selection) -> dict[str, Any]:
     """Return the facts that a result carries."""
     problem, plan = run.problem, run.plan
     model = problem.initial(plan.groups()[0])
+    by_steps = not engine.startswith("exact")
     return {
         "engine": engine,
         "plan": {
             "model": str(model),
-            "optimizer": None if engine.startswith("exact") else named(problem.optimizer),
+            "optimizer": named(problem.optimizer) if by_steps else None,
             "scheduler": named(problem.scheduler) if problem.scheduler else None,
             "loss": problem.loss_name,
-            "how": problem.how,
+            "how": problem.how if by_steps else None,
             "selected": list(problem.selected),
             "preprocess": problem.views.facts,
             "augmented": problem.augmented.fact if problem.augmented else None,
-            "epochs": plan.epochs,
-            "batch_size": plan.batch_size,
+            "epochs": plan.epochs if by_steps else None,
+            "batch_size": plan.batch_size if by_steps else None,
             "autocast": str(problem.autocast) if problem.autocast else None,
         },
         "selection": [

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.assemble import about, assemble
+from shrinkage.engine.exact.solve import check_convex, check_convex_settings
 from shrinkage.engine.member.fresh import ModelSource
 from shrinkage.engine.member.given import Grid, make_seeds
 from shrinkage.engine.member.problem import Problem, make_problem, with_augmented
@@ -23,7 +24,6 @@ from shrinkage.engine.plan.crossed import make_points
 from shrinkage.engine.plan.outcome import Progress, as_tell
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.rounds import train_rounds
-from shrinkage.engine.run.exact import check_convex, check_convex_settings
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result.path_result import PathResult

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from shrinkage.engine.exact.solve import solve
 from shrinkage.engine.keep.kept import keeping
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import Settings
@@ -13,7 +14,6 @@ from shrinkage.engine.plan.outcome import Progress
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.refine import refined
 from shrinkage.engine.run.alone import train_one_by_one, warn_of_time
-from shrinkage.engine.run.exact import solve
 from shrinkage.engine.run.run import Run, begun
 from shrinkage.engine.run.together import train_together
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shrinkage import labels
-from shrinkage.choose.held_out import fold_rows, mean_and_error
+from shrinkage.choose.held_out import fold_rows, mean_and_error, solved
 from shrinkage.choose.overview import loss_name
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result.path_result import PathResult
@@ -61,8 +61,13 @@ def _layers(result: PathResult) -> tuple[Tensor, Tensor]:
     return norms.masked_fill(lost, torch.nan), sparsity.masked_fill(lost, torch.nan)
 
 
-def learning(result: PathResult, places: list[int]) -> dict[str, Any]:
-    """Return training and validation loss of every epoch: means, and the range over the folds."""
+def learning(result: PathResult, places: list[int]) -> dict[str, Any] | None:
+    """Return training and validation loss of every epoch: means, and the range over the folds.
+
+    None where nothing was learned in steps.
+    """
+    if solved(result):
+        return None
     epochs = evenly(result.train_loss.shape[-1], MOST_EPOCHS)
     train, valid = (
         losses[places][..., epochs].double() for losses in (result.train_loss, result.valid_loss)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs
-from shrinkage.choose.held_out import looks
+from shrinkage.choose.held_out import looks, solved
 from shrinkage.choose.overview import Overview
 from shrinkage.labels import capitalized, number
 from shrinkage.penalties.base import kind_of, without_twins
@@ -95,7 +95,7 @@ def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) ->
     steps = [*_keep(result, judged, best, simple), *_beyond(result, best)]
     steps += _training(result, best)
     lost = int((result.diverged >= 0).sum())
-    if lost:
+    if lost and not solved(result):
         text = (
             f"{lost} of {result.diverged.numel():,} trainings diverged. Their strengths are left "
             "out of every choice; try a lower learning rate."

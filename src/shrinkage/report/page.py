@@ -11,6 +11,7 @@ from typing import Any
 
 from shrinkage import labels
 from shrinkage._version import __version__
+from shrinkage.choose.held_out import solved
 from shrinkage.penalties.base import kind_of
 from shrinkage.report import curves, outputs, tables
 from shrinkage.report.noise import scatter
@@ -47,6 +48,7 @@ def render(result: PathResult) -> str:
         data=_escaped([view["numbers"] for view in shown]),
         title=title(result),
         members=tables.members(result),
+        by_steps=not solved(result),
         slices=shown,
         knobs=knobs_table(result),
         selected=tables.selected(result),
@@ -97,7 +99,7 @@ def numbers(one: Slice, places: list[int], judged: Sequence[Judged]) -> dict[str
         "readout": [
             [name, [texts[k] for k in places]]
             for name, texts in columns.items()
-            if name != "diverged"
+            if name not in ("diverged", "no minimum")
         ],
         "validation": validation(result, places, judged),
         "layers": curves.layers(result, places),

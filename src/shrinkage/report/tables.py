@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose.choices import RULES, Choice
-from shrinkage.choose.held_out import folds_in_words
+from shrinkage.choose.held_out import folds_in_words, solved
 from shrinkage.choose.overview import Overview
 from shrinkage.penalties.base import kind_of
 from shrinkage.result.path_result import PathResult
@@ -71,7 +71,9 @@ def strength_columns(seen: Overview) -> dict[str, list[str]]:
     if bool((known["zeros"] > 0).any()):
         columns["exact zeros"] = [_percent(v) for v in known["zeros"].tolist()]
     if bool(known["diverged"].any()):
-        columns["diverged"] = [str(n) for n in known["diverged"].tolist()]
+        columns["no minimum" if "no_minimum" in known else "diverged"] = [
+            str(n) for n in known["diverged"].tolist()
+        ]
     return columns
 
 
@@ -143,15 +145,16 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
         ("loss", plan.get("loss")),
         ("training", _listed(plan, ("epochs", "batch_size"))),
         ("members", members(result)),
-        (
-            "seeds",
-            ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else ""),
-        ),
+        ("seeds", "" if solved(result) else _seeds(result)),
         ("engine", about.get("engine")),
         ("versions", _listed(_mapping(about.get("versions")))),
         ("model", plan.get("model")),
     ]
     return [(name, _clean(value)) for name, value in rows if value]
+
+
+def _seeds(result: PathResult) -> str:
+    return ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else "")
 
 
 def members(result: PathResult) -> str:
@@ -161,8 +164,10 @@ def members(result: PathResult) -> str:
     what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
     if K == 1:
         what = "strength"
-    folds, seeds = folds_in_words(result).replace(" x ", " × "), f"{S} seed{'s' * (S > 1)}"
-    grid = f"{K:,} {labels.printable(what)} × {folds} × {seeds}"
+    folds = folds_in_words(result).replace(" x ", " × ")
+    if solved(result):
+        return f"{K:,} {labels.printable(what)} × {folds} = {K * F:,} fits{refits}"
+    grid = f"{K:,} {labels.printable(what)} × {folds} × {S} seed{'s' * (S > 1)}"
     return f"{grid} = {K * F * S:,} trainings{refits}"
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shrinkage.cli import columns, screens
+from shrinkage.cli import screens, widths
 from shrinkage.cli.compare.options import CompareOptions
 from shrinkage.labels import decimals
 
@@ -43,12 +43,12 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     """
     from shrinkage.comparing import CONFIDENCE
 
-    score, difference = SCORES[comparison.task], f"to none {columns.plus_minus(console)}"
+    score, difference = SCORES[comparison.task], f"to none {widths.plus_minus(console)}"
     digits = _decimals(comparison)
     lines: list[columns.Row] = []
     for row in comparison.rows:
         who = row.contender
-        loss = columns.show_number(who.test_loss, digits)
+        loss = widths.show_number(who.test_loss, digits)
         cells = {
             "#": str(row.rank or "-"),
             "method": who.method,
@@ -57,7 +57,7 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
             "chosen": "failed" if who.note else row.setting,
             "test loss": loss,
             "loss": loss,
-            score: columns.show_score(score, who.score),
+            score: widths.show_score(score, who.score),
             difference: _difference(row, digits),
             "": _answer(row),
         }
@@ -69,7 +69,7 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     ]
     versions.append(["#", "contender", "loss", ""])
     screens.show_title(console, "Test", f"{rows:,} rows that no choice has seen; best first")
-    console.print(columns.fitting(console, lines, versions, WORDS))
+    console.print(widths.fitting(console, lines, versions, WORDS))
     console.print(MEANING.format(confidence=CONFIDENCE), style="dim")
     for note in notes(comparison):
         screens.show_note(console, note)

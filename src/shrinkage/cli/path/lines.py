@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shrinkage.choose.choices import RULES, SHOWN
-from shrinkage.cli.columns import (
+from shrinkage.cli.widths import (
     Row,
     fitting,
     plus_minus,
@@ -70,7 +70,8 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
 
 
 def _faults(row: Facts) -> list[str]:
-    return [f"{row['diverged']} diverged"] if row["diverged"] else []
+    word = "without a minimum" if "no_minimum" in row else "diverged"
+    return [f"{row['diverged']} {word}"] if row["diverged"] else []
 
 
 def show_test(console: Console, rows: Sequence[Facts]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shrinkage.cli import columns, screens
+from shrinkage.cli import screens, widths
 from shrinkage.cli.facts import network_line, training_line
 from shrinkage.cli.path.lines import NAMES, STYLES, show_path, show_test
 from shrinkage.cli.path.options import PathOptions
@@ -105,20 +105,20 @@ def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     shown = rows[:MOST_ROWS]
     digits = decimals([row["standard_error"] for row in shown])
-    loss = f"CV loss {columns.plus_minus(console)} SE"
+    loss = f"CV loss {widths.plus_minus(console)} SE"
     lines: list[columns.Row] = []
     for place, row in enumerate(shown):
         best = place == 0 and math.isfinite(row["loss"])
         cells = {
             "knobs": knobs_text(row["knobs"]),
-            "strength": columns.show_strength(row["strength"]),
-            loss: columns.with_error(console, row["loss"], row["standard_error"], digits),
-            "CV loss": columns.show_number(row["loss"], digits),
+            "strength": widths.show_strength(row["strength"]),
+            loss: widths.with_error(console, row["loss"], row["standard_error"], digits),
+            "CV loss": widths.show_number(row["loss"], digits),
             "": "best" if best else "",
         }
         lines.append((cells, STYLES["minimum"] if best else None))
     versions = [["knobs", "strength", loss, ""], ["knobs", "strength", "CV loss", ""]]
-    console.print(columns.fitting(console, lines, versions, {"knobs": 12}))
+    console.print(widths.fitting(console, lines, versions, {"knobs": 12}))
     if len(rows) > len(shown):
         console.print(f"and {len(rows) - len(shown):,} more; results.csv has them all.")
 

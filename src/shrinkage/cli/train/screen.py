@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shrinkage.cli import screens
-from shrinkage.cli.columns import show_score
+from shrinkage.cli.widths import show_score
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,7 +14,7 @@ from shrinkage.regularizing.optimizers import is_adaptive
 DECADES = 4.0
 MARGIN = 0.5
 """Decades more at either end around a balance, which is no more than an estimate."""
-NULL_FIT_STEPS = 50
+NULL_FIT_STEPS = 200
 
 
 def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
@@ -45,7 +45,7 @@ def zeroing_strength(problem: Problem, rows: int) -> float | None:
     of the other parameters alone. A net of several layers has no such condition, its gradient at
     zero weights vanishes; and no L2 strength gives exact zeros.
     """
-    x, y, model = _start(problem, rows)
+    x, y, model = _in_double(*_start(problem, rows))
     penalty = problem.penalty.at(1.0)
     with torch.no_grad():
         for name, w in _penalized(problem, model).items():
@@ -89,13 +89,25 @@ def _start(problem: Problem, rows: int) -> tuple[Tensor, Tensor, nn.Module]:
     return problem.X[:rows], problem.y[:rows], problem.build(0).eval()
 
 
+def _in_double(x: Tensor, y: Tensor, model: nn.Module) -> tuple[Tensor, Tensor, nn.Module]:
+    """Return them in float64, so that the null fit is as exact as rows of any type allow."""
+    if any(p.is_complex() for p in model.parameters()):
+        return x, y, model
+    x, y = (t.double() if t.is_floating_point() else t for t in (x, y))
+    return x, y, model.double()
+
+
 def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> None:
     own = null.named_parameters()
     others = [p for name, p in own if name not in problem.selected and p.requires_grad]
     if not others:
         return
     optimizer = torch.optim.LBFGS(
-        others, max_iter=NULL_FIT_STEPS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+        others,
+        max_iter=NULL_FIT_STEPS,
+        tolerance_grad=1e-14,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:

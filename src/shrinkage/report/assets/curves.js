@@ -205,6 +205,7 @@ function overStrengths(host, title, lines, colors, ceiling) {
 }
 
 function drawLearning() {
+  if (!data.learning) return;
   const host = byId("learning");
   host.replaceChildren();
   byId("learning-legend").replaceChildren();

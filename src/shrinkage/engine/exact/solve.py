@@ -8,19 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from shrinkage.engine.member.knobs import loss_at, penalty_at
+from shrinkage.engine.exact.centered import endless, table_of
+from shrinkage.engine.exact.linear import Linear, Minimum
+from shrinkage.engine.exact.minimize import Objective, minimize
+from shrinkage.engine.member.knobs import Point, loss_at, penalty_at
 from shrinkage.engine.member.member import Tensors, trained_names
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.outcome import shared
-from shrinkage.engine.run.minimize import Objective, minimize
 from shrinkage.engine.run.run import Run
 from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import combinations
 from shrinkage.rows.groups import Group, generator
-from shrinkage.rows.loss import name_of
+from shrinkage.rows.loss import RowLoss, name_of
 from shrinkage.tensors.own_thread import one_thread
 
 CONVEX_LOSSES = (
@@ -102,7 +104,8 @@ def solve(run: Run) -> str:
     Returns:
         How optimal the minima are, in words: the residual is the largest entry of the loss's
         gradient that no subgradient of the penalty balances, as a share of the largest one at the
-        start of the path. A warning names the strengths where it is not small.
+        start of the path. A member whose loss has no minimum is marked as diverged. A warning names
+        the strengths where there is no minimum, or where the residual is not small.
     """
     plan, groups = run.plan, run.plan.groups()
     residuals = shared((len(plan.strengths), len(groups)), torch.float64)
@@ -118,58 +121,115 @@ def solve(run: Run) -> str:
     run.tell_progress()
     run_in_workers(len(groups), work, run.tell_progress, workers)
     run.tell_progress()
+    _warn_of_no_minimum(run)
     left = (residuals > TOLERANCE).any(1)
     if left.any():
-        where = ", ".join(f"{s:g}" for s in sorted(set(plan.strengths[left].tolist())))
         warn(
             "not the minimum",
-            f"solver='exact' did not reach the minimum at strength {where}: its residual is up to "
-            f"{float(residuals.max()):.1e}; standardize X, or leave these strengths out.",
+            f"solver='exact' did not reach the minimum at strength {_listed(run, left)}: its "
+            f"residual is up to {float(residuals.max()):.1e}; standardize X, or leave these "
+            "strengths out.",
         )
     return f"exact, residual at most {float(residuals.max()):.1e}"
+
+
+def _warn_of_no_minimum(run: Run) -> None:
+    lost = run.outcome.diverged >= 0
+    if lost.any():
+        warn(
+            "no minimum",
+            f"at strength {_listed(run, lost.any(1))} the loss of {int(lost.any(0).sum())} of "
+            f"{lost.shape[1]} fits has no minimum: the model separates the classes of the training "
+            "rows, so larger weights are always better. These fits are left out.",
+        )
+
+
+def _listed(run: Run, which: Tensor) -> str:
+    return ", ".join(f"{s:g}" for s in sorted(set(run.plan.strengths[which].tolist())))
 
 
 def _solve_path(run: Run, group: Group, path: Tensor, residuals: Tensor) -> None:
     problem, plan, outcome = run.problem, run.plan, run.outcome
     model = problem.initial(group).eval()
-    wide = copy.deepcopy(model).double()
-    rows, held = plan.train_rows(group), plan.held_rows(group)
-    batch = _wide(run.rows(group, rows)), _wide(problem.y[rows])
-    own = dict(wide.named_parameters())
-    tensors = {name: torch.zeros_like(own[name]) for name in trained_names(wide)}
-    for name in problem.selected:
-        tensors[name] = problem.penalty.for_tensor(name, tensors[name]).center(tensors[name])
+    members = _Members(run, group, copy.deepcopy(model).double())
+    held = plan.held_rows(group)
     largest_first = path[plan.strengths[path].argsort(descending=True)].tolist()
-    scale = 0.0
+    before, scale = members.centers(), 0.0
     for k in largest_first:
-        objective = _objective(run, k, wide, batch, rows)
-        scale = scale or objective.steepest(tensors)
-        tensors, residual = minimize(objective, tensors, scale)
-        residuals[k] = residual
-        model.load_state_dict(tensors, strict=False)
-        place = (k, outcome.columns[group])
-        outcome.diverged[place] = -1
+        point, place = plan.point(k), (k, outcome.columns[group])
+        scale = scale or members.objective(point).steepest(before)
+        tensors, residuals[k] = members.minimum(point, before, scale)
+        outcome.diverged[place] = -1 if tensors else 1
+        before = tensors or before
+        nowhere = {name: torch.full_like(w, torch.nan) for name, w in before.items()}
+        model.load_state_dict(tensors or nowhere, strict=False)
         run.record_end(model, group, k)
         outcome.train_loss[(*place, 0)] = outcome.fit_loss[place]
-        if len(held):
+        if tensors is None:
+            outcome.sparsity[place] = torch.nan
+        elif len(held):
             loss = problem.mean_loss(outcome.outputs[group][k], held)
             outcome.held_loss[(*place, 0)] = loss
         outcome.epochs_done[place] = plan.epochs
 
 
-def _objective(
-    run: Run, k: int, model: nn.Module, batch: tuple[Tensor, Tensor], rows: Tensor
-) -> Objective:
-    problem, point, (x, y) = run.problem, run.plan.point(k), batch
-    penalty, each = penalty_at(problem, point), loss_at(problem, point)
-    zero = float(point["strength"]) == 0
-    named = dict(model.named_parameters())
-    own = {} if zero else {n: penalty.for_tensor(n, named[n]) for n in problem.selected}
+class _Members:
+    """The members of one fold, in float64."""
 
-    def loss(tensors: Tensors) -> Tensor:
-        return problem.mean(each(functional_call(model, tensors, (x,)), y), rows)
+    def __init__(self, run: Run, group: Group, model: nn.Module) -> None:
+        self.problem, self.model, self.rows = run.problem, model, run.plan.train_rows(group)
+        self.x, self.y = _wide(run.rows(group, self.rows)), _wide(run.problem.y[self.rows])
+        self.own = dict(model.named_parameters())
+        weights = self.problem.weights_of(self.rows)
+        table = table_of(model, self.x, weights / weights.sum(), self.problem.selected)
+        self.linear = None if table is None else Linear(table, self.y)
 
-    return Objective(loss, own, penalty.smooth or zero)
+    def centers(self) -> Tensors:
+        """Return what every tensor is pulled to, zeros for those that are not penalized."""
+        zeros = {name: torch.zeros_like(self.own[name]) for name in trained_names(self.model)}
+        penalty = self.problem.penalty
+        return zeros | {
+            name: penalty.for_tensor(name, zeros[name]).center(zeros[name])
+            for name in self.problem.selected
+        }
+
+    def objective(self, point: Point) -> Objective:
+        """Return the loss of all tensors; without its penalty at strength 0."""
+        each, own = loss_at(self.problem, point), self._penalties(point)
+
+        def loss(tensors: Tensors) -> Tensor:
+            outputs = functional_call(self.model, tensors, (self.x,))
+            return self.problem.mean(each(outputs, self.y), self.rows)
+
+        return Objective(loss, own, all(penalty.smooth for penalty in own.values()))
+
+    def minimum(self, point: Point, before: Tensors, scale: float) -> Minimum:
+        """Return the minimum at a point.
+
+        The answer does not depend on the other strengths: a minimum that may not be the only one is
+        the one of least norm, or the one found from the center of the penalty.
+        """
+        each, own = loss_at(self.problem, point), self._penalties(point)
+        if self.linear is not None:
+            name = self.linear.table.weight
+            return self.linear.minimum(each, own.get(name), self.own[name], before, scale)
+        objective = self.objective(point)
+        start = self.centers() if own else {n: torch.zeros_like(w) for n, w in before.items()}
+        tensors, residual = minimize(objective, start, scale)
+        if not own and self._endless(each, tensors):
+            return Minimum(None, 0.0)
+        return Minimum(tensors, residual)
+
+    def _penalties(self, point: Point) -> dict[str, Penalty]:
+        if float(point["strength"]) == 0:
+            return {}
+        penalty = penalty_at(self.problem, point)
+        return {n: penalty.for_tensor(n, self.own[n]) for n in self.problem.selected}
+
+    def _endless(self, each: RowLoss, tensors: Tensors) -> bool:
+        with torch.no_grad():
+            outputs = functional_call(self.model, tensors, (self.x,))
+        return endless(lambda values: each(values, self.y), outputs)
 
 
 def _wide(rows: Tensor) -> Tensor:
