@@ -45,7 +45,7 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
 
     score, difference = SCORES[comparison.task], f"to none {widths.plus_minus(console)}"
     digits = _decimals(comparison)
-    lines: list[columns.Row] = []
+    lines: list[widths.Row] = []
     for row in comparison.rows:
         who = row.contender
         loss = widths.show_number(who.test_loss, digits)

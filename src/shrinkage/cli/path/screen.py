@@ -106,7 +106,7 @@ def show_knobs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     shown = rows[:MOST_ROWS]
     digits = decimals([row["standard_error"] for row in shown])
     loss = f"CV loss {widths.plus_minus(console)} SE"
-    lines: list[columns.Row] = []
+    lines: list[widths.Row] = []
     for place, row in enumerate(shown):
         best = place == 0 and math.isfinite(row["loss"])
         cells = {
