@@ -50,14 +50,19 @@ EXPECTED = {
 CHECKED = {**QUICK, "epochs": 12, "optimizer": functools.partial(torch.optim.Adam, lr=0.2)}
 
 
-def wide_net(inputs: int, outputs: int) -> nn.Module:
+class WideNet:
     """A network in float64: its rounding is far below what the checks tell apart."""
-    return nn.Sequential(nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, outputs)).double()
+
+    def __call__(self, inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, outputs)).double()
+
+    def __repr__(self) -> str:
+        return "WideNet()"  # it is a part of the names of the tests
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @parametrize_with_checks(
-    [PathClassifier("linear", **CHECKED), PathRegressor(wide_net, **CHECKED)],
+    [PathClassifier("linear", **CHECKED), PathRegressor(WideNet(), **CHECKED)],
     expected_failed_checks=lambda estimator: (
         EXPECTED if isinstance(estimator, PathClassifier) else {}
     ),
