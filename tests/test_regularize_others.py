@@ -1,4 +1,4 @@
-"""What others do around a step: their hooks, their checkpoints, their pruning, a second optimizer."""
+"""What others do around a step: hooks, checkpoints, pruning, a second optimizer."""
 
 from __future__ import annotations
 
