@@ -87,7 +87,12 @@ def check_gradient(row: Row) -> None:
 
 
 def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimizer: bool) -> str:
-    """Say which tensors cannot carry what acts on them already and ours too, and why."""
+    """Say which tensors cannot carry what acts on them already and ours too, and why.
+
+    What acts through another optimizer makes way, if nothing is left of it that ours does not take.
+    """
+    if not same_optimizer and theirs.keys() <= ours.keys():
+        return ""
     for key in ours.keys() & theirs.keys():
         rule, other = ours[key].rule, theirs[key].rule
         shared = [
@@ -97,7 +102,11 @@ def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimi
         ]
         taken = f"{some_of(shared)} already carr{'ies' if len(shared) == 1 else 'y'} {other}"
         if not same_optimizer:
-            return f"{taken}, on another optimizer; call remove() on that handle first."
+            left = some_of(row.name for key, (row, _) in theirs.items() if key not in ours)
+            return (
+                f"{taken}, on another optimizer, and so does {left}, which would be left without; "
+                "call remove() on that handle first."
+            )
         if type(other.penalty) is type(rule.penalty):
             return f"{taken}; call remove() on that handle first, or assign handle.penalty."
         if other.how == rule.how == "proximal":
