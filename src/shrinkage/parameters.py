@@ -182,7 +182,9 @@ def _decide(place: _Place, select: Selection) -> Row:
     waiting = selected and is_lazy(place.tensor)
     if waiting:
         selected, reason = False, f"not initialized yet: {reason}"
-    return Row(name, place.tensor, selected, reason, tuple(shared), waiting, parametrized, role.name)
+    return Row(
+        name, place.tensor, selected, reason, tuple(shared), waiting, parametrized, role.name
+    )
 
 
 def _judge(place: _Place, select: Selection, role: Role) -> tuple[bool, str]:

@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from shrinkage.errors import some_of
 from shrinkage.parameters import weights
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
-from shrinkage.penalties.base import without_twins
 from shrinkage.regularizing.normalized import scale_invariant
 from shrinkage.regularizing.optimizers import is_adaptive
 from shrinkage.regularizing.rules import Acting, Rule, assign
@@ -60,7 +59,7 @@ def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
         own = ", ".join(f"{decay:g}" for decay in sorted(decays))
         yield (
             f"double decay: the optimizer already has weight_decay={own}, and "
-            f"{without_twins(penalty)} comes on top; set weight_decay=0 to have only the penalty."
+            f"{penalty!r} comes on top; set weight_decay=0 to have only the penalty."
         )
 
 
@@ -72,7 +71,7 @@ def _too_large_or_small(penalty: Penalty, rule: Rule, held: list[Target]) -> Ite
         least = torch.finfo(row.tensor.dtype).eps / 4
         if rule.how == "decoupled" and share > 1:
             yield (
-                f"overshoot: {without_twins(penalty)} takes 2 * lr * strength = {share:.3g} of a "
+                f"overshoot: {penalty!r} takes 2 * lr * strength = {share:.3g} of a "
                 "weight in a step, which turns its sign"
                 + (" and lets it grow" if share > 2 else "")
                 + "; "
@@ -81,7 +80,7 @@ def _too_large_or_small(penalty: Penalty, rule: Rule, held: list[Target]) -> Ite
             return
         if alone and 0 < share < least:
             yield (
-                f"rounded away: {without_twins(penalty)} takes {share:.2g} of a weight in a step, "
+                f"rounded away: {penalty!r} takes {share:.2g} of a weight in a step, "
                 f"and {row.tensor.dtype} rounds changes below {least:.2g} away: it has no effect. "
                 "Keep the weights in a wider type, as autocast does."
             )

@@ -10,7 +10,7 @@ from shrinkage.choose.choices import choice_by
 from shrinkage.choose.held_out import looks
 from shrinkage.errors import ShrinkageError
 from shrinkage.labels import capitalized, number
-from shrinkage.penalties.base import kind_of, without_twins
+from shrinkage.penalties.base import kind_of
 from shrinkage.report.noise import seeds_matter
 from shrinkage.result.path_result import PathResult
 
@@ -196,7 +196,7 @@ def _gap(result: PathResult) -> str:
 
 
 def _use(result: PathResult, choice: Choice) -> str:
-    penalty = without_twins(result.penalty.at(float(f"{choice.strength:.2e}")))
+    penalty = repr(result.penalty.at(float(f"{choice.strength:.2e}")))
     return f"regularize(model, optimizer, {penalty})"
 
 

@@ -1,4 +1,4 @@
-"""What a tensor is to the modules that hold it: a weight, a bias, an embedding, a part of a weight."""
+"""What a tensor is to the modules that hold it: a weight, a bias, an embedding, a part."""
 
 from __future__ import annotations
 

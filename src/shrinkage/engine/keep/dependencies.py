@@ -15,7 +15,6 @@ from shrinkage.engine.member.member import model_tensors
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.identity import hash_of, named
-from shrinkage.penalties.base import without_twins
 
 
 def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
@@ -31,7 +30,7 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "code of the model": _code_digest({type(module) for module in model.modules()}),
         "initial weights": hash_of(*model_tensors(model).values())[:16],
         "loss": f"{problem.loss_name} {_code_digest({problem.loss})} {_settings(problem.loss)}",
-        "penalty": without_twins(problem.penalty.at(1.0)),
+        "penalty": repr(problem.penalty.at(1.0)),
         "on": ", ".join(problem.selected),
         "how": problem.how,
         "optimizer": named(problem.optimizer),
