@@ -139,8 +139,8 @@ def _left_alone(targets: Targets) -> Iterator[str]:
         named = some_of((f"{row.name} ({row.reason.partition(':')[0]})" for row in alone), most=3)
         yield (
             f"left alone: {share:.0%} of the numbers in tensors of two and more axes, embeddings "
-            f"aside: {named}. Select them by name if they are weights, or leave them alone by a "
-            "rule with None."
+            f"aside: {named}. The summary says why; select by name those that are weights, or "
+            "leave them alone by a rule with None."
         )
 
 
