@@ -277,3 +277,18 @@ def test_a_wrapper_without_hooks_is_looked_into() -> None:
     optimizer = SGD(model.parameters(), lr=0.1)
     handle = regularize(model, PrivateOptimizer(optimizer), L2(0.1))
     assert repr(handle) == "L2(0.1), coupled, on SGD inside PrivateOptimizer"
+
+
+def test_a_hook_sees_what_was_done_by_those_registered_before_it() -> None:
+    model = make_net()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    norms: list[bool] = []
+
+    def look(*_: object) -> None:
+        norms.append(bool(model[0].weight.norm(dim=1).max() <= 0.2 + 1e-9))
+
+    optimizer.register_step_post_hook(look)
+    regularize(model, optimizer, MaxNorm(0.2))
+    optimizer.register_step_post_hook(look)
+    steps(model, optimizer, 1)
+    assert norms == [False, True]

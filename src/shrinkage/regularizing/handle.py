@@ -152,7 +152,8 @@ class Regularization:
         (without the penalty, from :meth:`observe` or a closure, else NaN), ``penalty``,
         ``gradient_share`` (norm of the penalty's gradient over that of the loss's, on the
         penalized tensors), ``sparsity`` (fraction of exact zeros there) and ``zero_groups``
-        (fraction of groups that are zero: those of the penalty, else output units). A step that
+        (fraction of groups that are zero: those of the penalty, else of ``dim=0``, which are
+        output units, but inputs in a transposed convolution). A step that
         is measured waits for no device; this call does.
 
         Raises:

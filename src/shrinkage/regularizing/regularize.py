@@ -67,7 +67,9 @@ def regularize(
 
     Warns:
         ShrinkageWarning: Something seldom meant, once, with numbers: ``double decay``, ``rounded
-            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``.
+            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``, ``left
+            alone``; or ``taken over``: a handle on another optimizer that is still there acted on
+            these tensors, and is removed.
 
     Example:
         >>> import torch
