@@ -67,8 +67,8 @@ def regularize(
 
     Warns:
         ShrinkageWarning: Something seldom meant, once, with numbers: ``double decay``, ``rounded
-            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``, ``left
-            alone``; or ``taken over``: a handle on another optimizer that is still there acted on
+            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``,
+            ``left alone``; or ``taken over``: a handle on another optimizer that is still there acted on
             these tensors, and is removed.
 
     Example:
