@@ -68,8 +68,8 @@ def regularize(
     Warns:
         ShrinkageWarning: Something seldom meant, once, with numbers: ``double decay``, ``rounded
             away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``,
-            ``left alone``; or ``taken over``: a handle on another optimizer that is still there acted on
-            these tensors, and is removed.
+            ``left alone``; or ``taken over``: these tensors had a handle on another optimizer that
+            is still there, and it is removed.
 
     Example:
         >>> import torch
