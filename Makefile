@@ -8,13 +8,21 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
+# Another machine, as far as this one can play it: one core, where Linux can say so, and sums
+# without the instructions that only some processors have.
+ONE_CORE = $(shell command -v taskset >/dev/null && echo taskset -c $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//'))
+PLAIN := ATEN_CPU_CAPABILITY=default DNNL_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
+MACHINE_TESTS := $(addprefix tests/,test_estimators.py test_batch.py $(addprefix engine/test_,\
+  $(addsuffix .py,check datasets exact fit_path folds loop memory step update workers)))
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test test-slow lint format docs clean
+.PHONY: help demo test test-plain test-slow lint format docs clean
 
 help:
 	@echo 'make demo       install the package and run `shrinkage path` on a small example'
 	@echo 'make test       run every test and doctest but the slow ones (ARGS="-k l1" selects)'
+	@echo 'make test-plain tests of processes and numbers on one core, without special instructions'
 	@echo 'make test-slow  run the slow tests: the built wheel, long training'
 	@echo 'make lint       formatting, lint, types, import floors'
 	@echo 'make format     rewrite files as `make lint` wants them'
@@ -26,6 +34,9 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	$(PYTEST) $(ARGS)
+
+test-plain: .venv/.installed-dev
+	$(PLAIN) $(ONE_CORE) $(BIN)/python -m pytest $(MACHINE_TESTS) $(ARGS)
 
 test-slow: .venv/.installed-dev
 	$(PYTEST) -m slow $(ARGS)

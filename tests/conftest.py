@@ -9,13 +9,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from _command import FakeEngine
 
-settings.register_profile("shrinkage", deadline=None, derandomize=True)
+settings.register_profile(
+    "shrinkage",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("shrinkage")
+
+SHOWN_BY = (
+    "COLUMNS",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "LINES",
+    "NO_COLOR",
+    "PY_COLORS",
+    "TERMINAL_WIDTH",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+)
+"""What Rich and Typer take colors and widths from, on some machines and not on others."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     place = tempfile.TemporaryDirectory(prefix="shrinkage-tests-", ignore_cleanup_errors=True)
     config.add_cleanup(place.cleanup)
     home = Path(place.name)
+    for name in SHOWN_BY:
+        os.environ.pop(name, None)
     os.environ.update(
         HOME=str(home),
         XDG_CACHE_HOME=str(home / "cache"),

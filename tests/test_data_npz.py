@@ -88,7 +88,7 @@ def test_missing_values(place: Path) -> None:
     assert len(load_data(place, missing="drop").y) == 7
     imputed = load_data(place, missing="mean")
     assert imputed.X.isnan().nonzero().tolist() == [[2, 1]]
-    assert imputed.notes == ("1 missing values imputed",)
+    assert imputed.notes == ("1 missing value imputed",)
     save(place, X=holes[:4], y=Y[:4], X_test=X[4:], y_test=Y[4:])
     data = load_data(place, missing="drop")
     assert (len(data.y), len(data.test.y) if data.test else 0) == (3, 4)

@@ -44,16 +44,23 @@ LABELS = load_iris().target_names[CODES]
 
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": (
-        "a row that is left out or repeated changes folds and batches, and with them the training"
+        "a class of one weighted row cannot be in two folds; one of repeated rows can"
     ),
 }
 CHECKED = {**QUICK, "epochs": 12, "optimizer": functools.partial(torch.optim.Adam, lr=0.2)}
 
 
+def wide_net(inputs: int, outputs: int) -> nn.Module:
+    """A network in float64: its rounding is far below what the checks tell apart."""
+    return nn.Sequential(nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, outputs)).double()
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @parametrize_with_checks(
-    [PathClassifier("linear", **CHECKED), PathRegressor("mlp:8", **CHECKED)],
-    expected_failed_checks=lambda estimator: EXPECTED,
+    [PathClassifier("linear", **CHECKED), PathRegressor(wide_net, **CHECKED)],
+    expected_failed_checks=lambda estimator: (
+        EXPECTED if isinstance(estimator, PathClassifier) else {}
+    ),
 )
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
@@ -205,7 +212,7 @@ def test_images_and_a_scaler() -> None:
 
 def test_arguments_reach_the_path(tmp_path: Path) -> None:
     grid = {"dropout": [0.0, 0.5], "lr": [0.1, 1e-6]}
-    settings = {**QUICK, "grid": grid, "refine": 2, "halving": 2, "how": "decoupled"}
+    settings = {**QUICK, "grid": grid, "refine": 2, "how": "decoupled"}
     classifier = PathClassifier(
         "mlp:4,dropout=0.1", select="0.weight", checkpoint=tmp_path / "kept", **settings
     ).fit(X, LABELS)
@@ -213,7 +220,6 @@ def test_arguments_reach_the_path(tmp_path: Path) -> None:
     assert path.tensor_names == ("0.weight",)
     assert path.about["plan"]["how"] == "decoupled"
     assert set(path.knobs) == {"dropout", "lr"}
-    assert (path.dropped >= 0).any()
     assert len(path.strengths) == 3 * 4 + 2
     assert classifier.choice_.knobs["lr"] == pytest.approx(0.1)
     assert any((tmp_path / "kept").iterdir())

@@ -10,9 +10,10 @@ from _results import make_result
 from sklearn.metrics import r2_score
 
 from shrinkage.choose import Curve
-from shrinkage.choose.overview import path_rows
-from shrinkage.choose.per_strength import explained, frame, total_norm, zero_share
-from shrinkage.report.tables import strength_columns
+from shrinkage.choose.overview import as_plain, overview
+from shrinkage.choose.per_strength import frame, total_norm, zero_share
+from shrinkage.metrics import explained
+from shrinkage.report.tables import choices_table, strength_columns
 
 
 def test_zeros_count_weights_not_tensors_on_screen_and_page() -> None:
@@ -23,8 +24,9 @@ def test_zeros_count_weights_not_tensors_on_screen_and_page() -> None:
     wide = {**result.refit.weights, "2.weight": torch.zeros(2, 2, 9, 4)}  # 12 of 48 weights zero
     result = replace(result, sparsity=sparsity, refit=replace(result.refit, weights=wide))
     assert zero_share(result).tolist() == [0.0, 0.25]
-    assert [row["zeros"] for row in path_rows(result)] == [0.0, 0.25]
-    assert strength_columns(result)["exact zeros"] == ["0.0 %", "25.0 %"]
+    seen = overview(result)
+    assert [row["zeros"] for row in as_plain(seen)["strengths"]] == [0.0, 0.25]
+    assert strength_columns(seen)["exact zeros"] == ["0.0 %", "25.0 %"]
     assert zero_share(replace(result, refit=None)).tolist() == [0.0, 0.5]
     assert zero_share(make_result(K=2, names=())).tolist() == [0.0, 0.0]
 
@@ -40,6 +42,26 @@ def test_r2_is_that_of_scikit_learn() -> None:
     targets, outputs = torch.randn(2, 40, 1, generator=torch.Generator().manual_seed(0))
     error = (outputs - targets).square().mean()
     assert explained(error, targets).item() == pytest.approx(r2_score(targets, outputs), rel=1e-5)
+
+
+def test_r2_of_targets_that_do_not_vary_is_unknown() -> None:
+    assert explained(torch.tensor(0.5), torch.tensor([2.0])).isnan()
+    assert explained(torch.ones(3, 2), torch.full((9,), 2.0)).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "known"), [("mse", True), ("MSELoss", True), ("L1Loss", False), ("", False)]
+)
+def test_r2_is_shown_where_the_loss_is_squared_error_and_nowhere_else(
+    loss: str, known: bool
+) -> None:
+    result = make_result(task="regression")
+    seen = overview(replace(result, about={**result.about, "plan": {"loss": loss}}))
+    plain = as_plain(seen)
+    assert ("R2" in plain["strengths"][0]) == ("R2_sd" in plain["test"][0]) == known
+    assert ("R²" in strength_columns(seen)) == known
+    names = [row[0] for row in choices_table(seen, seen.choices).rows]
+    assert ("R²" in names) == ("test R²" in names) == known
 
 
 def test_frame_keeps_what_is_judged_and_lets_ruined_strengths_leave() -> None:

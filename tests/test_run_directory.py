@@ -217,3 +217,21 @@ def test_a_penalty_of_the_user_returns_while_its_class_is_known(tmp_path: Path) 
     make_result(3, 2, 1, 1, penalty=Mine(0.5)).save(tmp_path / "other")
     with pytest.raises(ShrinkageError, match="Import the module that defines it"):
         PathResult.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("dropped", "refused"), [([-1, -1, -1], False), ([-1, 2, -1], True)], ids=["unused", "used"]
+)
+def test_a_run_from_before_halving_went_is_read_unless_it_dropped_strengths(
+    tmp_path: Path, dropped: list[int], refused: bool
+) -> None:
+    result = make_result(3, 2, 1, 2)
+    result.save(tmp_path / "now")
+    manifest, tensors = run_directory.read(tmp_path / "now")
+    tensors["dropped"] = torch.tensor(dropped)
+    run_directory.write(tmp_path / "then", manifest, [], tensors, None, overwrite=False)
+    if refused:
+        with pytest.raises(ShrinkageError, match=r"then holds a run by successive halving"):
+            PathResult.load(tmp_path / "then")
+    else:
+        assert_same(result, PathResult.load(tmp_path / "then"))

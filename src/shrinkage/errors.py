@@ -18,6 +18,10 @@ class ShrinkageError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to do."""
 
 
+class CheckpointError(ShrinkageError):
+    """A checkpoint that cannot be used: it is another run's, in use, or cannot be written."""
+
+
 class ShrinkageWarning(UserWarning):
     """Something that is allowed but seldom meant; the message begins with a label to filter by."""
 
@@ -101,3 +105,13 @@ def as_whole(name: str, value: Any, least: int = 1) -> int:
     if not is_whole(value) or operator.index(value) < least:
         raise ShrinkageError(f"{name}={value!r}: give a whole number of at least {least}.")
     return operator.index(value)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something that forms its plural by an s.
+
+    Example:
+        >>> counted(1, "row"), counted(12000, "row")
+        ('1 row', '12,000 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -64,6 +64,18 @@ def check_name(metric: Metric) -> None:
             )
 
 
+def explained(mean_square: Tensor, targets: Tensor) -> Tensor:
+    """Return R², the part of the targets' variance that a mean squared error leaves explained.
+
+    It is NaN where the targets do not vary, as those of a single row.
+
+    Shape:
+        mean_square: any. targets: (N,) or (N, M).
+    """
+    spread = targets.double().var(0, correction=0).mean()
+    return 1 - mean_square / spread if spread > 0 else torch.full_like(mean_square, torch.nan)
+
+
 def score(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
     """Return a metric of the outputs of many members on the same rows, NaN where they are NaN.
 

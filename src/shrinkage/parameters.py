@@ -122,8 +122,6 @@ def check_module(model: object) -> None:
 
 def _check_kind(select: Selection, model: nn.Module) -> None:
     """Refuse what is no selection, and say what selects the same."""
-    if isinstance(select, str | re.Pattern):
-        return
     if isinstance(select, nn.Module):
         named = (name for name, module in named_modules(model) if module is select)
         names = f"its tensors by name, {next(named, 'name')}.*, or " if select is not model else ""
@@ -131,6 +129,13 @@ def _check_kind(select: Selection, model: nn.Module) -> None:
             f"select is a module, a {kind(select)}; select {names}all modules of a "
             "type by the type."
         )
+    check_selection(select)
+
+
+def check_selection(select: Selection) -> None:
+    """Refuse what selects from no model."""
+    if isinstance(select, str | re.Pattern):
+        return
     if isinstance(select, list | tuple | set):
         raise ShrinkageError(
             f"select={select!r} is not a selection, but several; give re.compile('one|other'), or "

@@ -85,7 +85,7 @@ def test_what_gives_no_numbered_rows_is_refused(rows: Any, targets: Any, words: 
 @pytest.mark.parametrize("own", [None, 8])
 def test_a_loader_is_its_dataset_and_batch_size(own: int | None) -> None:
     expected = fit(nn.Linear(4, 3), X, Y, test=(X, Y), **QUICK)
-    loader = DataLoader(Listed(PAIRS), batch_size=8, shuffle=True, num_workers=2)
+    loader = DataLoader(Listed(PAIRS), batch_size=8, shuffle=True, num_workers=1)
     result = fit(nn.Linear(4, 3), loader, None, test=loader, batch_size=own, **QUICK)
     assert_same_result(result, expected, rtol=0, atol=0)
     assert result.about["plan"]["batch_size"] == 8

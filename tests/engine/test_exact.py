@@ -226,7 +226,6 @@ def test_more_inputs_than_rows() -> None:
         ({"optimizer": torch.optim.SGD}, "optimizer= has no meaning"),
         ({"how": "coupled"}, "how= has no meaning"),
         ({"checkpoint": "here"}, "checkpoint= has no meaning"),
-        ({"halving": 2}, "halving= has no meaning"),
         ({"solver": "magic"}, "choose 'steps' or 'exact'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

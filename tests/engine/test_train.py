@@ -272,6 +272,7 @@ def test_many_workers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("shrinkage.engine.run.together")
     one = fit(perceptron(), X, Y, chunk=2, epochs=2, test=(X[:9], Y[:9]))
     monkeypatch.setattr(module, "worker_count", lambda: 3)
+    monkeypatch.setattr(module, "WORTH_FORKING", 0)
     many = fit(perceptron(), X, Y, chunk=2, epochs=2, test=(X[:9], Y[:9]))
     assert_same_result(many, one, rtol=0, atol=0)
 

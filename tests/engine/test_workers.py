@@ -13,10 +13,23 @@ import torch
 
 from shrinkage.engine.keep.stopping import Stopped
 from shrinkage.engine.plan.outcome import shared
-from shrinkage.engine.run.workers import MemoryRanOutError, one_thread, run_in_workers
+from shrinkage.engine.run.workers import MemoryRanOutError, run_in_workers, worker_count
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "gpu", "workers"),
+    [(4, 4, False, 4), (2, 8, False, 2), (8, 3, False, 3), (4, 1, False, 1), (4, 4, True, 1)],
+)
+def test_a_worker_for_every_thread_that_has_a_core_and_one_beside_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, threads: int, cores: int, gpu: bool, workers: int
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert worker_count() == workers
 
 
 @pytest.mark.parametrize("workers", [1, 3, 20])
@@ -115,18 +128,21 @@ def test_a_worker_that_died_otherwise_is_an_error_and_the_others_are_stopped(
 
 
 def test_a_worker_that_stops_lets_the_others_finish_and_begins_nothing() -> None:
-    done = shared((3,), torch.int64).zero_()
+    done, pids = shared((3,), torch.int64).zero_(), shared((1,), torch.int64)
 
     def work(job: int) -> None:
         if job == 0:
+            pids[0] = os.getpid()
             raise Stopped
-        time.sleep(0.3)
+        while pids[0] < 0 or Path(f"/proc/{pids[0]}").exists():  # until the caller has ended it
+            time.sleep(0.01)
         done[job] = 1
 
     run_in_workers(3, work, lambda: None, 2)
     assert done.tolist() == [0, 1, 0]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # 3.12, as in the engine
 def test_no_worker_outlives_its_parent() -> None:
     pids = shared((3,), torch.int64)
 
@@ -144,7 +160,7 @@ def test_no_worker_outlives_its_parent() -> None:
         time.sleep(0.01)
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    for _ in range(200):
+    for _ in range(3000):  # machines differ: half a minute of patience
         if not any(_runs(pid) for pid in pids.tolist()):
             return
         time.sleep(0.01)
@@ -156,10 +172,3 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_one_thread_is_for_a_while() -> None:
-    before = torch.get_num_threads()
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before

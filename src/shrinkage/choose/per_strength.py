@@ -39,11 +39,6 @@ def best_points(result: PathResult) -> list[int]:
     return sorted(best, key=losses.tolist().__getitem__)
 
 
-def explained(mean_square: Tensor, targets: Tensor) -> Tensor:
-    """Return R², the part of the targets' variance that a mean squared error leaves explained."""
-    return 1 - mean_square / targets.double().var(0, correction=0).mean()
-
-
 def frame(values: Curve, train: Tensor, judged: Sequence[int]) -> tuple[float, float] | None:
     """Return the lowest and highest loss to show: strengths that ruin the fit lie outside.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -36,6 +36,17 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str, targets: Collection[str]) -> bool:
+    """Return whether a file is what a killed `atomic_write` of one of these names leaves.
+
+    Example:
+        >>> is_temporary(".run.json.k3_x9ab2", ["run.json"]), is_temporary("run.json", ["run.json"])
+        (True, False)
+    """
+    target, _, mark = name.removeprefix(".").rpartition(".")
+    return name.startswith(".") and target in targets and bool(mark)
 
 
 @contextmanager

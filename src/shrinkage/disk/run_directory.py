@@ -13,12 +13,12 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from shrinkage.disk.files import atomic_write
+from shrinkage.disk.files import atomic_write, is_temporary
 from shrinkage.errors import ShrinkageError
 
 if TYPE_CHECKING:
@@ -147,10 +147,7 @@ def replacing(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> 
 
 def check_target(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> None:
     """Refuse a directory that holds other names than these, or a run that is to be kept."""
-    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-        raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
-    present = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    foreign = present - names
+    present, foreign, _ = inventory(directory, names)
     if foreign:
         raise ShrinkageError(
             f"{directory} holds files that do not belong to a run: "
@@ -161,6 +158,19 @@ def check_target(directory: Path, overwrite: bool, names: frozenset[str] = RUN) 
             f"{directory} holds another run. Choose another directory, or pass overwrite=True to "
             "replace it."
         )
+
+
+def inventory(directory: Path, names: Collection[str]) -> tuple[set[str], set[str], set[str]]:
+    """Return what is in a directory: files of these names, others, and leftovers of killed writes.
+
+    Raises:
+        ShrinkageError: It is a link or a file.
+    """
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
+    present = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    leftovers = {name for name in present if is_temporary(name, names)}
+    return present & set(names), present - set(names) - leftovers, leftovers
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import pairwise
 
-import torch
 from torch import fx, nn
 
+from shrinkage.tensors.own_thread import own_random_numbers
 from shrinkage.tensors.sharded import class_of
 from shrinkage.tensors.wrapped import unwrapped
 
@@ -55,7 +55,7 @@ def _by_graph(model: nn.Module) -> list[tuple[str, str]]:
     """Return which module feeds which alone; nothing where ``forward`` cannot be traced."""
     state = random.getstate()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with own_random_numbers(0):
             graph = fx.Tracer().trace(_shell(model))
     except Exception:  # whatever a forward() does with what is no tensor
         return []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from shrinkage.disk.files import atomic_write
-from shrinkage.engine.run.workers import one_thread
 from shrinkage.errors import ShrinkageError
 from shrinkage.report.notebook import as_html as as_html
 from shrinkage.report.page import render
 from shrinkage.result.path_result import PathResult
+from shrinkage.tensors.own_thread import one_thread
 
 
 def write_report(result: PathResult, path: str | Path, *, overwrite: bool = False) -> None:

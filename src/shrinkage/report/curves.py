@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shrinkage import labels
 from shrinkage.choose.held_out import fold_rows, mean_and_error
+from shrinkage.choose.overview import loss_name
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result.path_result import PathResult
 
@@ -22,12 +23,6 @@ def loss_label(result: PathResult) -> str:
     """Return the loss and its unit, for an axis."""
     name = loss_name(result)
     return f"loss ({UNITS.get(name, labels.printable(name)[:40])})" if name else "loss"
-
-
-def loss_name(result: PathResult) -> str:
-    """Return what the engine called the loss, or "" if the result does not know."""
-    plan = result.about.get("plan")
-    return str(plan.get("loss", "")) if isinstance(plan, dict) else ""
 
 
 def strength_axis(result: PathResult, places: list[int]) -> dict[str, Any]:

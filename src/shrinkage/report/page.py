@@ -13,7 +13,6 @@ from shrinkage import labels
 from shrinkage._version import __version__
 from shrinkage.penalties.base import kind_of
 from shrinkage.report import curves, outputs, tables
-from shrinkage.report.findings import Findings
 from shrinkage.report.noise import scatter
 from shrinkage.report.slices import Slice, knobs_table, slices
 from shrinkage.report.thin import evenly, plain_number
@@ -60,16 +59,16 @@ def render(result: PathResult) -> str:
 
 def _view(one: Slice) -> dict[str, Any]:
     """Return what the page has of one combination of knobs: words, tables, numbers."""
-    result, findings = one.path, one.findings
-    judged = judged_metrics(result, findings.choices)
-    places = shown_strengths(result, judged)
+    path, findings = one.seen.path, one.findings
+    judged = judged_metrics(path, findings.choices)
+    places = shown_strengths(path, judged)
     return {
         "name": one.name,
         "findings": findings,
-        "choices": tables.choices_table(result, findings.choices),
-        "strengths": tables.strengths_table(result, places),
+        "choices": tables.choices_table(one.seen, findings.choices),
+        "strengths": tables.strengths_table(one.seen, places),
         "metrics": [metric.name for metric in judged],
-        "numbers": numbers(result, findings, places, judged),
+        "numbers": numbers(one, places, judged),
     }
 
 
@@ -79,12 +78,10 @@ def shown_strengths(result: PathResult, judged: Sequence[Judged]) -> list[int]:
     return evenly(len(result.strengths), curves.MOST_STRENGTHS, keep)
 
 
-def numbers(
-    result: PathResult, findings: Findings, places: list[int], judged: Sequence[Judged]
-) -> dict[str, Any]:
+def numbers(one: Slice, places: list[int], judged: Sequence[Judged]) -> dict[str, Any]:
     """Return what the charts show."""
-    columns = tables.strength_columns(result)
-    verdict = findings.verdict
+    result, findings = one.seen.path, one.findings
+    columns, verdict = tables.strength_columns(one.seen), findings.verdict
     return {
         "answer": findings.answer,
         "effect": None

@@ -53,7 +53,6 @@ class PathResult:
         row_weights: (N,) float64, the weights in every mean loss, or None where all are equal.
         rows_held: (N,) int64, which training rows these are, or None where they are all.
         trained_on: (F,) float64, rows or weight that each fold trained on, or None: all others.
-        dropped: (K,) int64, the epoch after which halving dropped the point, or -1; or None.
 
     Raises:
         ShrinkageError: Some fields do not fit together; the message names every one.
@@ -78,7 +77,6 @@ class PathResult:
     row_weights: Tensor | None = None
     rows_held: Tensor | None = None
     trained_on: Tensor | None = None
-    dropped: Tensor | None = None
 
     def __post_init__(self) -> None:
         problems = check_axes(_tensors(self), len(self.seeds), len(self.tensor_names))
@@ -248,6 +246,12 @@ class PathResult:
             ShrinkageError: It is no run, is incomplete, or was changed since it was saved.
         """
         manifest, tensors = run_directory.read(Path(directory))
+        dropped = tensors.pop("dropped", None)
+        if dropped is not None and bool((dropped >= 0).any()):
+            raise ShrinkageError(
+                f"{directory} holds a run by successive halving, whose strengths trained for "
+                "different epochs, and which this version no longer has. Train all strengths anew."
+            )
         try:
             return _from_tensors(
                 tensors,

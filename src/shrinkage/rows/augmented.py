@@ -20,6 +20,7 @@ from shrinkage.rows.datasets import fetch, numbered_items
 from shrinkage.rows.groups import key
 from shrinkage.rows.loss import RowLoss, check_fit
 from shrinkage.rows.rows import check_finite
+from shrinkage.tensors.own_thread import own_random_numbers
 
 NAME = "augmented"
 
@@ -177,8 +178,7 @@ def _seeded(seed: int) -> Iterator[None]:
     """Seed torch, numpy and ``random`` while the block runs; all are left as they were."""
     python, arrays = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with own_random_numbers(seed):
             random.seed(seed)
             np.random.seed(seed % 2**32)
             yield

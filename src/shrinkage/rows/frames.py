@@ -23,16 +23,25 @@ def as_array(values: Any, name: str) -> Any:
         ShrinkageError: A column does not hold numbers; the message names it.
     """
     if column_names(values) is not None:
-        columns = [_numbers(own, f"{name}: column {label!r}") for label, own in _columns(values)]
+        columns = [
+            _column_array(own, f"{name}: column {label!r}") for label, own in _columns(values)
+        ]
         return np.stack(columns, 1) if columns else np.empty((0, 0))
     if hasattr(values, "to_numpy"):
-        return _numbers(values, name)
+        return _column_array(values, name)
     if isinstance(values, list | tuple) and values and not isinstance(values[0], list | tuple):
         if isinstance(values[0], Tensor):
             return torch.stack(list(values))
         if isinstance(values[0], np.ndarray):
             return np.stack(values)
+    if np.ma.is_masked(values):
+        raise ShrinkageError(
+            f"{name} is a masked array, and its mask would be lost; fill it, or leave the rows out."
+        )
     if isinstance(values, np.ndarray):
+        if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+            values = values.astype(np.float64)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
         plain = values.flags.writeable and min(values.strides, default=0) >= 0
         return values if plain else values.copy()
     return values
@@ -69,7 +78,7 @@ def _columns(frame: Any) -> Iterator[tuple[str, Any]]:
         yield from frame.items()
 
 
-def _numbers(column: Any, name: str) -> Any:
+def _column_array(column: Any, name: str) -> Any:
     """Return a column as an array of numbers, with NaN where pandas has no value."""
     kind = getattr(column.dtype, "kind", None)
     if kind in ("i", "u", "f", "b") and not isinstance(column.dtype, np.dtype):

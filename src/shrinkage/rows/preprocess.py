@@ -55,15 +55,9 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
         ShrinkageError: The transformer refuses the rows, or makes other than finite rows of one
             shape.
     """
+    check_transformer(transformer)
     if transformer is None:
         return Views(X)
-    if isinstance(transformer, type) or not (
-        hasattr(transformer, "fit") and hasattr(transformer, "transform")
-    ):
-        raise ShrinkageError(
-            f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
-            "sklearn.preprocessing.StandardScaler()."
-        )
     whole, fitted = _transformed(transformer, X, y, torch.arange(folds.rows))
     views = []
     for fold, trained in enumerate(folds.trained):
@@ -76,6 +70,23 @@ def preprocess_rows(transformer: Transformer | None, X: Tensor, y: Tensor, folds
         views.append(view)
     facts = {"transformer": repr(transformer), "learned": _learned(fitted)}
     return Views(whole, tuple(views), facts)
+
+
+def check_transformer(transformer: Transformer | None) -> None:
+    """Refuse what cannot be fitted.
+
+    Raises:
+        ShrinkageError: It lacks ``fit`` or ``transform``, or is a class.
+    """
+    if transformer is None:
+        return
+    if isinstance(transformer, type) or not (
+        hasattr(transformer, "fit") and hasattr(transformer, "transform")
+    ):
+        raise ShrinkageError(
+            f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
+            "sklearn.preprocessing.StandardScaler()."
+        )
 
 
 def _transformed(

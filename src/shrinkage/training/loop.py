@@ -78,7 +78,7 @@ class Loop:
         self.best_epoch = 0
         self.stopped_early = False
         self._job, self._manifest, self._path = job, manifest, path
-        self._report = progress or (lambda moment: None)
+        self._progress = progress or (lambda moment: None)
         self._step, self._loss_sum = 0, 0.0
         self._best: dict[str, Tensor] | None = None
 
@@ -143,7 +143,7 @@ class Loop:
 
     def _tell(self, steps: int) -> None:
         done = min(len(self.curves) + 1, self._job.epochs)
-        self._report(Moment(done, self._job.epochs, self._step, steps, self.curves))
+        self._progress(Moment(done, self._job.epochs, self._step, steps, self.curves))
 
     def _batches(self) -> tuple[Tensor, ...]:
         """Return the batches of this epoch: they depend on the seed and the epoch alone."""
@@ -200,7 +200,7 @@ class Loop:
     def _validate(self, X: Tensor, y: Tensor) -> dict[str, float]:
         job = self._job
         job.model.eval()
-        parts = torch.split(X, ROWS_AT_ONCE)
+        parts = (part.clone() for part in torch.split(X, ROWS_AT_ONCE))
         outputs = torch.cat([forward(job.model, part, job.autocast) for part in parts])
         measured = {"valid_loss": float(job.loss(outputs, y).double().mean())}
         self._require_finite(measured["valid_loss"], "validation")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from shrinkage.engine.keep.dependencies import made_by
 from shrinkage.engine.member.precision import check_autocast
+from shrinkage.engine.member.trial import check_last_batch, first_output
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.errors import ShrinkageError, as_whole, is_whole
-from shrinkage.identity import hash_of, named
+from shrinkage.identity import fingerprint, hash_of
 from shrinkage.parameters import Selection, weights
+from shrinkage.regularizing.handle import Regularization
 from shrinkage.regularizing.regularize import regularize
 from shrinkage.regularizing.rules import Acting, Rules
 from shrinkage.regularizing.summary import Summary
@@ -25,11 +27,12 @@ from shrinkage.rows.augmented import make_augmented
 from shrinkage.rows.datasets import batch_size_of, in_memory
 from shrinkage.rows.loss import Loss, check_fit, row_loss
 from shrinkage.rows.rows import as_rows
+from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.surroundings import own_surroundings
 from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
 from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
 
-MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 Rows: TypeAlias = tuple[Any, Any]
 
 
@@ -54,6 +57,7 @@ class Trained:
     summary: Summary | None
 
 
+@own_surroundings()
 def train(
     model: nn.Module,
     X: Any,
@@ -65,7 +69,7 @@ def train(
     valid: float | Rows | None = 0.2,
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     loss: Loss = "auto",
-    optimizer: MakeOptimizer = partial(torch.optim.Adam, lr=1e-3),
+    optimizer: MakeOptimizer = ADAM,
     scheduler: Callable[[Optimizer], Any] | None = None,
     epochs: int = 40,
     batch_size: int | None = None,
@@ -136,10 +140,9 @@ def train(
     if row_weights is not None:
         raise ShrinkageError("a loss with weight= is not supported here; weight the rows yourself.")
     every_target = targets if held is None else torch.cat([targets, held[1]])
-    output = _first_output(model, rows)
+    output = first_output(model, rows, autocast)
     check_fit(each, name, output, every_target)
-    if len(numbers) % batch_size == 1:
-        _check_last_batch(model, rows[numbers], batch_size)
+    check_last_batch(model, rows[numbers], [len(numbers)], batch_size)
     view = None
     if augmented is not None:
         fits: Any = {"loss": each, "loss_name": name, "output": output}
@@ -157,10 +160,11 @@ def train(
     manifest = {
         "rows": hash_of(rows, targets, *(held or ()))[:16],
         "model": architecture(model),
-        "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
-        "loss": name,
-        "optimizer": named(optimizer),
-        "scheduler": "none" if scheduler is None else named(scheduler),
+        "code and attributes of the model": fingerprint(model, "model"),
+        "penalty": "none" if handle is None else _in_words(handle),
+        "loss": f"{name} {fingerprint(each, 'loss', weights=True)}",
+        "optimizer": made_by(optimizer, "optimizer"),
+        "scheduler": made_by(scheduler, "scheduler"),
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": patience,
@@ -171,8 +175,7 @@ def train(
     path = None if checkpoint is None else Path(checkpoint)
     loop = Loop(job, manifest, path, progress)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with own_random_numbers(seed):
             if path is not None and path.exists():
                 state = read_checkpoint(path)
                 check_same(manifest, state["manifest"], path)
@@ -190,41 +193,24 @@ def train(
             handle.remove()
 
 
+def _in_words(handle: Regularization) -> str:
+    parts = [(rule.select, rule.penalty, rule.how) for rule in handle.rules]
+    return f"{'; '.join(map(repr, handle.rules))} {fingerprint(parts, 'penalty')}"
+
+
 def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
     if not isinstance(model, nn.Module):
         raise ShrinkageError(f"model={model!r:.80} is not a module; give one with its weights.")
     if not any(p.requires_grad for p in model.parameters()):
         raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
+    if any(p.is_inference() for p in model.parameters()):
+        raise ShrinkageError(
+            "the model was made inside torch.inference_mode(), where nothing can be trained; make "
+            "it outside."
+        )
     for name, given in (("optimizer", optimizer), ("scheduler", scheduler)):
         if given is not None and not callable(given):
             raise ShrinkageError(
                 f"{name} is a {type(given).__name__}, which cannot make one; give its class, or a "
                 "functools.partial of it with settings: it is made here, for this model."
             )
-
-
-def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
-    was = model.training
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            output: Tensor = model.eval()(rows[:2])
-    except Exception as error:
-        raise ShrinkageError(
-            f"the model refuses rows of shape {tuple(rows.shape[1:])} and type {rows.dtype}: "
-            f"{type(error).__name__}: {error}."
-        ) from error
-    finally:
-        model.train(was)
-    return output
-
-
-def _check_last_batch(model: nn.Module, rows: Tensor, batch_size: int) -> None:
-    """Refuse a last batch of one row where batch normalization needs two."""
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            copy.deepcopy(model).train()(rows[:1])
-    except ValueError as error:
-        raise ShrinkageError(
-            f"the last batch of an epoch has one row ({len(rows)} rows, batch_size={batch_size}): "
-            f"{error}. Choose another batch_size."
-        ) from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shrinkage.cli import screens, tables
+from shrinkage.cli import columns, screens
+from shrinkage.cli.compare.options import CompareOptions
 from shrinkage.labels import decimals
 
 if TYPE_CHECKING:
@@ -23,8 +25,16 @@ MEANING = (
 SCORES = {"classification": "accuracy", "regression": "R2"}
 
 
+def methods_line(job: CompareOptions, methods: Sequence[str] | None) -> str:
+    """Return in a line what is compared, and how often each is trained."""
+    folds = f"{job.folds} folds" + f" x {job.repeats} repeats" * (job.repeats > 1)
+    seeds = f"{job.seeds} seed{'s' * (job.seeds > 1)}"
+    tuned = f"each at {job.values} values x {folds} x {seeds}, plus refits on all rows"
+    return ", ".join([*(methods or ["all"]), tuned])
+
+
 def show_comparison(console: Console, comparison: Comparison, rows: int) -> None:
-    """Print the ranking, without the columns for which there is no room.
+    """Print the ranking, without the columns for which there is no room, and the answer.
 
     Args:
         console: Where to.
@@ -33,12 +43,12 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     """
     from shrinkage.comparing import CONFIDENCE
 
-    score, difference = SCORES[comparison.task], f"to none {tables.plus_minus(console)}"
+    score, difference = SCORES[comparison.task], f"to none {columns.plus_minus(console)}"
     digits = _decimals(comparison)
-    lines: list[tables.Row] = []
+    lines: list[columns.Row] = []
     for row in comparison.rows:
         who = row.contender
-        loss = tables.show_number(who.test_loss, digits)
+        loss = columns.show_number(who.test_loss, digits)
         cells = {
             "#": str(row.rank or "-"),
             "method": who.method,
@@ -47,7 +57,7 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
             "chosen": "failed" if who.note else row.setting,
             "test loss": loss,
             "loss": loss,
-            score: tables.show_score(score, who.score),
+            score: columns.show_score(score, who.score),
             difference: _difference(row, digits),
             "": _answer(row),
         }
@@ -59,8 +69,12 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     ]
     versions.append(["#", "contender", "loss", ""])
     screens.show_title(console, "Test", f"{rows:,} rows that no choice has seen; best first")
-    console.print(tables.fitting(console, lines, versions, WORDS))
+    console.print(columns.fitting(console, lines, versions, WORDS))
     console.print(MEANING.format(confidence=CONFIDENCE), style="dim")
+    for note in notes(comparison):
+        screens.show_note(console, note)
+    console.print()
+    screens.show_facts(console, {"Answer": comparison.sentence})
 
 
 def _decimals(comparison: Comparison) -> int:

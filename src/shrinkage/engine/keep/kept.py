@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.plan.outcome import Outcome
 from shrinkage.engine.plan.plan import Plan
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import CheckpointError
 from shrinkage.rows.groups import Group
 
 SECONDS_BETWEEN_WRITES = 10.0
@@ -42,8 +41,7 @@ class Kept:
     """The members of a plan that a checkpoint holds, and room for those to come.
 
     A member is known by its point, its fold's rows and its seed, so a plan with more strengths,
-    knobs, seeds or epochs finds those of the smaller one. A plan for the first epochs of a run, as
-    in halving, takes from members that came further what they were then: curves and divergence.
+    knobs, seeds or epochs finds those of the smaller one.
 
     Attributes:
         plan: The plan.
@@ -81,9 +79,7 @@ class Kept:
         places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
         if any(place is None for place in places):
             return 0
-        entries = {
-            id(place.entry): self._loaded(place.entry, chunk.group) for place in places if place
-        }
+        entries = {id(place.entry): place.entry.load() for place in places if place}
         rows = [(entries[id(place.entry)], place.row) for place in places if place]
         for name, target in named_tensors(members).items():
             target.copy_(torch.stack([tensors[name][row] for tensors, row in rows]))
@@ -128,17 +124,7 @@ class Kept:
         place = self.places.get((group, k))
         if place is None or place.steps < self._all_steps(group):
             return None
-        tensors = self._loaded(place.entry, group)
-        tensors["epochs_done"].clamp_(max=self.plan.epochs)
-        return tensors
-
-    def _loaded(self, entry: Entry, group: Group) -> Tensors:
-        """Return what was kept, with curves and divergence as they were at the plan's end."""
-        tensors = entry.load()
-        for name in ("train_loss", "held_loss"):
-            tensors[name] = tensors[name][..., : self.plan.epochs]
-        tensors["diverged"][tensors["diverged"] > self._all_steps(group)] = -1
-        return tensors
+        return place.entry.load()
 
     def _all_steps(self, group: Group) -> int:
         return self.plan.epochs * self.plan.steps(group)
@@ -154,22 +140,16 @@ class Kept:
 
 @contextmanager
 def keeping(
-    problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
+    problem: Problem, plan: Plan, checkpoint: str | Path | None
 ) -> Iterator[Callable[[Plan], Kept]]:
     """Yield a function that returns what is kept of a plan; what is trained inside is written.
 
     Args:
         problem: What to train.
-        plan: The grid, or the first one of several rounds.
+        plan: The plan, or the first one of several rounds.
         checkpoint: The directory, or None where nothing is kept.
-        halving: Rounds go on from one another where it is above 0, if need be in a directory of
-            their own.
     """
     lrs = problem.lrs.tolist()
-    if halving and checkpoint is None:
-        with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
-            yield lambda plan: find_kept(plan, lrs, store, lambda: False)
-        return
     if checkpoint is None:
         yield lambda plan: Kept(plan, lrs)
         return
@@ -182,7 +162,7 @@ def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[
     """Return what ``store`` holds of ``plan``, part of a run at the learning rates ``lrs``.
 
     Raises:
-        ShrinkageError: Members have trained longer than the run, or at other learning rates.
+        CheckpointError: Members have trained longer than the run, or at other learning rates.
     """
     kept = Kept(plan, lrs, store, stop_asked)
     groups = {identify(plan, group): group for group in plan.groups()}
@@ -211,12 +191,12 @@ def identify(plan: Plan, group: Group) -> str:
 
 def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str, Any]) -> None:
     if about["steps"] > len(lrs) * plan.steps(group):
-        raise ShrinkageError(
+        raise CheckpointError(
             f"the checkpoint's members have trained {about['steps'] // plan.steps(group)} epochs, "
             f"more than epochs={len(lrs)}; ask for as many, or give a new directory."
         )
     if about["lrs"] != lrs[: len(about["lrs"])]:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"the checkpoint's members trained at the learning rates {about['lrs'][:5]}..., the "
             f"plan begins with {lrs[:5]}...; a schedule that depends on the number of epochs "
             "cannot be extended. Give a new directory."

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shrinkage.disk.files import atomic_write, open_regular
 from shrinkage.disk.storable import restored, storable
-from shrinkage.errors import ShrinkageError, warn
+from shrinkage.errors import CheckpointError, warn
 from shrinkage.identity import differences
 
 FORMAT, VERSION = "shrinkage checkpoint", 1
@@ -98,14 +98,14 @@ def open_store(directory: Path, facts: Mapping[str, str]) -> Iterator[Store]:
         facts: Everything that the trained numbers depend on, in words or hashes.
 
     Raises:
-        ShrinkageError: The directory is another run's (the facts that differ are given), is no
+        CheckpointError: The directory is another run's (the facts that differ are given), is no
             checkpoint, is in use, or cannot be written.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"checkpoint={str(directory)!r} cannot be written: {error.strerror}. Choose another "
             "directory."
         ) from error
@@ -123,7 +123,7 @@ def _take(lock: int, directory: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"checkpoint={str(directory)!r} is in use by another run; wait for it, or choose "
             "another directory."
         ) from error
@@ -134,7 +134,7 @@ def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
     if not path.exists():
         foreign = {p.name for p in directory.iterdir()} - {LOCK}
         if foreign:
-            raise ShrinkageError(
+            raise CheckpointError(
                 f"checkpoint={str(directory)!r} holds files that do not belong to a checkpoint: "
                 f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
             )
@@ -149,12 +149,12 @@ def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         known, earlier = False, {}
     if not known:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"{path} is not the manifest of a checkpoint of this version; give a new directory."
         )
     changed = differences(earlier, facts)
     if changed:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"checkpoint={str(directory)!r} belongs to another run:\n  "
             + "\n  ".join(changed)
             + "\n"

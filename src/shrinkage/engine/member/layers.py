@@ -11,7 +11,7 @@ import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -20,26 +20,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shrinkage.rows.groups import Group, generator
+from shrinkage.tensors import own_thread
+from shrinkage.tensors.own_thread import Functions, current
 
 Numbers: TypeAlias = Callable[[int, int], Tensor]
 """``(call, count) -> (count,)`` numbers, uniform in [0, 1), for one call of dropout in a step."""
 
-Functions: TypeAlias = Mapping[str, Callable[..., Tensor]]
-
 FEW_UNITS = 16
 
 
-@contextmanager
-def replaced(functions: Functions) -> Iterator[None]:
-    """Replace functions of ``torch.nn.functional`` while the block runs."""
-    before = {name: getattr(F, name) for name in functions}
-    for name, function in functions.items():
-        setattr(F, name, function)
-    try:
-        yield
-    finally:
-        for name, function in before.items():
-            setattr(F, name, function)
+replaced = functools.partial(own_thread.replaced, F)
+"""Replaces functions of ``torch.nn.functional`` for the calling thread, while a block runs."""
 
 
 def drawn(group: Group, step: int) -> Numbers:
@@ -91,8 +82,6 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
         shape = (*input.shape[:2], *[1] * (input.dim() - 2))
         return masked(input, p, shape) if training else input
 
-    attend = F.scaled_dot_product_attention
-
     def attention(
         query: Tensor,
         key: Tensor,
@@ -106,7 +95,7 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
     ) -> Tensor:
         if dropout_p == 0 or enable_gqa:
             own: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
-            return attend(query, key, value, attn_mask, dropout_p, is_causal, **own)
+            return in_plain_operations(query, key, value, attn_mask, dropout_p, is_causal, **own)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         scores = query @ key.transpose(-2, -1) * scale
         if is_causal:
@@ -126,14 +115,40 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
     }
 
 
-def linear() -> Functions:
+def in_plain_operations(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Return torch's attention without its fused kernels, which cannot be mapped."""
+    math_alone = torch.ops.aten._scaled_dot_product_attention_math
+    given = (query, key, value, attn_mask, dropout_p, is_causal)
+    return math_alone(*given, scale=scale, enable_gqa=enable_gqa)[0]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def mappable_attention() -> Iterator[None]:
+    """Keep attention to operations that can be mapped, in evaluation too."""
+    slow = {"get_fastpath_enabled": lambda: False}
+    plain = {"scaled_dot_product_attention": in_plain_operations}
+    with own_thread.replaced(torch.backends.mha, slow), replaced(plain):
+        yield
+
+
+def narrow_linear() -> Functions:
     """Return torch's linear layer, computed as ``weight @ input.T`` where there are few units.
 
     Matrix libraries multiply into many rows of 10 numbers half as fast as into 10 rows of many. For
     a single unit they also round differently by the number of members. Transposed, they would do
     so for weights that do not all begin at a multiple of 16 bytes, so those are left as they are.
     """
-    usual = F.linear
+    usual: Callable[..., Tensor] = current(F, "linear")
 
     def by_units(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         aligned = weight.numel() * weight.element_size() % 16 == 0
@@ -156,7 +171,8 @@ def normalization(real: Tensor) -> Functions:
     Args:
         real: (B,) 1 for a row, 0 for padding.
     """
-    usual, of_instances = F.batch_norm, F.instance_norm
+    usual: Callable[..., Tensor] = current(F, "batch_norm")
+    of_instances: Callable[..., Tensor] = current(F, "instance_norm")
 
     def over_rows(
         input: Tensor,
@@ -222,8 +238,8 @@ def without_memory() -> Functions:
         return normalized
 
     return {
-        "batch_norm": by_rows(F.batch_norm, "training"),
-        "instance_norm": by_rows(F.instance_norm, "use_input_stats"),
+        "batch_norm": by_rows(current(F, "batch_norm"), "training"),
+        "instance_norm": by_rows(current(F, "instance_norm"), "use_input_stats"),
     }
 
 
@@ -249,7 +265,7 @@ def inspected(forward: Callable[[], Tensor], *, any_rate: bool) -> tuple[tuple[i
 
         return noted
 
-    norms = {"batch_norm": noting(F.batch_norm), "instance_norm": noting(F.instance_norm)}
+    norms = {name: noting(current(F, name)) for name in ("batch_norm", "instance_norm")}
     with replaced({**dropout(numbers, 0.0 if any_rate else None), **norms}):
         forward()
     return tuple(sizes), bool(normalizes)

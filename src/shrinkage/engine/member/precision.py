@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from shrinkage.engine.member.layers import Functions, replaced
+from shrinkage.engine.member.layers import replaced
 from shrinkage.errors import ShrinkageError
 from shrinkage.tensors.norms import accumulated
+from shrinkage.tensors.own_thread import Functions, current
 
 Autocast: TypeAlias = torch.dtype | None
 
@@ -23,19 +24,28 @@ NARROW_WHOLE = ("linear", "conv1d", "conv2d", "conv3d")
 """Functions that add a bias; mapped, torch's own would add it in float32."""
 
 
+def check_type(autocast: Autocast) -> None:
+    """Refuse a type other than bfloat16.
+
+    Raises:
+        ShrinkageError: The message says what is allowed.
+    """
+    if autocast not in (None, torch.bfloat16):
+        raise ShrinkageError(
+            f"autocast={autocast!r}: give torch.bfloat16, or None to compute in the model's own "
+            "type. (float16 would need its losses scaled.)"
+        )
+
+
 def check_autocast(autocast: Autocast, model: nn.Module) -> None:
     """Refuse a type other than bfloat16, or a model that autocast would leave alone.
 
     Raises:
         ShrinkageError: The message says what is allowed.
     """
+    check_type(autocast)
     if autocast is None:
         return
-    if autocast is not torch.bfloat16:
-        raise ShrinkageError(
-            f"autocast={autocast!r}: give torch.bfloat16, or None to compute in the model's own "
-            "type. (float16 would need its losses scaled.)"
-        )
     stray = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     if stray:
         raise ShrinkageError(
@@ -82,8 +92,8 @@ def _as_unmapped(device: str, autocast: torch.dtype) -> Functions:
 
         return computed
 
-    wides = {name: wide(getattr(F, name)) for name in WIDE_INSIDE}
-    return wides | {name: narrow(getattr(F, name)) for name in NARROW_WHOLE}
+    wides = {name: wide(current(F, name)) for name in WIDE_INSIDE}
+    return wides | {name: narrow(current(F, name)) for name in NARROW_WHOLE}
 
 
 def _converted(

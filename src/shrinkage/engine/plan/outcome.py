@@ -42,7 +42,7 @@ class Progress:
     note: str = ""
 
 
-def as_report(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+def as_tell(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     """Return what is told of the progress, nobody if None.
 
     Raises:
@@ -68,7 +68,6 @@ class Outcome:
         outputs: Per group (K, held rows, ...) outputs on the held-out rows.
         weights: Per refit group the stacked model (K, ...) by name.
         epochs_done: (K, G) epochs that each member has behind it.
-        dropped: (K,) epoch after which halving dropped the point, or -1.
     """
 
     columns: dict[Group, int]
@@ -81,7 +80,6 @@ class Outcome:
     outputs: dict[Group, Tensor]
     weights: dict[Group, dict[str, Tensor]]
     epochs_done: Tensor
-    dropped: Tensor
 
 
 def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
@@ -90,7 +88,7 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
     k, g, p = len(plan.strengths), len(groups), len(problem.selected)
     model = problem.build(0)
     with torch.no_grad():
-        output = model(problem.X[:2])
+        output = model(problem.first_rows(2))
     return Outcome(
         columns={group: column for column, group in enumerate(groups)},
         train_loss=shared((k, g, plan.epochs)),
@@ -113,7 +111,6 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
             if group.fold == ALL_ROWS
         },
         epochs_done=shared((k, g), torch.int64).zero_(),
-        dropped=shared((k,), torch.int64),
     )
 
 

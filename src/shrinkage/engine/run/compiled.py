@@ -26,7 +26,7 @@ from shrinkage.engine.member.update import Update
 from shrinkage.engine.run.cache import cache_directory, is_private, step_key
 from shrinkage.errors import warn
 
-Run: TypeAlias = Callable[[list[Tensor]], object]
+Call: TypeAlias = Callable[[list[Tensor]], object]
 
 OPTIONS: dict[str, Any] = {
     "cpp.threads": 1,
@@ -50,13 +50,13 @@ class Stepper:
 
     Attributes:
         kind: "compiled" or "eager".
-        run: Takes the leaves of the stacked members, then strengths and knobs, each (K,), then
+        call: Takes the leaves of the stacked members, then strengths and knobs, each (K,), then
             learning rate (), factors, count (), X, y, rows (B,), weights (B,), uniform (D,);
             changes the leaves in place.
     """
 
     kind: str
-    run: Run
+    call: Call
 
 
 def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: Member) -> Stepper:
@@ -71,7 +71,7 @@ def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: M
     mapped = vmap(make_step(model, problem, update), in_dims=(0, 0, None))
     n, names = len(leaves(members)), ("strength", *problem.knobs)
 
-    def run(flat: list[Tensor]) -> tuple[()]:
+    def call(flat: list[Tensor]) -> tuple[()]:
         point = dict(zip(names, flat[n:], strict=False))
         lr, factors, count, X, y, rows, weight, uniform = flat[n + len(names) :]
         batch = Batch(lr, factors, count, X[rows], y[rows], weight, uniform)
@@ -80,7 +80,7 @@ def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: M
             old.copy_(new)
         return ()
 
-    return Stepper("eager", run)
+    return Stepper("eager", call)
 
 
 def package_path(
@@ -130,13 +130,13 @@ def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) ->
     return eager
 
 
-def _packaged(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Run:
+def _packaged(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Call:
     assert path is not None
     _compile_ahead(eager, inputs, path)
     return _load(path)
 
 
-def _load(path: Path) -> Run:
+def _load(path: Path) -> Call:
     loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
     return lambda flat: loader.boxed_run(list(flat))
 
@@ -156,7 +156,7 @@ def _compile_ahead(eager: Stepper, inputs: list[Tensor], path: Path) -> None:
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         warnings.simplefilter("ignore")
         copies = [t.clone() for t in inputs]
-        graph = make_fx(eager.run, tracing_mode="real")(copies)
+        graph = make_fx(eager.call, tracing_mode="real")(copies)
         program = torch.export.export(Traced(graph), tuple(copies), strict=False)
         package = Path(scratch, "step.pt2")
         torch._inductor.aoti_compile_and_package(
@@ -166,9 +166,9 @@ def _compile_ahead(eager: Stepper, inputs: list[Tensor], path: Path) -> None:
         package.replace(path)
 
 
-def _just_in_time(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Run:
+def _just_in_time(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Call:
     compiled = torch.compile(
-        lambda *flat: eager.run(list(flat)), dynamic=False, fullgraph=True, options=OPTIONS
+        lambda *flat: eager.call(list(flat)), dynamic=False, fullgraph=True, options=OPTIONS
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from shrinkage.engine.member.knobs import Point, loss_at, penalty_at
+from shrinkage.engine.member.knobs import loss_at, penalty_at
 from shrinkage.engine.member.member import Tensors, trained_names
 from shrinkage.engine.member.problem import Problem
-from shrinkage.engine.plan.outcome import Outcome, Progress, empty_outcome, progress, shared
-from shrinkage.engine.plan.plan import Plan
-from shrinkage.engine.run.alone import record_end
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.plan.outcome import shared
 from shrinkage.engine.run.minimize import Objective, minimize
-from shrinkage.engine.run.workers import one_thread, run_in_workers, worker_count
+from shrinkage.engine.run.run import Run
+from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import combinations
 from shrinkage.rows.groups import Group, generator
-from shrinkage.rows.loss import Loss
+from shrinkage.rows.loss import name_of
+from shrinkage.tensors.own_thread import one_thread
 
 CONVEX_LOSSES = (
     nn.MSELoss,
@@ -35,29 +35,43 @@ CONVEX_LOSSES = (
 TOLERANCE = 1e-6
 
 
-def check_convex(problem: Problem, penalty: Penalty, loss: Loss, grid: Iterable[str]) -> None:
-    """Refuse a problem whose minimum cannot be found for certain, with the reason.
+def check_convex_settings(penalty: Penalty, settings: Settings) -> None:
+    """Refuse what has no minimum that can be found for certain, whatever the model, by the reason.
 
     Raises:
-        ShrinkageError: The model is not linear in its parameters, or mixes or drops anything; the
-            loss is not known to be smooth and convex; the penalty is not convex; or a knob belongs
-            to the stochastic solver.
+        ShrinkageError: The loss is not known to be smooth and convex, the penalty is not convex, or
+            a knob belongs to the stochastic solver.
     """
-    reason = None
-    stray = [name for name in grid if name in ("lr", "dropout", "weight_decay", "epochs")]
+    loss, reason = settings.loss, None
+    own = ("lr", "dropout", "weight_decay", "epochs")
+    stray = [name for name in settings.grid or () if name in own]
     if stray:
         reason = f"the knob {stray[0]!r} belongs to training by steps"
     elif not penalty.convex:
         reason = f"{type(penalty).__name__} is not convex"
     elif not isinstance(loss, (str, *CONVEX_LOSSES)):
         names = ", ".join(kind.__name__ for kind in CONVEX_LOSSES)
-        reason = f"the loss {problem.loss_name} is not known to be convex; these are: {names}"
-    elif any(w.is_complex() for w in problem.build(0).parameters()):
+        reason = f"the loss {name_of(loss)} is not known to be convex; these are: {names}"
+    _refuse(reason)
+
+
+def check_convex(problem: Problem) -> None:
+    """Refuse a model whose minimum cannot be found for certain, with the reason.
+
+    Raises:
+        ShrinkageError: It is not linear in its parameters, or mixes or drops anything.
+    """
+    reason = None
+    if any(w.is_complex() for w in problem.build(0).parameters()):
         reason = "the model has complex parameters"
     elif problem.draws or problem.normalizes:
         reason = "the model has dropout or batch normalization"
     elif not _linear_in_parameters(problem):
         reason = "the model is not linear in its parameters: it has hidden layers"
+    _refuse(reason)
+
+
+def _refuse(reason: str | None) -> None:
     if reason is not None:
         raise ShrinkageError(
             f"solver='exact' cannot be used: {reason}. Leave solver= out to train by steps."
@@ -79,37 +93,31 @@ def _linear_in_parameters(problem: Problem) -> bool:
     return bool(torch.allclose(c, (a + b) / 2, rtol=1e-6, atol=1e-9 * float(a.abs().max())))
 
 
-def solve(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> tuple[Outcome, str]:
+def solve(run: Run) -> str:
     """Find the minimum of every member, along each path from its largest strength down.
 
     Args:
-        problem: What to minimize; :func:`check_convex` has let it pass.
-        plan: The grid, of one epoch and one seed.
-        report: Told after every path.
+        run: A run of one epoch and one seed; :func:`check_convex` has let its problem pass.
 
     Returns:
-        What the minima leave behind, and how optimal they are, in words: the residual is the
-        largest entry of the loss's gradient that no subgradient of the penalty balances, as a
-        share of the largest one at the start of the path. A warning names the strengths where it
-        is not small.
+        How optimal the minima are, in words: the residual is the largest entry of the loss's
+        gradient that no subgradient of the penalty balances, as a share of the largest one at the
+        start of the path. A warning names the strengths where it is not small.
     """
-    outcome, groups = empty_outcome(problem, plan), plan.groups()
+    plan, groups = run.plan, run.plan.groups()
     residuals = shared((len(plan.strengths), len(groups)), torch.float64)
     workers = worker_count()
-
-    def look() -> None:
-        report(progress(plan, outcome))
 
     def work(job: int) -> None:
         with one_thread():
             for path in combinations(plan.knobs, len(plan.strengths)):
-                _solve_path(problem, plan, groups[job], path, outcome, residuals[:, job])
+                _solve_path(run, groups[job], path, residuals[:, job])
         if workers == 1:
-            look()
+            run.tell_progress()
 
-    look()
-    run_in_workers(len(groups), work, look, workers)
-    look()
+    run.tell_progress()
+    run_in_workers(len(groups), work, run.tell_progress, workers)
+    run.tell_progress()
     left = (residuals > TOLERANCE).any(1)
     if left.any():
         where = ", ".join(f"{s:g}" for s in sorted(set(plan.strengths[left].tolist())))
@@ -118,16 +126,15 @@ def solve(problem: Problem, plan: Plan, report: Callable[[Progress], None]) -> t
             f"solver='exact' did not reach the minimum at strength {where}: its residual is up to "
             f"{float(residuals.max()):.1e}; standardize X, or leave these strengths out.",
         )
-    return outcome, f"exact, residual at most {float(residuals.max()):.1e}"
+    return f"exact, residual at most {float(residuals.max()):.1e}"
 
 
-def _solve_path(
-    problem: Problem, plan: Plan, group: Group, path: Tensor, outcome: Outcome, residuals: Tensor
-) -> None:
+def _solve_path(run: Run, group: Group, path: Tensor, residuals: Tensor) -> None:
+    problem, plan, outcome = run.problem, run.plan, run.outcome
     model = problem.initial(group).eval()
     wide = copy.deepcopy(model).double()
     rows, held = plan.train_rows(group), plan.held_rows(group)
-    x, y = _wide(problem.views.of(group.fold)[rows]), _wide(problem.y[rows])
+    batch = _wide(run.rows(group, rows)), _wide(problem.y[rows])
     own = dict(wide.named_parameters())
     tensors = {name: torch.zeros_like(own[name]) for name in trained_names(wide)}
     for name in problem.selected:
@@ -135,24 +142,25 @@ def _solve_path(
     largest_first = path[plan.strengths[path].argsort(descending=True)].tolist()
     scale = 0.0
     for k in largest_first:
-        objective = _objective(problem, plan.point(k), wide, x, y, rows)
+        objective = _objective(run, k, wide, batch, rows)
         scale = scale or objective.steepest(tensors)
         tensors, residual = minimize(objective, tensors, scale)
         residuals[k] = residual
         model.load_state_dict(tensors, strict=False)
         place = (k, outcome.columns[group])
         outcome.diverged[place] = -1
-        record_end(model, problem, plan, group, outcome, place)
+        run.record_end(model, group, k)
         outcome.train_loss[(*place, 0)] = outcome.fit_loss[place]
         if len(held):
-            losses = problem.loss(outcome.outputs[group][k], problem.y[held])
-            outcome.held_loss[(*place, 0)] = problem.mean(losses, held).float()
+            loss = problem.mean_loss(outcome.outputs[group][k], held)
+            outcome.held_loss[(*place, 0)] = loss
         outcome.epochs_done[place] = plan.epochs
 
 
 def _objective(
-    problem: Problem, point: Point, model: nn.Module, x: Tensor, y: Tensor, rows: Tensor
+    run: Run, k: int, model: nn.Module, batch: tuple[Tensor, Tensor], rows: Tensor
 ) -> Objective:
+    problem, point, (x, y) = run.problem, run.plan.point(k), batch
     penalty, each = penalty_at(problem, point), loss_at(problem, point)
     zero = float(point["strength"]) == 0
     named = dict(model.named_parameters())

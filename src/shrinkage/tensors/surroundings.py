@@ -1,0 +1,34 @@
+"""A call computes what it would alone, whatever modes, devices and threads it finds around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+
+import torch
+
+from shrinkage.tensors.own_thread import own_random_numbers
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def own_surroundings(seed: int = 0) -> Iterator[None]:
+    """Let a call compute as if it were alone in a fresh process on the CPU.
+
+    Calls in several threads come one after the other: each of them uses every core anyway, and
+    forks processes, which it may not do while another one is at work.
+
+    Args:
+        seed: The numbers that all draw which have no seed of their own.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_one_at_a_time)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        elsewhere = torch.get_default_device().type != "cpu"
+        stack.enter_context(torch.device("cpu") if elsewhere else nullcontext())
+        stack.enter_context(own_random_numbers(seed))
+        yield
