@@ -370,3 +370,10 @@ def test_where_a_path_is_wanted_the_estimator_says_where_it_is() -> None:
             ShrinkageError, match=r"PathClassifier is not a PathResult; its path is in"
         ):
             use(classifier)
+
+
+def test_a_penalty_inside_of_a_pipeline_comments_nothing_out() -> None:
+    pipeline = make_pipeline(PathRegressor(penalty=L2(0.5), strengths=3))
+    assert "#" not in repr(pipeline)
+    assert "penalty=L2(0.5)" in repr(pipeline)
+    assert "strengths=3" in repr(pipeline)

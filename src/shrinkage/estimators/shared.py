@@ -29,7 +29,6 @@ from shrinkage.metrics import Metric, check_name
 from shrinkage.models import make_model
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import L2, Penalty
-from shrinkage.penalties.base import without_twins
 from shrinkage.rows.loss import Loss
 
 ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
@@ -92,11 +91,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self.compile = compile
         self.checkpoint = checkpoint
         self.random_state = random_state
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        """Return the call that makes it, as far as it differs from the defaults."""
-        text: str = super().__repr__(N_CHAR_MAX)
-        return text.replace(repr(self.penalty), without_twins(self.penalty))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

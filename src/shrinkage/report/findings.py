@@ -9,7 +9,7 @@ from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs
 from shrinkage.choose.held_out import looks, solved
 from shrinkage.choose.overview import Overview
 from shrinkage.labels import capitalized, number
-from shrinkage.penalties.base import kind_of, without_twins
+from shrinkage.penalties.base import kind_of
 from shrinkage.report.noise import seeds_matter
 from shrinkage.result.path_result import PathResult
 
@@ -185,7 +185,7 @@ def _gap(result: PathResult) -> str:
 
 
 def _use(result: PathResult, choice: Choice) -> str:
-    penalty = without_twins(result.penalty.at(float(f"{choice.strength:.2e}")))
+    penalty = repr(result.penalty.at(float(f"{choice.strength:.2e}")))
     return f"regularize(model, optimizer, {penalty})"
 
 

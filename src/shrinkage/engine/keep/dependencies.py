@@ -13,7 +13,6 @@ from shrinkage.engine.member.member import model_tensors
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.identity import fingerprint, hash_of, named
-from shrinkage.penalties.base import without_twins
 
 
 def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
@@ -29,7 +28,7 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "code and attributes of the model": fingerprint(model, "model"),
         "initial weights": hash_of(*model_tensors(model).values())[:16],
         "loss": f"{problem.loss_name} {fingerprint(problem.loss, 'loss', weights=True)}",
-        "penalty": f"{without_twins(penalty)} {fingerprint(penalty, 'penalty')}",
+        "penalty": f"{penalty!r} {fingerprint(penalty, 'penalty')}",
         "on": ", ".join(problem.selected),
         "how": problem.how,
         "optimizer": made_by(problem.optimizer, "optimizer"),
