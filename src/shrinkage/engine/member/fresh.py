@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
