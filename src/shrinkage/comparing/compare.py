@@ -20,7 +20,7 @@ from shrinkage.engine.member.fresh import ModelSource, make_builder
 from shrinkage.engine.member.schedule import MakeScheduler
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
-from shrinkage.engine.plan.outcome import Progress, as_tell
+from shrinkage.engine.plan.outcome import Progress, Teller
 from shrinkage.errors import ShrinkageError, as_whole
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import L2
@@ -120,7 +120,7 @@ def compare(
         >>> sorted(row.contender.method for row in result.rows)
         ['L2', 'early stopping', 'none']
     """
-    tell = as_tell(progress)
+    tell = Teller(progress)
     if not optimizers:
         raise ShrinkageError("optimizers: give at least one, by name.")
     shared: dict[str, Any] = {

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.assemble import about, assemble
 from shrinkage.engine.exact.solve import check_convex, check_convex_settings
+from shrinkage.engine.keep.stopping import interrupted
 from shrinkage.engine.member.fresh import ModelSource
 from shrinkage.engine.member.given import Grid, make_seeds
 from shrinkage.engine.member.problem import Problem, make_problem, with_augmented
@@ -21,7 +22,7 @@ from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.member.trial import check_last_batch
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.engine.plan.crossed import make_points
-from shrinkage.engine.plan.outcome import Progress, as_tell
+from shrinkage.engine.plan.outcome import Progress, Teller
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.rounds import train_rounds
 from shrinkage.parameters import Selection, weights
@@ -162,7 +163,7 @@ def fit_path(
         torch.Size([4])
     """
     settings = Settings.among(locals()).checked(penalty)
-    tell = as_tell(settings.progress)
+    tell = Teller(settings.progress)
     if settings.exact:
         check_convex_settings(penalty, settings)
     batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size)
@@ -179,7 +180,10 @@ def fit_path(
     chosen = make_seeds(settings.seeds)
     plan = Plan(points, data.folds, chosen, data.tests, settings.epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
-    run, engine = train_rounds(problem, plan, settings, tell)
+    try:
+        run, engine = train_rounds(problem, plan, settings, tell)
+    except KeyboardInterrupt:
+        raise interrupted(tell.so_far, settings.checkpoint) from None
     facts = about(run, engine, select)
     if data.columns:
         facts["columns"] = data.columns

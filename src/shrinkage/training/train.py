@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.keep.dependencies import made_by
+from shrinkage.engine.keep.stopping import interrupted
 from shrinkage.engine.member.precision import check_autocast
 from shrinkage.engine.member.trial import check_last_batch, first_output
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
@@ -180,7 +181,11 @@ def train(
                 state = read_checkpoint(path)
                 check_same(manifest, state["manifest"], path)
                 loop.restore(state)
-            loop.run()
+            try:
+                loop.run()
+            except KeyboardInterrupt:
+                so_far = f"after {len(loop.curves)} of {epochs} epochs"
+                raise interrupted(so_far, checkpoint) from None
         return Trained(
             model,
             loop.curves,

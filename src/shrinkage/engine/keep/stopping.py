@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -14,6 +15,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Stopped(BaseException):
     """Training ended between two steps, on request; what was done is written."""
+
+
+def interrupted(so_far: str, checkpoint: str | Path | None) -> KeyboardInterrupt:
+    """Return the interrupt that says how far a run came, and what goes on from there."""
+    again = (
+        "nothing is kept; with checkpoint= the same call would go on from here"
+        if checkpoint is None
+        else f"the same call resumes from {checkpoint}"
+    )
+    return KeyboardInterrupt(f"stopped {so_far}; {again}.")
 
 
 @contextmanager

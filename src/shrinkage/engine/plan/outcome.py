@@ -42,15 +42,34 @@ class Progress:
     note: str = ""
 
 
-def as_tell(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Return what is told of the progress, nobody if None.
+class Teller:
+    """Tells a caller how far a run is, and remembers it.
+
+    Args:
+        progress: The caller's function, or None where nobody listens.
 
     Raises:
         ShrinkageError: It is no function.
     """
-    if not callable(progress or print):
-        raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
-    return progress or (lambda _: None)
+
+    def __init__(self, progress: Callable[[Progress], None] | None) -> None:
+        if not callable(progress or print):
+            raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
+        self._progress = progress
+        self._last: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell of a progress."""
+        self._last = progress
+        if self._progress is not None:
+            self._progress(progress)
+
+    @property
+    def so_far(self) -> str:
+        """How far the run is, in words."""
+        if self._last is None:
+            return "before the training"
+        return f"at {self._last.members_done} of {self._last.members_total} members"
 
 
 @dataclass(frozen=True, eq=False)
