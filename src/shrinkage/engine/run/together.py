@@ -6,9 +6,9 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Literal
 
+from shrinkage.disk.private import Shelf
 from shrinkage.engine.keep.kept import Kept
 from shrinkage.engine.member.member import member_bytes, stacked_members
 from shrinkage.engine.member.problem import Problem
@@ -16,6 +16,7 @@ from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.chunk import Chunk, make_chunks, split_by_progress
 from shrinkage.engine.plan.outcome import Outcome, Progress, empty_outcome
 from shrinkage.engine.plan.plan import Plan
+from shrinkage.engine.run.cache import step_shelf
 from shrinkage.engine.run.check import blamed_module, difference_together, slow_mapping_refused
 from shrinkage.engine.run.chunks import step_inputs, train_chunks
 from shrinkage.engine.run.compiled import (
@@ -23,7 +24,6 @@ from shrinkage.engine.run.compiled import (
     compiled_stepper,
     eager_stepper,
     earlier_stepper,
-    package_path,
 )
 from shrinkage.engine.run.workers import (
     MemoryRanOutError,
@@ -172,15 +172,20 @@ class _Attempt:
         self.plain = eager_stepper(self.model, problem, update, members)
 
     @functools.cached_property
-    def path(self) -> Path | None:
+    def shelf(self) -> Shelf | None:
         """Where the compiled step is kept."""
-        return package_path(self.model, self.problem, self.update, self.inputs)
+        return step_shelf(self.model, self.problem, self.update, self.inputs)
 
     def earlier(self) -> Stepper | None:
         """Return the compiled step of an earlier run, unless there is none or it is stale."""
-        stepper = earlier_stepper(self.path)
-        if stepper is None or self._difference(stepper) is None:
-            return stepper
+        stepper = earlier_stepper(self.shelf)
+        try:
+            if stepper is None or self._difference(stepper) is None:
+                return stepper
+        except ShrinkageError:
+            raise
+        except Exception:  # whatever it is, it is no step of these members
+            pass
         self._forget()
         return None
 
@@ -204,7 +209,7 @@ class _Attempt:
 
     def compiled(self) -> Stepper | None:
         """Return the step compiled now, unless it cannot be or gives other numbers."""
-        stepper = compiled_stepper(self.plain, self.inputs, self.path)
+        stepper = compiled_stepper(self.plain, self.inputs, self.shelf)
         difference = self._difference(stepper)
         if difference is None:
             return stepper
@@ -213,8 +218,8 @@ class _Attempt:
         return None
 
     def _forget(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.shelf is not None:
+            self.shelf.clear()
 
     def _difference(self, stepper: Stepper) -> str | None:
         with memory_faults_named():
