@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from shrinkage.disk.run_directory import RUN, check_target
+from shrinkage.disk.replacing import check_target
+from shrinkage.disk.run_directory import RUN
 from shrinkage.errors import ShrinkageError
 
 
