@@ -1,7 +1,7 @@
 """Native code kept between runs: private, regular and whole, or as good as not there.
 
-What is found here is run. So the folder and the file have to belong to this user and to be writable by
-nobody else, and the name of a file holds the hash of its content: a file that was cut short or
+What is found here is run. So the folder and the file have to belong to this user and to be writable
+by nobody else, and the name of a file holds the hash of its content: a file that was cut short or
 changed is no longer what its name says.
 """
 

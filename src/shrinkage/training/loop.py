@@ -19,8 +19,9 @@ from shrinkage.engine.member.precision import Autocast, forward
 from shrinkage.errors import ShrinkageError
 from shrinkage.regularizing.regularize import Regularization
 from shrinkage.rows.augmented import Augmented
-from shrinkage.rows.groups import generator
+from shrinkage.rows.groups import generator, key
 from shrinkage.rows.loss import RowLoss
+from shrinkage.tensors.own_thread import seed_others
 from shrinkage.training.checkpoint import write_checkpoint
 
 ROWS_AT_ONCE = 4096
@@ -153,6 +154,7 @@ class Loop:
 
     def _train_on(self, rows: Tensor) -> None:
         job = self._job
+        seed_others(key("training", job.seed, len(self.curves), self._step))
         losses: list[Tensor] = []
         if job.augmented is None:
             x, y = job.X[rows], job.y[rows]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from shrinkage.errors import ShrinkageError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -27,7 +29,13 @@ def stopping_gently() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came = mmap.mmap(-1, 1)
+    try:
+        came = mmap.mmap(-1, 1)
+    except OSError as error:
+        raise ShrinkageError(
+            f"there is no memory to note a signal in ({error.strerror or error}); raise the limit "
+            "of this process (ulimit -v)."
+        ) from error
     before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) is not None}
 
     def restore() -> None:

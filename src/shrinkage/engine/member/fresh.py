@@ -11,6 +11,7 @@ from typing import TypeAlias
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from shrinkage.engine.member.trainable import check_no_script
 from shrinkage.errors import ShrinkageError
 from shrinkage.tensors.own_thread import own_random_numbers
 from shrinkage.tensors.wrapped import bare, unwrapped
@@ -32,6 +33,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
             factory does not return a module.
     """
     if isinstance(model, nn.Module):
+        check_no_script(model)
         _check_resettable(model)
         make: Callable[[], nn.Module] = lambda: _reset(bare(copy.deepcopy(unwrapped(model))))  # noqa: E731
     elif callable(model):
@@ -50,6 +52,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
             raise ShrinkageError(
                 f"the model factory returned {type(built).__name__}, not a module."
             )
+        check_no_script(built)
         built = bare(built)
         if before is not None and before() is built:
             raise ShrinkageError(

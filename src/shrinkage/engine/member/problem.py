@@ -15,6 +15,7 @@ from shrinkage.engine.member.layers import inspected
 from shrinkage.engine.member.precision import Autocast, check_autocast, forward
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.trainable import check_graph, check_trainable
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
 from shrinkage.errors import ShrinkageError, shown
 from shrinkage.parameters import selected_parameters
@@ -111,6 +112,7 @@ def make_problem(
     fresh = build(0)
     _check_device(fresh)
     check_autocast(autocast, fresh)
+    check_trainable(fresh)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
     by_fold = tuple(_typed("X", X, dtype) for X in data.views.by_fold)
     views = Views(_typed("X", data.views.X, dtype), by_fold, data.views.facts)
@@ -217,8 +219,7 @@ def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
     try:
-        with torch.no_grad():
-            output = forward(model, X[:2], autocast)
+        output = forward(model, X[:2], autocast)
     except Exception as error:
         raise ShrinkageError(
             f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "
@@ -233,4 +234,5 @@ def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
             f"the model returned shape {tuple(output.shape)} for {len(X[:2])} rows; it must return "
             "one row of outputs for each."
         )
-    return output
+    check_graph(output)
+    return output.detach()

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.member.precision import Autocast
-from shrinkage.engine.member.schedule import MakeScheduler
+from shrinkage.engine.member.schedule import MOST_EPOCHS, MakeScheduler
 from shrinkage.engine.member.update import MakeOptimizer
 from shrinkage.errors import ShrinkageError, as_whole
 from shrinkage.parameters import Selection
@@ -65,7 +65,7 @@ class Settings:
         refine = REFINED if self.refine is True else self.refine
         whole = replace(
             self,
-            epochs=as_whole("epochs", self.epochs),
+            epochs=as_whole("epochs", self.epochs, most=MOST_EPOCHS),
             halving=as_whole("halving", self.halving, least=0),
             refine=as_whole("refine", refine, least=0),
             chunk=_whole_if_given("chunk", self.chunk),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError, is_whole
+from shrinkage.errors import ShrinkageError, as_seed, as_whole, is_whole
 from shrinkage.result.points import knobs_at
 from shrinkage.rows.folds import Folds
 from shrinkage.rows.groups import ALL_ROWS, Group, generator
@@ -95,16 +95,21 @@ class Plan:
         return torch.where(real, batches, batches[:, :1]), real
 
 
+MOST_SEEDS = 1_000_000
+
+
 def make_seeds(seeds: Any) -> tuple[int, ...]:
     """Return the seeds; a number S stands for 0..S-1.
 
     Raises:
-        ShrinkageError: ``seeds`` is neither a number >= 1 nor distinct integers.
+        ShrinkageError: ``seeds`` is neither a number >= 1 nor distinct integers of 64 bits.
     """
+    if is_whole(seeds):
+        as_whole("seeds", seeds, most=MOST_SEEDS)
     try:
         chosen = tuple(range(seeds) if is_whole(seeds) else map(operator.index, seeds))
     except TypeError as error:
         raise ShrinkageError(f"seeds={seeds!r}: give a number or distinct integers.") from error
     if not chosen or len(set(chosen)) < len(chosen):
         raise ShrinkageError(f"seeds={seeds!r}: give a number >= 1 or distinct integers.")
-    return chosen
+    return tuple(as_seed("seeds", seed) for seed in chosen)

@@ -26,7 +26,7 @@ from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import warn
 from shrinkage.regularizing.regularize import attach
 from shrinkage.rows.groups import ALL_ROWS, Group, key
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 
 LONG = 100_000
 """Steps of all members that take minutes one by one."""
@@ -67,9 +67,7 @@ def train_one_by_one(
     def work(job: int) -> None:
         group, k = groups[job // points], job % points
         place = (k, outcome.columns[group])
-        if earlier := kept.load_alone(group, k):
-            for name, own in _left_behind(outcome, group, place).items():
-                own.copy_(earlier[name])
+        if kept.restore_alone(group, k, _left_behind(outcome, group, place)):
             return
         model = problem.initial(group)
 
@@ -81,7 +79,8 @@ def train_one_by_one(
                 look()
 
         _train(model, problem, plan, group, plan.point(k), outcome, place, epoch_done)
-        record_end(model, problem, plan, group, outcome, place)
+        with all_random_numbers(key("evaluation", group)):
+            record_end(model, problem, plan, group, outcome, place)
         outcome.epochs_done[place] = plan.epochs
         kept.put_alone(group, k, _left_behind(outcome, group, place))
 
@@ -118,7 +117,7 @@ def _train(
     penalty, selected = penalty_at(problem, point), lambda name, _: name in problem.selected
     attach(model, optimizer, penalty, select=selected, how=problem.how)
     X, held, count = problem.views.of(group.fold), plan.held_rows(group), 0
-    with own_random_numbers(key("training", group)):
+    with all_random_numbers(key("training", group)):
         for epoch in range(plan.epochs):
             if epoch >= point.get("epochs", plan.epochs):
                 outcome.held_loss[(*place, epoch)] = outcome.held_loss[(*place, epoch - 1)]

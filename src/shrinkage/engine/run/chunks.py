@@ -190,7 +190,7 @@ def _record_end(
     outcome.fit_loss[own, column] = losses.where(alive, torch.nan).float()
     outcome.diverged[own, column] = members.diverged[: chunk.members]
     for p, name in enumerate(problem.selected):
-        flat = tensors[name].flatten(1)
+        flat = tensors[name].reshape(chunk.members, -1)
         outcome.norms[own, column, p] = torch.linalg.vector_norm(flat, dim=1).float()
         outcome.sparsity[own, column, p] = (flat == 0).float().mean(1)
     if chunk.group.fold == ALL_ROWS:

@@ -32,7 +32,7 @@ from shrinkage.engine.run.workers import (
 )
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.rows.groups import Group
-from shrinkage.tensors.own_thread import one_thread
+from shrinkage.tensors.own_thread import one_thread, others_drew
 
 Report = Callable[[Progress], None]
 
@@ -138,6 +138,9 @@ def _known_refusal(problem: Problem, plan: Plan) -> str | None:
     model, padded = problem.build(0), any(map(plan.padding, plan.groups()))
     if any(w.is_complex() for w in model.parameters()):
         return "complex parameters"
+    rows = problem.X[: plan.batch_size].clone()
+    if others_drew(lambda: model.train()(rows)):
+        return "forward() draws numpy's or Python's random numbers"
     for name, module in model.named_modules():
         if getattr(module, "sparse", False):
             return f"{type(module).__name__} {name!r} has sparse gradients"
