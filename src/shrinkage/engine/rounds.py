@@ -16,8 +16,10 @@ from shrinkage.engine.run.alone import train_one_by_one, warn_of_time
 from shrinkage.engine.run.exact import solve
 from shrinkage.engine.run.together import Together, at_start, train_together
 from shrinkage.identity import named
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
+@all_random_numbers(0)
 def train_rounds(
     problem: Problem, plan: Plan, settings: Settings, report: Callable[[Progress], None]
 ) -> tuple[Plan, Outcome, str]:

@@ -28,7 +28,7 @@ from shrinkage.rows.augmented import make_augmented
 from shrinkage.rows.datasets import batch_size_of, in_memory
 from shrinkage.rows.loss import Loss, check_fit, row_loss
 from shrinkage.rows.rows import as_rows
-from shrinkage.tensors.own_thread import all_random_numbers, own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 from shrinkage.tensors.surroundings import own_surroundings
 from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
 from shrinkage.training.held import split_rows
@@ -240,7 +240,7 @@ def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
 def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
     was = model.training
     try:
-        with own_random_numbers(0):
+        with all_random_numbers(0):
             output: Any = model.eval()(rows[:2])
     except Exception as error:
         raise ShrinkageError(
@@ -260,7 +260,7 @@ def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
 def _check_last_batch(model: nn.Module, rows: Tensor, batch_size: int) -> None:
     """Refuse a last batch of one row where batch normalization needs two."""
     try:
-        with torch.no_grad(), own_random_numbers(0):
+        with torch.no_grad(), all_random_numbers(0):
             copy.deepcopy(model).train()(rows[:1])
     except ValueError as error:
         raise ShrinkageError(

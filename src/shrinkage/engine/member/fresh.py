@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from shrinkage.engine.member.trainable import check_no_script
 from shrinkage.errors import ShrinkageError
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 from shrinkage.tensors.wrapped import bare, unwrapped
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -46,7 +46,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
 
     def build(seed: int) -> nn.Module:
         nonlocal before
-        with own_random_numbers(seed):
+        with all_random_numbers(seed):
             built = make()
         if not isinstance(built, nn.Module):
             raise ShrinkageError(

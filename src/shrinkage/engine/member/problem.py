@@ -26,7 +26,7 @@ from shrinkage.rows.loss import RowLoss, check_fit, row_loss
 from shrinkage.rows.preprocess import Views
 from shrinkage.rows.read import Data
 from shrinkage.rows.rows import check_finite
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,7 @@ class Problem:
         return self.build(key("initial weights", group))
 
 
+@all_random_numbers(0)
 def make_problem(
     model: ModelSource, data: Data, penalty: Penalty, settings: Settings, batch_size: int
 ) -> Problem:
@@ -202,7 +203,7 @@ def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _inspected(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
     try:
-        with torch.no_grad(), own_random_numbers(0):
+        with torch.no_grad(), all_random_numbers(0):
             return inspected(lambda: model.train()(X), any_rate=any_rate)
     except Exception as error:
         raise ShrinkageError(

@@ -18,11 +18,13 @@ from shrinkage.engine.plan.strengths import automatic_strengths, make_strengths
 from shrinkage.errors import ShrinkageError, as_whole, is_whole
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import with_arguments
+from shrinkage.tensors.own_thread import all_random_numbers
 
 OVER_DECADES = ("lr", "weight_decay")
 """Knobs whose ranges are drawn evenly in the logarithm."""
 
 
+@all_random_numbers(0)
 def make_points(
     problem: Problem,
     rows: int,
