@@ -1,4 +1,4 @@
-"""What cannot be trained is refused with one line, by a path and by one training, before it begins."""
+"""What cannot be trained is refused with one line, by a path and by one training, at once."""
 
 from __future__ import annotations
 

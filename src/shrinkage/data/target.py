@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_NUMBERED_CLASSES = 20
 MOST_CLASSES = 65536
+FIRST_MERGED = 2**53
+"""From here on a float64 no longer tells whole numbers apart."""
 
 
 def read_target(
@@ -31,12 +33,21 @@ def read_target(
             classes.
 
     Raises:
-        ShrinkageError: Text as a number to predict, a single class or value, or too many classes.
+        ShrinkageError: Text as a number to predict, a single class or value, labels that cannot be
+            told apart, or too many classes.
     """
     import numpy as np
 
     single = None if values.dtype.kind == "U" else as_float32(source, values[:, None], [name])[:, 0]
     found, numbers = np.unique(values, return_inverse=True)
+    merged = values.dtype.kind == "f" and bool((np.abs(found) >= FIRST_MERGED).any())
+    few = len(found) < 2 or (task != "regression" and len(found) <= MOST_NUMBERED_CLASSES)
+    if merged and (few or task == "classification"):
+        raise ShrinkageError(
+            f"{source}: the target {name!r} holds labels from 2**53 = {FIRST_MERGED} on, which "
+            "become one another when they are read as numbers; write them as text, such as "
+            "'id 9007199254740993', or as smaller numbers."
+        )
     if len(found) < 2:
         only = f"the single value {found[0]!s}" if len(found) else "no value"
         raise ShrinkageError(f"{source}: the target {name!r} holds {only}; nothing can be learned.")
