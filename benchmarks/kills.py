@@ -55,7 +55,7 @@ def net() -> nn.Module:
 
 def path(checkpoint: Path, out: Path, **changes: Any) -> None:
     settings: dict[str, Any] = {"strengths": [1e-3, 1e-2, 1e-1], "folds": 3, "seeds": 2}
-    settings |= {"epochs": 12, "batch_size": 8, "optimizer": SGD, "compile": False, "chunk": 2}
+    settings |= {"epochs": 8, "batch_size": 8, "optimizer": SGD, "compile": False, "chunk": 2}
     torch.set_num_threads(2)  # for two processes
     result = fit_path(net, *data(), L2(1.0), **settings | changes, checkpoint=checkpoint)
     result.save(out, overwrite=True)
@@ -162,6 +162,7 @@ def killed(run: Run, kills: int, chance: random.Random, place: Path) -> Tally:
             tally.faults += 1
             print(log.read_text(), flush=True)
         shutil.rmtree(checkpoint, ignore_errors=True)
+        print(f"{tally.kills} kills, {tally.equal} of {tally.runs} equal", file=sys.stderr)
     return tally
 
 
