@@ -16,7 +16,7 @@ import torch
 from _results import assert_same, make_result, same_bits
 
 from shrinkage.choose import minimum
-from shrinkage.disk import files, run_directory
+from shrinkage.disk import files, replacing, run_directory
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from shrinkage.result.path_result import PathResult
@@ -177,6 +177,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
             patch.setattr(Path, "mkdir", full)
         else:
             patch.setattr(Path, "rename", half_rename)
+            patch.setattr(replacing, "_exchanged", lambda *_: False)
         with pytest.raises(ShrinkageError, match="No space left on device"):
             new.save(tmp_path / "run", overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == (["run"] if overwrite else [])

@@ -277,7 +277,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
         whole[:50],
         b"",
         b"[1]",
-        whole.replace(b"training 1", b"training 9"),
+        whole.replace(b"training 2", b"training 9"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ShrinkageError, match=r"is damaged|is not a checkpoint"):

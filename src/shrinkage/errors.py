@@ -92,11 +92,11 @@ def is_whole(value: Any) -> bool:
     return not isinstance(value, bool)
 
 
-def as_whole(name: str, value: Any, least: int = 1) -> int:
+def as_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        ShrinkageError: It is no whole number, or below ``least``.
+        ShrinkageError: It is no whole number, below ``least``, or above ``most``.
 
     Example:
         >>> as_whole("epochs", 3)
@@ -104,6 +104,21 @@ def as_whole(name: str, value: Any, least: int = 1) -> int:
     """
     if not is_whole(value) or operator.index(value) < least:
         raise ShrinkageError(f"{name}={value!r}: give a whole number of at least {least}.")
+    if most is not None and operator.index(value) > most:
+        raise ShrinkageError(f"{name}={value!r}: give a whole number of at most {most:,}.")
+    return operator.index(value)
+
+
+def as_seed(name: str, value: Any) -> int:
+    """Return a seed as an int of 64 bits, as results store it.
+
+    Raises:
+        ShrinkageError: It is no whole number, or too large.
+    """
+    if not is_whole(value):
+        raise ShrinkageError(f"{name}={value!r} is not an integer.")
+    if not -(2**63) <= operator.index(value) < 2**63:
+        raise ShrinkageError(f"{name}={value!r}: give integers from -2**63 to 2**63 - 1.")
     return operator.index(value)
 
 

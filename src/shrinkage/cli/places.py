@@ -17,7 +17,8 @@ import typer
 
 from shrinkage.cli import screens
 from shrinkage.cli.facts import without_nan
-from shrinkage.disk.run_directory import RUN, check_target, inventory
+from shrinkage.disk.replacing import check_target, inventory
+from shrinkage.disk.run_directory import RUN
 from shrinkage.errors import ShrinkageError
 
 if TYPE_CHECKING:

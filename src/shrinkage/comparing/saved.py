@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from shrinkage.disk.files import atomic_write
-from shrinkage.disk.run_directory import MANIFEST, replacing, write_table
+from shrinkage.disk.replacing import replacing
+from shrinkage.disk.run_directory import MANIFEST, write_table
 from shrinkage.result.path_result import PathResult
 
 TABLE, LOSSES, PATHS = "comparison.csv", "test_losses.csv", "paths"

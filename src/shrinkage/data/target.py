@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_NUMBERED_CLASSES = 20
 MOST_CLASSES = 65536
+FIRST_MERGED = 2**53
+"""From here on a float64 no longer tells whole numbers apart."""
 
 
 def read_target(
@@ -37,7 +39,8 @@ def read_target(
             classes.
 
     Raises:
-        ShrinkageError: Text as a number to predict, a single class or value, or too many classes.
+        ShrinkageError: Text as a number to predict, a single class or value, labels that cannot be
+            told apart, or too many classes.
     """
     import numpy as np
 

@@ -16,8 +16,10 @@ from shrinkage.engine.refine import refined
 from shrinkage.engine.run.alone import train_one_by_one, warn_of_time
 from shrinkage.engine.run.run import Run, begun
 from shrinkage.engine.run.together import train_together
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
+@all_random_numbers(0)
 def train_rounds(
     problem: Problem, plan: Plan, settings: Settings, tell: Callable[[Progress], None]
 ) -> tuple[Run, str]:

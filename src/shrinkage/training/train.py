@@ -12,13 +12,16 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from shrinkage.disk.files import as_path
 from shrinkage.engine.keep.dependencies import made_by
 from shrinkage.engine.keep.stopping import interrupted
 from shrinkage.engine.member.precision import check_autocast
+from shrinkage.engine.member.schedule import MOST_EPOCHS
+from shrinkage.engine.member.trainable import check_no_script, check_trainable
 from shrinkage.engine.member.trial import check_last_batch, first_output
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
-from shrinkage.errors import ShrinkageError, as_whole, is_whole
-from shrinkage.identity import fingerprint, hash_of
+from shrinkage.errors import ShrinkageError, as_seed, as_whole
+from shrinkage.identity import fingerprint, hash_of, named
 from shrinkage.parameters import Selection, weights
 from shrinkage.regularizing.handle import Regularization
 from shrinkage.regularizing.regularize import regularize
@@ -28,7 +31,7 @@ from shrinkage.rows.augmented import make_augmented
 from shrinkage.rows.datasets import batch_size_of, in_memory
 from shrinkage.rows.loss import Loss, check_fit, row_loss
 from shrinkage.rows.rows import as_rows
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 from shrinkage.tensors.surroundings import own_surroundings
 from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
 from shrinkage.training.held import split_rows
@@ -126,12 +129,12 @@ def train(
         ['epoch', 'lr', 'train_loss', 'valid_accuracy', 'valid_loss']
     """
     _check_model(model, optimizer, scheduler)
-    epochs = as_whole("epochs", epochs)
+    epochs = as_whole("epochs", epochs, most=MOST_EPOCHS)
     batch_size = None if batch_size is None else as_whole("batch_size", batch_size)
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
     patience = None if patience is None else as_whole("patience", patience)
-    if not is_whole(seed):
-        raise ShrinkageError(f"seed={seed!r} is not an integer.")
+    seed = as_seed("seed", seed)
+    path = None if checkpoint is None else _file("checkpoint", checkpoint)
     if patience is not None and valid is None:
         raise ShrinkageError("patience needs a validation loss; give valid=, such as 0.2.")
     check_autocast(autocast, model)
@@ -151,6 +154,11 @@ def train(
         view.check_batches({len(numbers) % batch_size} - {0})
     opt = optimizer([p for p in model.parameters() if p.requires_grad])
     schedule = scheduler(opt) if scheduler else None
+    if schedule is None and all(group.get("lr") == 0 for group in opt.param_groups):
+        raise ShrinkageError(
+            f"{named(optimizer)} has the learning rate 0, so nothing would be trained; give one "
+            "above 0."
+        )
     handle = (
         regularize(model, opt, penalty, select=select, how=how) if penalty is not None else None
     )
@@ -173,14 +181,11 @@ def train(
         "augmented": "none" if view is None else view.fact,
         "autocast": str(autocast),
     }
-    path = None if checkpoint is None else Path(checkpoint)
     loop = Loop(job, manifest, path, progress)
     try:
-        with own_random_numbers(seed):
+        with all_random_numbers(seed):
             if path is not None and path.exists():
-                state = read_checkpoint(path)
-                check_same(manifest, state["manifest"], path)
-                loop.restore(state)
+                _go_on(loop, manifest, path)
             try:
                 loop.run()
             except KeyboardInterrupt:
@@ -203,11 +208,33 @@ def _in_words(handle: Regularization) -> str:
     return f"{'; '.join(map(repr, handle.rules))} {fingerprint(parts, 'penalty')}"
 
 
+def _file(name: str, place: Any) -> Path:
+    path = as_path(name, place)
+    if not path.parent.is_dir():
+        raise ShrinkageError(f"cannot write {path}: {path.parent} is no directory; make it first.")
+    return path
+
+
+def _go_on(loop: Loop, manifest: dict[str, Any], path: Path) -> None:
+    """Bring the loop to the moment that a checkpoint holds."""
+    state = read_checkpoint(path)
+    try:
+        check_same(manifest, state["manifest"], path)
+        loop.restore(state)
+    except ShrinkageError:
+        raise
+    except Exception as error:  # no training of these arguments writes such a state
+        raise ShrinkageError(
+            f"{path} does not hold the state of this training ({type(error).__name__}: {error}). "
+            "Remove it to start anew, or restore it from a copy."
+        ) from error
+
+
 def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
     if not isinstance(model, nn.Module):
         raise ShrinkageError(f"model={model!r:.80} is not a module; give one with its weights.")
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
+    check_no_script(model)
+    check_trainable(model)
     if any(p.is_inference() for p in model.parameters()):
         raise ShrinkageError(
             "the model was made inside torch.inference_mode(), where nothing can be trained; make "

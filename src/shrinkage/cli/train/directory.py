@@ -12,7 +12,7 @@ from typing import Any
 
 from shrinkage.cli.places import draw
 from shrinkage.disk.files import atomic_write
-from shrinkage.disk.run_directory import inventory
+from shrinkage.disk.replacing import inventory
 from shrinkage.disk.storable import storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.training import Trained

@@ -13,9 +13,18 @@ from typing import Any
 
 import torch
 
+from shrinkage.disk.files import as_path
 from shrinkage.engine.keep.dependencies import dependencies
+from shrinkage.engine.keep.entry import (
+    About,
+    Entry,
+    UnlikeError,
+    about_members,
+    like,
+    row_of,
+)
 from shrinkage.engine.keep.stopping import Stopped, stopping_gently
-from shrinkage.engine.keep.store import Entry, Store, open_store
+from shrinkage.engine.keep.store import Store, open_store, warn_damaged
 from shrinkage.engine.member.member import Member, Tensors, named_tensors
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.chunk import Chunk
@@ -25,6 +34,8 @@ from shrinkage.errors import CheckpointError
 from shrinkage.rows.groups import Group
 
 SECONDS_BETWEEN_WRITES = 10.0
+
+CURVES = ("train_loss", "held_loss")
 
 
 @dataclass(frozen=True)
@@ -77,18 +88,25 @@ class Kept:
     def restore(self, chunk: Chunk, members: Member, outcome: Outcome) -> int:
         """Bring fresh members to where they were, and their curves; return the steps done."""
         places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
-        if any(place is None for place in places):
+        found = [place for place in places if place is not None]
+        if len(found) < len(places):
             return 0
-        entries = {id(place.entry): place.entry.load() for place in places if place}
-        rows = [(entries[id(place.entry)], place.row) for place in places if place]
-        for name, target in named_tensors(members).items():
-            target.copy_(torch.stack([tensors[name][row] for tensors, row in rows]))
+        targets = named_tensors(members)
+        wanted = {name: tensor[0] for name, tensor in targets.items()}
+        wanted |= dict.fromkeys(CURVES, torch.empty(self._epochs(chunk.group, found[0].steps)))
+        try:
+            loaded = {place.entry.path: place.entry.load() for place in found}
+            own = [like(row_of(loaded[at.entry.path], at.row), wanted) for at in found]
+        except UnlikeError as error:
+            warn_damaged(found[0].entry.path, error)
+            return 0
+        for name, target in targets.items():
+            target.copy_(torch.stack([tensors[name] for tensors in own]))
         column = outcome.columns[chunk.group]
-        for k, (tensors, row) in zip(chunk.own_strengths, rows, strict=False):
-            for name in ("train_loss", "held_loss"):
-                curve = tensors[name][row]
-                getattr(outcome, name)[k, column, : len(curve)] = curve
-        return places[0].steps if places[0] else 0
+        for k, tensors in zip(chunk.own_strengths, own, strict=False):
+            for name in CURVES:
+                getattr(outcome, name)[k, column, : len(tensors[name])] = tensors[name]
+        return found[0].steps
 
     def after_step(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
         """Stop within an epoch if that was asked, with everything written."""
@@ -119,12 +137,24 @@ class Kept:
         """Write what one member that trained alone left behind."""
         self._write(group, [k], tensors, {"steps": self._all_steps(group)})
 
-    def load_alone(self, group: Group, k: int) -> Tensors | None:
-        """Return what a member that trained alone left behind, or None if it has to train."""
+    def restore_alone(self, group: Group, k: int, own: Tensors) -> bool:
+        """Fill ``own`` with what a member that trained alone left behind, if it is kept."""
         place = self.places.get((group, k))
         if place is None or place.steps < self._all_steps(group):
-            return None
-        return place.entry.load()
+            return False
+        try:
+            tensors = like(place.entry.load(), own)
+        except UnlikeError as error:
+            warn_damaged(place.entry.path, error)
+            return False
+        tensors["epochs_done"].clamp_(max=self.plan.epochs)
+        for name, target in own.items():
+            target.copy_(tensors[name])
+        return True
+
+    def _epochs(self, group: Group, steps: int) -> int:
+        """Return the length of the curves after so many steps."""
+        return min(steps // self.plan.steps(group), self.plan.epochs)
 
     def _all_steps(self, group: Group) -> int:
         return self.plan.epochs * self.plan.steps(group)
@@ -153,8 +183,9 @@ def keeping(
     if checkpoint is None:
         yield lambda plan: Kept(plan, lrs)
         return
+    directory = as_path("checkpoint", checkpoint)
     facts = dependencies(problem, plan)
-    with open_store(Path(checkpoint), facts) as store, stopping_gently() as stop_asked:
+    with open_store(directory, facts) as store, stopping_gently() as stop_asked:
         yield lambda plan: find_kept(plan, lrs, store, stop_asked)
 
 
@@ -168,16 +199,20 @@ def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[
     groups = {identify(plan, group): group for group in plan.groups()}
     points = {json.dumps(plan.point(k)): k for k in range(len(plan.strengths))}
     for entry in store.entries():
-        about = entry.about
-        kept.width = about.get("width", kept.width)
-        group = groups.get(about["group"])
+        try:
+            about = about_members(entry.about)
+        except UnlikeError as error:
+            warn_damaged(entry.path, error)
+            continue
+        kept.width = about.width or kept.width
+        group = groups.get(about.group)
         if group is None:
             continue
         _check_schedule(plan, group, kept.lrs, about)
-        for row, point in enumerate(about["points"]):
-            k = points.get(json.dumps(point))
-            if k is not None and about["steps"] > kept.steps_done(group, k):
-                kept.places[group, k] = Place(entry, row, about["steps"])
+        for row, point in enumerate(about.points):
+            k = points.get(point)
+            if k is not None and about.steps > kept.steps_done(group, k):
+                kept.places[group, k] = Place(entry, row, about.steps)
     return kept
 
 
@@ -189,15 +224,15 @@ def identify(plan: Plan, group: Group) -> str:
     return digest.hexdigest()
 
 
-def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str, Any]) -> None:
-    if about["steps"] > len(lrs) * plan.steps(group):
+def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: About) -> None:
+    if about.steps > len(lrs) * plan.steps(group):
         raise CheckpointError(
-            f"the checkpoint's members have trained {about['steps'] // plan.steps(group)} epochs, "
+            f"the checkpoint's members have trained {about.steps // plan.steps(group)} epochs, "
             f"more than epochs={len(lrs)}; ask for as many, or give a new directory."
         )
-    if about["lrs"] != lrs[: len(about["lrs"])]:
+    if about.lrs != lrs[: len(about.lrs)]:
         raise CheckpointError(
-            f"the checkpoint's members trained at the learning rates {about['lrs'][:5]}..., the "
+            f"the checkpoint's members trained at the learning rates {about.lrs[:5]}..., the "
             f"plan begins with {lrs[:5]}...; a schedule that depends on the number of epochs "
             "cannot be extended. Give a new directory."
         )

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from shrinkage.errors import ShrinkageError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,7 +40,13 @@ def stopping_gently() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came = mmap.mmap(-1, 1)
+    try:
+        came = mmap.mmap(-1, 1)
+    except OSError as error:
+        raise ShrinkageError(
+            f"there is no memory to note a signal in ({error.strerror or error}); raise the limit "
+            "of this process (ulimit -v)."
+        ) from error
     before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) is not None}
 
     def restore() -> None:

@@ -11,8 +11,9 @@ from typing import TypeAlias
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from shrinkage.engine.member.trainable import check_no_script
 from shrinkage.errors import ShrinkageError
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 from shrinkage.tensors.wrapped import bare, unwrapped
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -33,6 +34,7 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
             factory does not return a module.
     """
     if isinstance(model, nn.Module):
+        check_no_script(model)
         _check_resettable(model)
         make: Callable[[], nn.Module] = lambda: _reset(bare(copy.deepcopy(unwrapped(model))))  # noqa: E731
     elif callable(model):
@@ -45,12 +47,13 @@ def make_builder(model: ModelSource) -> Callable[[int], nn.Module]:
 
     def build(seed: int) -> nn.Module:
         nonlocal before
-        with own_random_numbers(seed):
+        with all_random_numbers(seed):
             built = make()
         if not isinstance(built, nn.Module):
             raise ShrinkageError(
                 f"the model factory returned {type(built).__name__}, not a module."
             )
+        check_no_script(built)
         if before is not None and before() is built:
             raise ShrinkageError(
                 "the model factory returned the same module twice; it must make a new one each "

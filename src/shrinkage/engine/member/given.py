@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError, as_whole, choose_from, is_whole, warn
+from shrinkage.errors import ShrinkageError, as_seed, as_whole, choose_from, is_whole, warn
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import arguments, with_arguments
 
@@ -21,6 +21,9 @@ TRAINING_KNOBS = ("dropout", "epochs", "label_smoothing", "lr", "weight_decay")
 
 OVER_DECADES = ("lr", "weight_decay")
 """Knobs whose ranges are drawn evenly in the logarithm."""
+
+
+MOST_SEEDS = 1_000_000
 
 
 def count_or_strengths(strengths: Any, *, crossed: bool) -> int | tuple[float, ...]:
@@ -83,15 +86,17 @@ def make_seeds(seeds: Any) -> tuple[int, ...]:
     """Return the seeds; a number S stands for 0..S-1.
 
     Raises:
-        ShrinkageError: ``seeds`` is neither a number >= 1 nor distinct integers.
+        ShrinkageError: ``seeds`` is neither a number >= 1 nor distinct integers of 64 bits.
     """
+    if is_whole(seeds):
+        as_whole("seeds", seeds, most=MOST_SEEDS)
     try:
         chosen = tuple(range(seeds) if is_whole(seeds) else map(operator.index, seeds))
     except TypeError as error:
         raise ShrinkageError(f"seeds={seeds!r}: give a number or distinct integers.") from error
     if not chosen or len(set(chosen)) < len(chosen):
         raise ShrinkageError(f"seeds={seeds!r}: give a number >= 1 or distinct integers.")
-    return chosen
+    return tuple(as_seed("seeds", seed) for seed in chosen)
 
 
 def check_grid(

@@ -15,6 +15,7 @@ from shrinkage.engine.member.layers import inspected
 from shrinkage.engine.member.precision import Autocast, check_autocast
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.trainable import check_graph, check_trainable
 from shrinkage.engine.member.trial import first_output
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
 from shrinkage.errors import ShrinkageError
@@ -26,7 +27,7 @@ from shrinkage.rows.loss import RowLoss, check_fit, row_loss
 from shrinkage.rows.preprocess import Views
 from shrinkage.rows.read import Data
 from shrinkage.rows.rows import check_finite
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,7 @@ class Problem:
         return self.build(key("initial weights", group))
 
 
+@all_random_numbers(0)
 def make_problem(
     model: ModelSource, data: Data, penalty: Penalty, settings: Settings, batch_size: int
 ) -> Problem:
@@ -116,6 +118,7 @@ def make_problem(
     fresh = build(0)
     _check_device(fresh)
     check_autocast(autocast, fresh)
+    check_trainable(fresh)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
     by_fold = tuple(_typed("X", X, dtype) for X in data.views.by_fold)
     views = Views(_typed("X", data.views.X, dtype), by_fold, data.views.facts)
@@ -200,7 +203,7 @@ def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _inspected(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
     try:
-        with torch.no_grad(), own_random_numbers(0):
+        with torch.no_grad(), all_random_numbers(0):
             return inspected(lambda: model.train()(X), any_rate=any_rate)
     except Exception as error:
         raise ShrinkageError(
@@ -222,4 +225,5 @@ def _outputs(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
             f"the model returned shape {tuple(output.shape)} for {len(X[:2])} rows; it must return "
             "one row of outputs for each."
         )
-    return output
+    check_graph(output)
+    return output.detach()

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from shrinkage.coupling import resolve_coupling
 from shrinkage.engine.member.given import Grid, check_grid, count_or_strengths, make_seeds
 from shrinkage.engine.member.precision import Autocast, check_type
-from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
+from shrinkage.engine.member.schedule import MOST_EPOCHS, MakeScheduler, learning_rates
 from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.errors import ShrinkageError, as_whole, is_whole, shown
 from shrinkage.parameters import Selection, check_selection, weights
@@ -104,7 +104,7 @@ class Settings:
             strengths=count_or_strengths(self.strengths, crossed=bool(self.grid)),
             seeds=make_seeds(self.seeds),
             folds=as_whole("folds", self.folds, least=2) if is_whole(self.folds) else self.folds,
-            epochs=as_whole("epochs", self.epochs),
+            epochs=as_whole("epochs", self.epochs, most=MOST_EPOCHS),
             refine=as_whole("refine", refine, least=0),
             chunk=_whole_if_given("chunk", self.chunk),
             max_memory=_whole_if_given("max_memory", self.max_memory),

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from shrinkage.engine.member.precision import Autocast, forward
+from shrinkage.engine.member.trainable import check_graph
 from shrinkage.errors import ShrinkageError
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
 def first_output(model: nn.Module, X: Tensor, autocast: Autocast = None) -> Tensor:
     """Return what the model makes of the first two rows; model and random state stay as they are.
 
     Raises:
-        ShrinkageError: It refuses them, or returns something else than one tensor.
+        ShrinkageError: It refuses them, or returns something else than one tensor with a gradient.
     """
     was = model.training
     try:
-        with torch.no_grad(), own_random_numbers(0):
+        with all_random_numbers(0):
             output = forward(model.eval(), X[:2].clone(), autocast)
     except Exception as error:
         raise ShrinkageError(
@@ -34,7 +35,8 @@ def first_output(model: nn.Module, X: Tensor, autocast: Autocast = None) -> Tens
         raise ShrinkageError(
             f"the model returned {type(output).__name__}; it must return one tensor."
         )
-    return output
+    check_graph(output)
+    return output.detach()
 
 
 def check_last_batch(model: nn.Module, X: Tensor, sizes: Iterable[int], batch_size: int) -> None:
@@ -53,7 +55,7 @@ def check_last_batch(model: nn.Module, X: Tensor, sizes: Iterable[int], batch_si
     if all(size % batch_size != 1 for size in numbers):
         return
     try:
-        with torch.no_grad(), own_random_numbers(0):
+        with torch.no_grad(), all_random_numbers(0):
             copy.deepcopy(model).train()(X[:1].clone())
     except ValueError as error:
         raise ShrinkageError(

@@ -15,8 +15,10 @@ from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.strengths import automatic_strengths
 from shrinkage.result.points import with_arguments
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
+@all_random_numbers(0)
 def make_points(
     problem: Problem, rows: int, settings: Settings
 ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -26,7 +26,7 @@ from shrinkage.engine.run.workers import run_in_workers, worker_count
 from shrinkage.errors import warn
 from shrinkage.regularizing.regularize import attach
 from shrinkage.rows.groups import Group, key
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 
 Closure: TypeAlias = Callable[[], Tensor]
 
@@ -58,9 +58,7 @@ def train_one_by_one(run: Run) -> None:
     def work(job: int) -> None:
         group, k = groups[job // points], job % points
         place = (k, outcome.columns[group])
-        if earlier := kept.load_alone(group, k):
-            for name, own in _left_behind(outcome, group, place).items():
-                own.copy_(earlier[name])
+        if kept.restore_alone(group, k, _left_behind(outcome, group, place)):
             return
 
         def epoch_done(epoch: int) -> None:
@@ -72,7 +70,8 @@ def train_one_by_one(run: Run) -> None:
 
         member = Alone(run, group, k, run.problem.initial(group))
         member.train(epoch_done)
-        run.record_end(member.model, group, k)
+        with all_random_numbers(key("evaluation", group)):
+            run.record_end(member.model, group, k)
         outcome.epochs_done[place] = plan.epochs
         kept.put_alone(group, k, _left_behind(outcome, group, place))
 
@@ -128,7 +127,7 @@ class Alone:
         penalty, selected = penalty_at(problem, point), lambda name, _: name in problem.selected
         attach(model, optimizer, penalty, select=selected, how=problem.how)
         held, count = plan.held_rows(self.group), 0
-        with own_random_numbers(key("training", self.group)):
+        with all_random_numbers(key("training", self.group)):
             for epoch in range(plan.epochs):
                 if epoch >= point.get("epochs", plan.epochs):
                     outcome.held_loss[(*place, epoch)] = outcome.held_loss[(*place, epoch - 1)]

@@ -127,7 +127,7 @@ class Stacked:
         outcome.fit_loss[own, column] = losses.where(self.alive, torch.nan).float()
         outcome.diverged[own, column] = self.members.diverged[: self.chunk.members]
         for p, name in enumerate(problem.selected):
-            flat = tensors[name].flatten(1)
+            flat = tensors[name].reshape(len(own), -1)
             outcome.norms[own, column, p] = torch.linalg.vector_norm(flat, dim=1).float()
             outcome.sparsity[own, column, p] = (flat == 0).float().mean(1)
         if group.fold == ALL_ROWS:

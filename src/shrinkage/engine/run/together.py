@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 from contextlib import nullcontext
-from pathlib import Path
 
+from shrinkage.disk.private import Shelf
 from shrinkage.engine.member.member import member_bytes
 from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.chunk import Chunk, Limits, make_chunks, split_by_progress
+from shrinkage.engine.run.cache import step_shelf
 from shrinkage.engine.run.check import blamed_module, difference_together, slow_mapping_refused
 from shrinkage.engine.run.chunks import train_chunks
 from shrinkage.engine.run.compiled import (
@@ -17,7 +18,6 @@ from shrinkage.engine.run.compiled import (
     compiled_stepper,
     eager_stepper,
     earlier_stepper,
-    package_path,
 )
 from shrinkage.engine.run.run import Run
 from shrinkage.engine.run.stacked import stacked
@@ -29,7 +29,7 @@ from shrinkage.engine.run.workers import (
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.identity import named
 from shrinkage.rows.groups import Group
-from shrinkage.tensors.own_thread import one_thread
+from shrinkage.tensors.own_thread import one_thread, others_drew
 
 COMPILING_SECONDS = 20.0
 PLAIN_SECONDS_PER_STEP = 4e-3
@@ -109,6 +109,9 @@ def _known_refusal(run: Run) -> str | None:
     model, padded = run.problem.build(0), any(map(run.plan.padding, run.plan.groups()))
     if any(w.is_complex() for w in model.parameters()):
         return "complex parameters"
+    rows = run.problem.first_rows(run.plan.batch_size)
+    if others_drew(lambda: model.train()(rows)):
+        return "forward() draws numpy's or Python's random numbers"
     for name, module in model.named_modules():
         if getattr(module, "sparse", False):
             return f"{type(module).__name__} {name!r} has sparse gradients"
@@ -143,15 +146,20 @@ class _Attempt:
         self.plain = eager_stepper(self.model, run.problem, self.update, together.members)
 
     @functools.cached_property
-    def path(self) -> Path | None:
+    def shelf(self) -> Shelf | None:
         """Where the compiled step is kept."""
-        return package_path(self.model, self.run.problem, self.update, self.inputs)
+        return step_shelf(self.model, self.run.problem, self.update, self.inputs)
 
     def earlier(self) -> Stepper | None:
         """Return the compiled step of an earlier run, unless there is none or it is stale."""
-        stepper = earlier_stepper(self.path)
-        if stepper is None or self._difference(stepper) is None:
-            return stepper
+        stepper = earlier_stepper(self.shelf)
+        try:
+            if stepper is None or self._difference(stepper) is None:
+                return stepper
+        except ShrinkageError:
+            raise
+        except Exception:  # whatever it is, it is no step of these members
+            pass
         self._forget()
         return None
 
@@ -176,7 +184,7 @@ class _Attempt:
 
     def compiled(self) -> Stepper | None:
         """Return the step compiled now, unless it cannot be or gives other numbers."""
-        stepper = compiled_stepper(self.plain, self.inputs, self.path)
+        stepper = compiled_stepper(self.plain, self.inputs, self.shelf)
         difference = self._difference(stepper)
         if difference is None:
             return stepper
@@ -185,8 +193,8 @@ class _Attempt:
         return None
 
     def _forget(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.shelf is not None:
+            self.shelf.clear()
 
     def _difference(self, stepper: Stepper) -> str | None:
         with memory_faults_named():
