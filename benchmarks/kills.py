@@ -5,7 +5,7 @@ undisturbed one takes, and started again with the same call, until it is done. T
 disk is compared with that of the undisturbed run. Whenever it is killed, the directory of an
 earlier result that it is about to replace has to be whole.
 
-    python benchmarks/kills.py [--what path alone halving train compare] [--kills 30] [--seed 0]
+    python benchmarks/kills.py [--what path alone train compare] [--kills 30] [--seed 0]
 """
 
 from __future__ import annotations
@@ -86,7 +86,6 @@ def comparison(checkpoint: Path, out: Path) -> None:
 RUNS: dict[str, Run] = {
     "path": path,
     "alone": partial(path, optimizer=ADAGRAD, seeds=1),
-    "halving": partial(path, halving=2, strengths=5),
     "train": one,
     "compare": comparison,
 }

@@ -175,7 +175,7 @@ WRONG: list[tuple[Mapping[str, Any], str]] = [
     ({"solver": "newton"}, "solver='newton': choose 'steps' or 'exact'"),
     ({"compile": "yes"}, "compile='yes': choose True, False or 'auto'"),
     ({"progress": True}, "progress=True: give a function"),
-    ({"checkpoint": 3}, "checkpoint=3: give the path of a directory"),
+    ({"checkpoint": 3}, "checkpoint=3: give a path"),
     ({**EXACT, "scheduler": StepLR}, "scheduler= has no meaning with solver='exact'"),
     ({**EXACT, "grid": {"lr": [0.1]}}, "the knob 'lr' belongs to training by steps"),
     ({**EXACT, "penalty": SCAD(1.0)}, "SCAD is not convex"),

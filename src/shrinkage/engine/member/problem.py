@@ -15,7 +15,7 @@ from shrinkage.engine.member.layers import inspected
 from shrinkage.engine.member.precision import Autocast, check_autocast
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
-from shrinkage.engine.member.trainable import check_graph, check_trainable
+from shrinkage.engine.member.trainable import check_trainable
 from shrinkage.engine.member.trial import first_output
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
 from shrinkage.errors import ShrinkageError
@@ -225,5 +225,4 @@ def _outputs(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
             f"the model returned shape {tuple(output.shape)} for {len(X[:2])} rows; it must return "
             "one row of outputs for each."
         )
-    check_graph(output)
-    return output.detach()
+    return output

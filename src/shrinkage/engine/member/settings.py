@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.coupling import resolve_coupling
+from shrinkage.disk.files import as_path
 from shrinkage.engine.member.given import Grid, check_grid, count_or_strengths, make_seeds
 from shrinkage.engine.member.precision import Autocast, check_type
 from shrinkage.engine.member.schedule import MOST_EPOCHS, MakeScheduler, learning_rates
@@ -116,8 +116,8 @@ class Settings:
             raise ShrinkageError(f"compile={self.compile!r}: choose True, False or 'auto'.")
         if self.solver not in ("steps", "exact"):
             raise ShrinkageError(f"solver={self.solver!r}: choose 'steps' or 'exact'.")
-        if not isinstance(self.checkpoint, str | os.PathLike | None):
-            raise ShrinkageError(f"checkpoint={self.checkpoint!r}: give the path of a directory.")
+        if self.checkpoint is not None:
+            as_path("checkpoint", self.checkpoint)
         check_loss(self.loss)
         check_selection(self.select)
         check_type(self.autocast)
