@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from torch import nn
 
 from shrinkage import L2, PathResult, fit_path
-from shrinkage.engine.run import chunks as train
+from shrinkage.engine.plan.chunk import Chunk
+from shrinkage.engine.run import chunks
+from shrinkage.engine.run.stacked import Stacked
 
 STRENGTHS = [1e-4, 1e-3, 1e-2]
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
@@ -59,21 +62,33 @@ def assert_same(a: PathResult, b: PathResult) -> None:
         assert torch.equal(weights.nan_to_num(), b.refit.weights[name].nan_to_num()), name
 
 
+def watch_steps(
+    monkeypatch: pytest.MonkeyPatch, watch: Callable[[Chunk, Iterator[Any]], Iterator[Any]]
+) -> None:
+    """Let ``watch`` see every chunk in training, and yield the inputs of its steps."""
+    made = chunks.stacked
+
+    class Watched(Stacked):
+        def inputs(self, epoch: int, first: int = 0) -> Iterator[Any]:
+            return watch(self.chunk, super().inputs(epoch, first))
+
+    monkeypatch.setattr(chunks, "stacked", lambda *given: Watched(**vars(made(*given))))
+
+
 class Counter:
     """Counts the steps that are taken, and does something at one of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int = -1, do: Any = None) -> None:
         self.steps = 0
-        inputs = train.step_inputs
 
-        def counted(*args: Any) -> Any:
-            for values in inputs(*args):
+        def counted(_: Chunk, inputs: Iterator[Any]) -> Iterator[Any]:
+            for values in inputs:
                 self.steps += 1
                 if self.steps == at:
                     do()
                 yield values
 
-        monkeypatch.setattr(train, "step_inputs", counted)
+        watch_steps(monkeypatch, counted)
         monkeypatch.setattr(
             "shrinkage.engine.run.together.worker_count", lambda: 1
         )  # where steps can be counted

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,12 +36,6 @@ SMALL: dict[str, Any] = {
     "compile": False,
 }
 """32 rows in 3 folds: 21 or 22 rows to train on, so every last batch is short."""
-
-
-DEFAULTS: dict[str, Any] = {
-    setting.name: inspect.signature(fit_path).parameters[setting.name].default
-    for setting in fields(Settings)
-}
 
 
 def classes(n: int = 32, features: int = 4, count: int = 3, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -80,9 +73,10 @@ def problem_of(
 ) -> Problem:
     """Call ``make_problem`` with small settings."""
     given = {"grid": {}, "optimizer": SGD, "epochs": 3, "batch_size": 8, **changes}
-    settings = Settings(**{**DEFAULTS, **given}).checked()
+    penalty = penalty or L2(1.0)
+    settings = Settings(**given).checked(penalty)
     data = Data(Views(X), y, None, Folds(len(X), (), ()), tests=0, columns=None)
-    return make_problem(model, data, penalty or L2(1.0), settings, given["batch_size"])
+    return make_problem(model, data, penalty, settings, given["batch_size"])
 
 
 @dataclass

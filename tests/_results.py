@@ -12,6 +12,8 @@ from torch import Tensor
 from shrinkage.penalties import L2, Penalty
 from shrinkage.result.path_result import PathResult, Refit
 
+LOSSES = {"classification": "cross_entropy", "regression": "mse"}
+
 
 def make_result(
     K: int = 8,
@@ -106,7 +108,11 @@ def make_result(
         sparsity=sparsity,
         diverged=marks,
         refit=refit,
-        about={"data": {"name": "synthetic", "n": rows}, "engine": "vectorized: eager"},
+        about={
+            "data": {"name": "synthetic", "n": rows},
+            "engine": "vectorized: eager",
+            "plan": {"loss": LOSSES[task]},
+        },
     )
     return replace(result, **changes) if changes else result
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
 from typing import Any
 
 import pytest
@@ -97,6 +99,7 @@ def test_a_validation_loss_contains_no_penalty() -> None:
     model = net()
     with activity(model, L1(1.0), nn.ReLU) as extra:
         model(X)
+        extra.value()
         with torch.no_grad():
             model(X)
             assert extra.value() == 0
@@ -129,9 +132,9 @@ def test_a_copy_of_the_model_does_not_count() -> None:
     with activity(model, L1(1.0), nn.ReLU) as extra:
         model(X)
         value = extra.value()
-        average = copy.deepcopy(model)
-        average(3 * X)
-        assert torch.equal(extra.value(), value)
+        for average in (copy.deepcopy(model), copy.copy(model)):
+            average(3 * X)
+            assert torch.equal(extra.value(), value)
 
 
 def test_the_strength_can_change_on_the_way() -> None:
@@ -170,6 +173,91 @@ def test_of_a_tuple_the_first_tensor_counts(batch_first: bool) -> None:
         assert_close(extra.value(), output.abs().sum() / (5 if batch_first else 2))
         output, _ = model(x[0])  # one sequence without a batch
         assert_close(extra.value(), output.abs().sum())
+
+
+TRANSFORMERS: dict[str, Any] = {
+    "encoder layer": lambda **layout: nn.TransformerEncoderLayer(8, 2, 16, 0.0, **layout),
+    "decoder layer": lambda **layout: nn.TransformerDecoderLayer(8, 2, 16, 0.0, **layout),
+    "encoder": lambda **layout: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, 0.0, **layout), 2, enable_nested_tensor=False
+    ),
+    "decoder": lambda **layout: nn.TransformerDecoder(
+        nn.TransformerDecoderLayer(8, 2, 16, 0.0, **layout), 2
+    ),
+    "both": lambda **layout: nn.Transformer(8, 2, 1, 1, 16, 0.0, **layout),
+}
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_transformer_divides_by_the_batch_in_both_layouts(name: str, batch_first: bool) -> None:
+    torch.manual_seed(0)
+    module = TRANSFORMERS[name](batch_first=batch_first)
+    x = torch.randn(*((3, 7) if batch_first else (7, 3)), 8)
+    with activity(module, L1(1.0), type(module)) as extra:
+        output = module(x) if name.startswith("encoder") else module(x, x)
+        value = extra.value()
+    if name.endswith("layer") or name == "both":
+        assert_close(value, output.abs().sum() / 3)
+    else:
+        assert value > output.abs().sum() / 4
+
+
+@pytest.mark.parametrize("batch_dim", [1, -2])
+def test_the_axis_of_the_batch_can_be_given(batch_dim: int) -> None:
+    model, sequence_first = net(), torch.stack([X, 2 * X])
+    with activity(model, L1(1.0), "1", batch_dim=batch_dim) as extra:
+        model(sequence_first)
+        assert_close(extra.value(), model[:2](sequence_first).abs().sum() / len(X))
+
+
+def test_an_axis_that_is_none_is_refused() -> None:
+    with pytest.raises(ShrinkageError, match="batch_dim=True is no axis; give a whole number"):
+        activity(net(), L1(1.0), "1", batch_dim=True)
+    model = net()
+    with (
+        activity(model, L1(1.0), "1", batch_dim=2),
+        pytest.raises(ShrinkageError, match=r"batch_dim=2 is no axis .* ReLU, whose shape is \(5"),
+    ):
+        model(X)
+
+
+@pytest.mark.parametrize("second", [torch.enable_grad, torch.no_grad])
+def test_a_call_whose_value_was_not_asked_for_is_not_lost_in_silence(second: Any) -> None:
+    model = net()
+    with activity(model, L1(1.0), "1") as extra:
+        model(X)
+        with second():
+            model(2 * X)
+        with pytest.raises(ShrinkageError, match="called several times since the last value"):
+            extra.value()
+        model(X)
+        total = extra.value()
+        model(2 * X)
+        total = total + extra.value()
+        assert_close(total, model[:2](torch.cat([X, 2 * X])).abs().sum() / 5)
+
+
+def test_a_call_that_failed_may_be_tried_again() -> None:
+    model = net()
+    with activity(model, L1(1.0), "1") as extra:
+        with pytest.raises(RuntimeError):
+            model(X[:, :2])
+        model(X)
+        assert_close(extra.value(), model[:2](X).abs().sum() / 5)
+
+
+def test_a_model_is_saved_with_its_activity_and_loaded_without() -> None:
+    model, buffer = net(), io.BytesIO()
+    with activity(model, L1(1.0), nn.ReLU) as extra:
+        torch.save(model, buffer)
+        model(X)
+        value = extra.value()
+        buffer.seek(0)
+        for copied in (torch.load(buffer, weights_only=False), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(copied(X), model(X))
+            assert torch.equal(extra.value(), value)
 
 
 def test_groups_are_over_the_whole_batch() -> None:

@@ -16,6 +16,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 import shrinkage
 from shrinkage import ShrinkageWarning
+from shrinkage.parameters import weights
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, NuclearNorm
 from shrinkage.regularizing.normalized import scale_invariant
 from shrinkage.regularizing.optimizers import is_adaptive
@@ -288,4 +289,28 @@ def test_a7_a_part_of_an_effective_weight_is_told_when_it_is_asked_for(select: A
     whys = {row["name"]: row["why"] for row in handle.summary().rows}
     assert "; parametrized: only a part of" in whys["0.parametrizations.weight.original1"]
     handle.remove()
-    assert labels(L2(0.1), model) == []
+    assert labels(L2(0.1), model) == ["left alone"]
+    assert labels(L2(0.1), model, select="1.weight") == []
+
+
+class Bare(nn.Module):
+    """A matrix of its own beside a layer, and what is no weight in nobody's eyes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(1, size))
+        self.layer = nn.Linear(9, 10)
+        self.words = nn.Embedding(100, 10)
+        self.norm = nn.LayerNorm((2, 5))
+        self.marked = nn.Parameter(torch.ones(100, 10))
+        self.marked._no_weight_decay = True  # type: ignore[attr-defined]
+        self.frozen = nn.Parameter(torch.ones(100, 10), requires_grad=False)
+
+
+def test_what_is_left_alone_is_named_with_its_share() -> None:
+    said = r"^left alone: 31% .* aside: kernel \(kernel of .*Bare\)\. The summary says why"
+    assert labels(L2(0.1), Bare(10)) == []
+    with pytest.warns(ShrinkageWarning, match=said):
+        regularize(model := Bare(50), sgd(model.parameters()), L2(0.1))
+    assert labels({"kernel": None, weights: L2(0.1)}, Bare(50)) == []
+    assert labels(L2(0.1), Bare(50), select="layer.*") == []

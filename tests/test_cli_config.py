@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from shrinkage.cli import app, commands
 from shrinkage.cli.config import read_config, write_config
 from shrinkage.cli.exits import Commands
+from shrinkage.cli.path import job
 from shrinkage.cli.path.options import PathOptions
 
 PATH = write_config("path", PathOptions)
@@ -27,17 +28,16 @@ def call(*arguments: str) -> Result:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[PathOptions]:
     """What a small command with the options of ``path`` was asked for."""
+    calls: list[PathOptions] = []
+    monkeypatch.setattr(job, "run", lambda options, *screens, **more: calls.append(options))
     monkeypatch.chdir(tmp_path)
-    return []
+    return calls
 
 
 def run(asked: list[PathOptions], *arguments: str) -> Result:
     own = typer.Typer(cls=Commands)
 
-    def path(options: PathOptions) -> None:
-        asked.append(options)
-
-    commands.add_command(own, PathOptions, path)
+    commands.add_command(own, "path", PathOptions, "")
     own.command("other")(lambda: None)
     return CliRunner().invoke(own, ["path", *arguments])
 

@@ -44,12 +44,33 @@ def test_a_table_with_holes_is_imputed_and_standardized_within_folds() -> None:
     Path("mine.csv").write_text(table().replace("\n3,", "\n,"), encoding="utf-8")
     done = call("--data", "mine.csv", "--target", "kind", "--missing", "mean", *TINY)
     assert done.exit_code == 0, done.output
-    assert "mine: 32 training rows, 8 test rows, 3 features, 2 classes" in done.stdout
+    assert "mine: 32 training rows, 8 test rows, 3 features" in done.stdout
+    assert "3 features from 2 columns, 2 classes" in " ".join(done.stdout.split())
     assert "6 missing values imputed" in " ".join(done.stdout.split())
     assert facts()["classes"] == ["n", "y"]
     assert facts()["feature_names"] == ["size", "color=blue", "color=red"]
     learned = PathResult.load(Path("run")).about["plan"]["preprocess"]["learned"]
     assert set(learned) == {"simpleimputer", "standardscaler"}
+
+
+def test_what_was_left_out_is_noted_on_the_screen_and_in_the_report() -> None:
+    Path("mine.csv").write_text(table().replace("\n3,", "\n,") + "\n1,red,", encoding="utf-8")
+    drop = ["--missing", "drop", "--ignore", "color"]
+    done = call("--data", "mine.csv", "--target", "kind", *drop, *TINY)
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "1 feature, 2 classes, 1 row left out without a target, 6 rows with missing" in said
+    assert "6 rows with missing values dropped" in Path("run/report.html").read_text("utf-8")
+
+
+def test_dropping_many_rows_is_a_note_that_names_the_column() -> None:
+    Path("mine.csv").write_text(table().replace("\n3,", "\n,").replace("\n1,", "\n,"), "utf-8")
+    done = call("--data", "mine.csv", "--target", "kind", "--missing", "drop", *TINY)
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stderr.split())
+    assert "Note: many rows dropped: 12 of 40 rows of mine.csv lack a value" in said
+    assert "12 of them in column 'size'; ignore this column (--ignore)" in said
+    assert "Silence" not in said
 
 
 def test_groups_stay_together_in_folds_and_test() -> None:

@@ -98,8 +98,3 @@ finally:
     assert not {"torch", "numpy", "sklearn", "pydantic"} & set(sys.modules)
 """
     assert offered <= set(printed_by(code).split())
-
-
-def test_public_function_stays_a_function_when_its_file_is_imported() -> None:
-    shown = "import shrinkage.regularize, shrinkage; print(type(shrinkage.regularize).__name__)"
-    assert printed_by(shown) == "function\n"

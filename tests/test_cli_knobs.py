@@ -1,11 +1,11 @@
-"""Knobs beside the strength, halving and the exact solver, from the command line."""
+"""Knobs beside the strength, and the exact solver, from the command line."""
 
 from __future__ import annotations
 
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -13,10 +13,9 @@ from _command import FakeEngine, call
 from torch import nn
 
 import shrinkage
-from shrinkage.cli.learning import BY_STEPS
-from shrinkage.cli.options import TrainingOptions
+from shrinkage.cli.path.arguments import BY_STEPS
 from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.member.knobs import SETTINGS
+from shrinkage.engine.member.given import TRAINING_KNOBS
 from shrinkage.result.path_result import PathResult
 
 SMALL = ["--data", "iris", "--n-strengths", "3", "--seeds", "2"]
@@ -134,20 +133,6 @@ def test_strength_0_alone_compares_the_knobs(engine: FakeEngine) -> None:
     assert "Note" not in told
 
 
-def test_dropped_strengths_say_when(engine: FakeEngine) -> None:
-    dropped = torch.tensor([-1, -1, 2, -1, -1, -1, -1, 1])
-    losses = torch.rand(8, 5, 2, 4)
-    losses[dropped > 0] = torch.nan
-    engine.changes = {"dropped": dropped, "valid_loss": losses}
-    done = call("path", *SMALL, "--halving", "3", "--epochs", "9")
-    assert done.exit_code == 0, done.output
-    assert engine.calls[0]["halving"] == 3
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    assert sum(line.endswith("dropped, epoch 2") for line in lines) == 1
-    assert sum(line.endswith("dropped, epoch 1") for line in lines) == 1
-    assert "the best 1 of 3 kept at each third" in " ".join(done.stdout.split())
-
-
 def test_forward_passes_in_bfloat16(engine: FakeEngine) -> None:
     for options, wanted in (["--bfloat16"], torch.bfloat16), ([], None):
         done = call("path", *SMALL, *options)
@@ -187,8 +172,6 @@ def test_exact_passes_nothing_about_steps(engine: FakeEngine) -> None:
         ("--grid lr=1,2 --draws 3", "draws=3 needs a range"),
         ("--draws 3", "draws=3 needs a range to draw from; give one in grid"),
         ("--draws 0 --grid lr=1..2", "--draws"),
-        ("--halving 1", "--halving: halving=1"),
-        ("--halving 2 --epochs 2", "at least 3 epochs"),
         ("--solver exactly", "'steps', 'exact'"),
         ("--solver exact", "add --model linear"),
         ("--solver exact --model linear --penalty mcp", "mcp is not convex"),
@@ -210,12 +193,15 @@ def test_wrong_usage_is_one_error_and_exit_code_2(
 
 def test_the_help_names_every_knob() -> None:
     told = " ".join(call("path", "--help", columns=200).stdout.split())
-    for name in (*SETTINGS, "l1_ratio"):
+    for name in (*TRAINING_KNOBS, "l1_ratio"):
         assert name in told
 
 
 def test_what_has_no_meaning_for_exact_are_options() -> None:
-    assert {*TrainingOptions().__dict__} < BY_STEPS
+    kinds = get_type_hints(PathOptions, include_extras=True)
+    panels = {name: kind.__metadata__[-1].rich_help_panel for name, kind in kinds.items()}
+    training = {name for name, panel in panels.items() if panel == "Training"}
+    assert training - {"solver"} < BY_STEPS
     assert {*PathOptions().__dict__} > BY_STEPS
 
 

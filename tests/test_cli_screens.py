@@ -16,6 +16,7 @@ import shrinkage
 from shrinkage.cli import exits, screens
 from shrinkage.cli.path.lines import show_path
 from shrinkage.engine import Progress
+from shrinkage.errors import warn
 from shrinkage.result.path_result import PathResult
 
 
@@ -64,12 +65,9 @@ def test_notes_of_the_engine_reach_stderr(engine: FakeEngine) -> None:
 
 
 def test_a_warning_of_ours_is_a_note_and_that_of_others_is_left_alone(engine: FakeEngine) -> None:
-    def warn(text: str, file: str, module: str) -> None:
-        warnings.warn_explicit(text, UserWarning, file, 1, module)
-
-    engine.before = lambda: warn("slow", exits.__file__, exits.__name__)
-    assert call("path", *SMALL).stderr == "Note: slow\n"
-    engine.before = lambda: warn("theirs", "/x/model.py", "model")
+    engine.before = lambda: warn("slow", "one by one.")
+    assert call("path", *SMALL).stderr == "Note: slow: one by one.\n"
+    engine.before = lambda: warnings.warn("theirs", stacklevel=1)
     with pytest.warns(UserWarning, match="theirs"):
         assert "theirs" not in call("path", *SMALL).output
 
@@ -198,3 +196,20 @@ def test_columns_go_rather_than_be_cut(columns: int) -> None:
         assert word in printed
     assert ("zeros" in printed) == (columns >= 80)
     assert ("norm" in printed) == (columns >= 120)
+
+
+@pytest.mark.parametrize("command", ["path", "train"])
+def test_no_escape_sequence_of_a_name_reaches_the_terminal(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "\x1b[31mred.csv"
+    rows = [f"{i % 7},{i % 5},{i % 3}" for i in range(40)]
+    Path(name).write_text("\n".join(["a,b,y", *rows]))
+    small = ["--model", "linear", "--epochs", "1", "--out", "\x1b[2Jrun"]
+    small += ["--n-strengths", "2", "--folds", "2", "--seeds", "1"] * (command == "path")
+    for arguments in (["--target", "z"], ["--target", "y", *small], ["--target", "y", *small]):
+        done = call(command, "--data", name, *arguments)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "\N{REPLACEMENT CHARACTER}[" in done.stdout + done.stderr
+    assert "is in use" in done.stderr

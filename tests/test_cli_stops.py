@@ -43,8 +43,8 @@ def test_interrupt_that_meets_the_exec_of_a_text_is_exit_code_130_too(tmp_path: 
     """As imports of the compiler do; CPython by itself ends ``-m`` by the signal then."""
     (tmp_path / "interrupted.py").write_text(
         "import shrinkage.cli\n"
-        "from shrinkage.cli import job\n"
-        "job.read_data = lambda options: exec('raise KeyboardInterrupt')\n"
+        "from shrinkage.cli.path import job\n"
+        "job.read_data = lambda *given: exec('raise KeyboardInterrupt')\n"
         "shrinkage.cli.main()\n"
     )
     command = [sys.executable, "-m", "interrupted", "path"]
@@ -117,6 +117,34 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_table(tmp_path: Pat
     one, other = tmp_path / "whole", tmp_path / "again"
     for name in ("path.safetensors", "weights.safetensors", "results.csv"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_comparison_goes_on_by_the_same_command(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-uc", INTERRUPTIBLE, "compare", *LONG[:4], "--seeds", "1"]
+    command += ["--methods", "l2,l1", "--model", "mlp:8", "--values", "4", "--folds", "3"]
+    command += ["--epochs", "30", "--compile", "off", "--quiet"]
+    run = partial(subprocess.run, cwd=tmp_path, check=True)
+    run([*command, "--out", "whole"])
+    command += ["--out", "again", "--checkpoint", "kept"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "kept" / "adam-L1" / "manifest.json").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert not (tmp_path / "again").exists()
+    if number == signal.SIGINT:
+        assert (process.returncode, err) == (130, "Stopped. The same command resumes from kept.\n")
+    run(command)
+    one, other = tmp_path / "whole", tmp_path / "again"
+    names = {path.relative_to(one) for path in one.rglob("*.safetensors")}
+    assert len(names) == 2
+    for name in (*names, Path("comparison.csv"), Path("test_losses.csv")):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 @pytest.mark.slow

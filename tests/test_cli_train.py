@@ -140,7 +140,6 @@ def test_patterns_come_before_the_penalty_of_all_other_weights() -> None:
         (["--penalty", "l2:1@9.*"], "matches no parameter", 2),
         (["--valid", "1"], "fraction=1", 2),
         (["--resume"], "say which run with --out", 2),
-        (["--resume", "--out", "nowhere"], "nothing|no checkpoint", 1),
         (["--model", "mpl:3"], "mpl:3", 2),
         (["--data", "nothing"], "nothing", 2),
         (["--lr", "1e30"], "the loss is", 1),
@@ -173,6 +172,77 @@ def test_resume_of_another_training_shows_the_difference() -> None:
     refused = call(*SMALL, "--batch-size", "8", "--out", "run", "--resume")
     assert refused.exit_code == 1
     assert "batch_size: 32 then, 8 now" in refused.stderr
+
+
+def test_one_command_starts_a_run_and_goes_on_with_it(here: Path) -> None:
+    run = here / "run"
+    command = [*SMALL, "--out", "run", "--resume", "--tensorboard"]
+    (run / "tensorboard").mkdir(parents=True)  # as after a kill in the first epoch
+    (run / "tensorboard" / "events").touch()
+    begun = call(*command)
+    assert begun.exit_code == 0, begun.output
+    assert "run has no checkpoint.safetensors yet; the training starts anew." in begun.stderr
+    assert not (run / "tensorboard" / "events").exists()
+    weights = (run / "weights.safetensors").read_bytes()
+    done = call(*command)
+    assert (done.exit_code, "starts anew" in done.stderr) == (0, False)
+    assert (run / "weights.safetensors").read_bytes() == weights
+    (run / "checkpoint.safetensors").unlink()
+    refused = call(*command)
+    assert (refused.exit_code, "no checkpoint.safetensors to resume" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["--resume", "--overwrite"])
+def test_what_a_killed_write_leaves_is_in_nobodys_way(here: Path, how: str) -> None:
+    run = here / "run"
+    run.mkdir()
+    for name in ("checkpoint.safetensors", "train.json", "curves.png"):
+        (run / f".{name}.zbpv6y6u").write_bytes(b"half")
+    assert call(*SMALL, "--out", "run", how).exit_code == 0
+    assert not list(run.glob(".*"))
+    (run / ".thesis.txt.zbpv6y6u").touch()
+    assert call(*SMALL, "--out", "run", how).exit_code == 1
+
+
+KILLED = """
+import os
+import shrinkage.cli
+fsync, calls = os.fsync, []
+
+def kill_at_last(descriptor):
+    calls.append(descriptor)
+    if len(calls) == {writes}:
+        os.kill(os.getpid(), 9)
+    return fsync(descriptor)
+
+os.fsync = kill_at_last
+shrinkage.cli.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writes", [1, 5])
+def test_a_run_killed_while_it_writes_goes_on_to_the_same_end(here: Path, writes: int) -> None:
+    options = ["train", *SMALL, "--quiet", "--resume", "--out"]
+    killed = [sys.executable, "-c", KILLED.format(writes=writes), *options, "cut"]
+    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
+    assert [path.name[:12] for path in (here / "cut").glob(".*")] == [".checkpoint."]
+    for out in ("cut", "whole"):
+        subprocess.run([sys.executable, "-m", "shrinkage", *options, out], check=True)
+    assert (here / "cut/curves.csv").read_bytes() == (here / "whole/curves.csv").read_bytes()
+    one, other = (load_file(here / out / "weights.safetensors") for out in ("cut", "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_one_test_row_has_a_loss_and_no_r2(here: Path) -> None:
+    rows = [f"{i}.5,{i * i}.25" for i in range(6)]
+    (here / "six.csv").write_text("\n".join(["a,y", *rows]))
+    options = ["--data", "six.csv", "--target", "y", "--model", "linear", "--epochs", "3"]
+    shown = call(*options, "--out", "run")
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"Test +loss \d+\.\d+, R2 -, on 1 row not used until now", shown.stdout)
+    test = json.loads((here / "run" / "train.json").read_text())["test"]
+    assert (test["loss"] >= 0, test["R2"]) == (True, None)
 
 
 @pytest.mark.slow

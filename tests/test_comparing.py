@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from _checkpoints import Counter, assert_same
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader, TensorDataset, default_collate
@@ -17,6 +19,7 @@ from shrinkage import L2, Comparison, ElasticNet, GroupLasso, ShrinkageError, co
 from shrinkage.comparing import Contender, Row
 from shrinkage.comparing.comparison import ranked
 from shrinkage.comparing.methods import Method, around, combinable, make_methods, make_pair
+from shrinkage.errors import CheckpointError
 
 TINY: dict[str, Any] = {
     "values": 4,
@@ -184,7 +187,8 @@ def test_a_planted_effect_is_found_by_the_method_that_fits() -> None:
     assert found.rows[1].rank == 2
     assert row_of(found, "none").rank == 4
     assert row_of(found, "none").to_best.low > 0
-    assert "Better than none: L1" in found.sentence
+    assert found.sentence.startswith("L1, ")
+    assert found.sentence.endswith(" are better than none; L1 is the best of them.")
     truth = 1 - test[1].var() ** -1
     assert best.contender.score == pytest.approx(truth.item(), abs=0.1)
     assert found.task == "regression"
@@ -258,7 +262,61 @@ def test_equals_share_the_first_rank() -> None:
     ]  # fmt: skip
     assert [row.answer for row in found.rows] == ["better", "better", "better", "the same"]
     assert found.sentence == (
-        "A has the lowest test loss; b cannot be told from it. Better than none: a, b, c."
+        "A, b, c are better than none; which of a, b is best, these rows cannot tell."
+    )
+
+
+def noisy(name: str, mean: float, spread: float, seed: int) -> Contender:
+    noise = torch.randn(400, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return contender(name, (mean + spread * (noise - noise.mean())).tolist())
+
+
+def test_what_is_surely_worse_than_the_best_by_the_intervals_against_none_is_not_its_equal() -> (
+    None
+):
+    many = [noisy(f"m{i}", 1.5, 0.2, 10 + i) for i in range(12)]
+    found = ranked(
+        [noisy("none", 1.0, 0.2, 0), noisy("a", 0.956, 0.2, 1), noisy("b", 0.957, 0.2, 2), *many],
+        {}, "regression", {},
+    )  # fmt: skip
+    none = row_of(found, "none")
+    assert none.to_best.low < 0  # of all pairs, these rows cannot tell it from the best
+    assert [row_of(found, name).answer for name in "ab"] == ["better", "better"]
+    assert [row_of(found, name).rank for name in "ab"] == [1, 1]
+    assert none.rank == 3
+    assert found.sentence.startswith(
+        "A, b are better than none; which of them is best, these rows cannot tell. Worse than none:"
+    )
+
+
+ANSWERS: dict[str, dict[str, float]] = {
+    "A is better than none.": {"none": 2.0, "a": 1.0},
+    "No regularization has the lowest test loss, below all others. Worse than none: a.": {
+        "none": 1.0,
+        "a": 2.0,
+    },
+    "A has the lowest test loss; no regularization cannot be told from it. "
+    "No method can be told from none.": {"none": 1.0, "a": 0.999},
+    "A, b, c are better than none; which of a, b is best, these rows cannot tell.": {
+        "none": 2.0,
+        "a": 1.0,
+        "b": 1.001,
+        "c": 1.5,
+    },
+}
+
+
+@pytest.mark.parametrize("sentence", ANSWERS)
+def test_the_answer_says_first_what_is_better_than_none(sentence: str) -> None:
+    means = enumerate(ANSWERS[sentence].items())
+    rows = [noisy(name, mean, 0.1, seed) for seed, (name, mean) in means]
+    assert ranked(rows, {}, "regression", {}).sentence == sentence
+
+
+def test_what_is_as_good_as_the_best_but_not_surely_better_than_none_is_named_apart() -> None:
+    rows = [noisy("none", 1.0, 0.1, 0), noisy("a", 0.95, 0.1, 1), noisy("wild", 0.96, 3.0, 2)]
+    assert ranked(rows, {}, "regression", {}).sentence == (
+        "A is better than none. Wild cannot be told from a."
     )
 
 
@@ -293,6 +351,49 @@ def test_rows_drawn_anew_and_bfloat16_are_those_of_each_path() -> None:
     assert (facts["autocast"], facts["batch_size"]) == ("torch.bfloat16", 16)
 
 
+class Killed(BaseException): ...
+
+
+def kill() -> None:
+    raise Killed
+
+
+def test_a_killed_comparison_goes_on_to_the_same_bits(
+    small: Comparison, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    X, y, test = split(classes(), 60)
+    kept = {**TINY, "checkpoint": tmp_path / "kept"}
+    with monkeypatch.context() as patched:
+        killed = Counter(patched, at=500, do=kill)
+        with pytest.raises(Killed):
+            compare(net, X, y, test=test, **kept)
+    with monkeypatch.context() as patched:
+        rest = Counter(patched)
+        found = compare(net, X, y, test=test, **kept)
+    assert found.records() == small.records()
+    for one, other in zip(found.rows, small.rows, strict=True):
+        assert torch.equal(one.contender.losses, other.contender.losses)
+    for name, path in small.paths.items():
+        assert_same(found.paths[name], path)
+    with monkeypatch.context() as patched:
+        again = Counter(patched)
+        compare(net, X, y, test=test, **kept)
+        assert again.steps == 0
+    assert rest.steps > 0
+    assert killed.steps == 500
+    assert {place.name for place in (tmp_path / "kept").iterdir()} == {
+        "-".join(names).replace(" ", "-").replace("-+-", "-") for names in small.paths
+    }
+
+
+def test_the_checkpoint_of_another_comparison_is_refused(tmp_path: Path) -> None:
+    X, y, test = split(planted(), 60)
+    kept = {**TINY, "methods": ["l2"], "checkpoint": tmp_path}
+    compare(nn.Linear(40, 1), X, y, test=test, **kept)
+    with pytest.raises(CheckpointError, match="belongs to another run:\n  data: "):
+        compare(nn.Linear(40, 1), 2 * X, y, test=test, **kept)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown method": ({"methods": ["lasso"]}, "'lasso' is unknown; .*choose from l2, l1"),
     "a method twice": ({"methods": ["l2", "l2"]}, "given twice"),
@@ -304,7 +405,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "values in a text": ({"values": "8"}, "values='8': give a whole number"),
     "no optimizer": ({"optimizers": {}}, "give at least one"),
     "rows drawn of others": ({"augmented": TensorDataset(*planted(50))}, "nothing .*has 50 items"),
-    "float16": ({"autocast": torch.float16}, "nothing could be .*give torch.bfloat16"),
+    "float16": ({"autocast": torch.float16}, "autocast=torch.float16: give torch.bfloat16"),
     "rows that do not fit": ({"test": (torch.zeros(5, 3), torch.zeros(5))}, "nothing could be"),
 }
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from shrinkage.data import load_data
 from shrinkage.errors import ShrinkageError
-
-pyarrow = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def write(path: Path, **columns: Any) -> Path:
@@ -109,15 +107,6 @@ def test_fault_10_two_columns_of_one_name(tmp_path: Path) -> None:
     parquet.write_table(twice, tmp_path / "t.parquet")
     with pytest.raises(ShrinkageError, match="two columns 'a'"):
         load_data(tmp_path / "t.parquet", target="a")
-
-
-def test_without_pyarrow_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(tmp_path / "t.parquet", a=[1, 2])
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ShrinkageError, match=r"pip install 'shrinkage\[parquet\]'"):
-        load_data(path, target="a")
 
 
 @given(data=st.data())

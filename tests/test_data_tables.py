@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shrinkage.data import Dataset, load_data, split_test
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 
 GOOD = "size,color,kind\n1,red,u\n2.5,blue,v\n-3e0,red,u\n.5,green,v\n"
 MEASURED = "a,y\n1,0.5\n2,1.5\n3,2\n4,1\n"
@@ -95,6 +95,18 @@ def test_the_target_becomes_classes_or_numbers(
     assert data.y.is_floating_point() == (data.task == "regression") == (not classes)
 
 
+@pytest.mark.parametrize("others", ["", "4,1\n5,1\n6,0\n7,0\n"])
+def test_labels_that_numbers_cannot_tell_apart_are_refused(place: Path, others: str) -> None:
+    labels = f"a,y\n1,{2**53}\n2,{2**53 + 1}\n3,{2**53}\n{others}"
+    with pytest.raises(ShrinkageError, match=r"labels from 2\*\*53 .* write them as text"):
+        read(place, labels, "y")
+
+
+def test_large_numbers_to_predict_are_no_labels(place: Path) -> None:
+    data = read(place, "a,y\n1,1e17\n2,2e17\n3,4e17\n", "y", task="regression")
+    assert data.y.tolist() == pytest.approx([1e17, 2e17, 4e17])
+
+
 def test_many_whole_numbers_are_no_classes(place: Path) -> None:
     text = "a,y\n" + "".join(f"{i % 7},{i % 21}\n" for i in range(84))
     assert read(place, text, "y").task == "regression"
@@ -122,7 +134,8 @@ HOLES = "a,b,y\n1,u,p\n,u,p\n3,NA,q\n5,v,q\n6,v,p\n7,u,q\n"
 def test_missing_values_are_counted_dropped_or_left_to_impute(place: Path) -> None:
     with pytest.raises(ShrinkageError, match=r"lacks values in 'a' \(1\), 'b' \(1\), 2 of 6 rows"):
         read(place, HOLES, "y")
-    dropped = read(place, HOLES, "y", missing="drop")
+    with pytest.warns(ShrinkageWarning, match="2 of 6 rows of .* 1 of them in column 'a'"):
+        dropped = read(place, HOLES, "y", missing="drop")
     assert by_name(dropped)["a"] == [1, 5, 6, 7]
     assert dropped.notes == ("2 rows with missing values dropped",)
     kept = read(place, HOLES, "y", missing="mean")
@@ -221,8 +234,8 @@ def test_bad_options_are_one_error(place: Path, options: dict[str, Any], said: s
 def test_policies_have_limits(place: Path) -> None:
     with pytest.raises(ShrinkageError, match="no row is complete"):
         read(place, "a,b,y\n,1,u\n2,,v\n", "y", missing="drop")
-    with pytest.raises(ShrinkageError, match="target 'y' is missing in 1 of 6"):
-        read(place, HOLES.replace("7,u,q", "7,u,"), "y", missing="mean")
+    with pytest.raises(ShrinkageError, match="target 'y' holds no value; choose another"):
+        read(place, "a,y\n1,\n2,\n", "y", missing="mean")
     with pytest.raises(ShrinkageError, match="column 'a' holds no value at all"):
         read(place, "a,b,y\n,1,u\n,2,v\n,3,u\n,4,v\n", "y", missing="mean")
 
@@ -310,7 +323,7 @@ def test_a_split_keeps_groups_together(place: Path, target: str, seed: int) -> N
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        ("1,a,p\n2,b,\n", {}, "1 row without a group in column 'who'"),
+        ("1,a,p\n2,b,\n", {}, "1 row has no group in column 'who'"),
         ("1,a,p\n2,b,q\n", {"groups": "wo"}, "did you mean 'who'"),
         ("1,a,p\n2,b,q\n", {"groups": "y"}, "neither the target nor ignored"),
         ("1,a,p\n2,b,q\n", {"ignore": ["who"]}, "neither the target nor ignored"),

@@ -54,20 +54,3 @@ def test_training_on_says_whether_it_converged_and_overfits() -> None:
     (falls, past), (falls_on, past_on) = (grid.without_penalty(fit(epochs=e)) for e in (8, 160))
     assert falls > 0.01 > falls_on > 0
     assert past == 0 < 0.01 < past_on
-
-
-def test_the_simulation_of_halving_is_what_halving_does() -> None:
-    """A reduced version of ``benchmarks/halving.py``, against real runs."""
-    settings = {"strengths": [1e-4, 1e-3, 1e-2, 0.1, 1.0], "folds": 3, "seeds": 1, "epochs": 9}
-    halving = benchmark("halving")
-    for name, factor in (("iris", 2), ("wine", 3)):
-        X, y = benchmark("grid").rows_of(name)
-        net = benchmark("grid").nets(X.shape[1], 3)["MLP"]
-        full = fit_path(net, X, y, L2(1.0), optimizer=ADAM, compile=False, **settings)
-        part = fit_path(
-            net, X, y, L2(1.0), optimizer=ADAM, compile=False, halving=factor, **settings
-        )
-        chosen, share = halving.halved(halving.by_epoch(full), factor)
-        assert minimum(part).index == chosen
-        trained = part.dropped.where(part.dropped > 0, torch.tensor(9)).sum()
-        assert share == trained.item() / (6 * 9)

@@ -10,24 +10,11 @@ import torch
 from torch import nn
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.models import convolutional, linear, make_model, tutorial_net
+from shrinkage.models import convolutional, linear, make_model
 
 
 def widths(model: nn.Module) -> list[tuple[int, int]]:
     return [(m.in_features, m.out_features) for m in model.modules() if isinstance(m, nn.Linear)]
-
-
-def test_the_tutorial_net_is_784_128_10_with_one_relu() -> None:
-    model = tutorial_net(784, 10)
-    assert [type(layer) for layer in model] == [nn.Linear, nn.ReLU, nn.Linear]
-    assert widths(model) == [(784, 128), (128, 10)]
-    first, last = model[0], model[2]
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    X = torch.randn(3, 784, generator=torch.Generator().manual_seed(0))
-    expected = (X @ first.weight.T + first.bias).clamp(min=0) @ last.weight.T + last.bias
-    torch.testing.assert_close(model(X), expected)
-    assert widths(tutorial_net(64, 3, hidden=5)) == [(64, 5), (5, 3)]
 
 
 def test_linear_is_one_layer() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.parameters import everything, explain_selection, selected_parameters, weights
@@ -75,6 +77,110 @@ def test_a2_own_parameters_scalars_and_marked_tensors_are_left_alone() -> None:
     assert "not a weight by role" in reasons["kernel"]
 
 
+class Multiplies(nn.Module):
+    """A module that torch does not know."""
+
+    __module__ = "library.layers"
+
+    def __init__(self, *shape: int, name: str = "weight") -> None:
+        super().__init__()
+        self.register_parameter(name, nn.Parameter(torch.ones(shape)))
+        self.bias = nn.Parameter(torch.ones(2, 2))
+
+
+Conv1D = type("Conv1D", (Multiplies,), {"__module__": "transformers.pytorch_utils"})
+LayerNorm2d = type("LayerNorm2d", (Multiplies,), {"__module__": "library.layers"})
+LookupEmbedding = type("LookupEmbedding", (Multiplies,), {"__module__": "library.layers"})
+
+
+class Cosine(nn.Linear):
+    """A subclass says what it is, whatever its name."""
+
+
+CosineNorm = type("CosineNorm", (Cosine,), {"__module__": "library.layers"})
+
+
+def scripted(module: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(module)
+
+
+OTHERS: list[tuple[nn.Module, str, str]] = [
+    (Conv1D(2, 3), "weight", "weight of transformers.Conv1D"),
+    (Multiplies(2, 3, 4), "weight", "weight of library.Multiplies"),
+    (Multiplies(2, 3, name="key_weight"), "key_weight", "weight of library.Multiplies"),
+    (Multiplies(3), "", "not a weight by role"),
+    (Multiplies(2, 3, name="kernel"), "", "kernel of library.Multiplies: not a weight"),
+    (LayerNorm2d(2, 3), "", "not a weight by role"),
+    (nn.LayerNorm((2, 3)), "", "not a weight by role"),
+    (LookupEmbedding(2, 3), "", "weight of library.LookupEmbedding: an embedding"),
+    (CosineNorm(2, 3), "weight", "weight of library.CosineNorm"),
+    (scripted(nn.Linear(2, 3)), "weight", "weight of Linear"),
+    (scripted(nn.LayerNorm((2, 3))), "", "not a weight by role"),
+    (scripted(nn.Embedding(2, 3)), "", "weight of Embedding: an embedding"),
+]
+
+
+@pytest.mark.parametrize(("module", "expected", "reason"), OTHERS)
+def test_modules_of_other_libraries_go_by_role(
+    module: nn.Module, expected: str, reason: str
+) -> None:
+    model = nn.ModuleDict({"tested": module, "other": nn.Linear(1, 1)})
+    assert names(model) == {f"tested.{expected}"} - {"tested."} | {"other.weight"}
+    first, *_ = explain_selection(model)
+    assert reason in first.reason
+
+
+def test_a_lazy_weight_of_another_library_waits_for_its_size() -> None:
+    module = Multiplies(1, 1)
+    module.weight = nn.UninitializedParameter()
+    assert explain_selection(module)[0].waiting
+    module.weight.materialize((3,))
+    with pytest.raises(ShrinkageError, match="matches no parameter"):
+        explain_selection(module)
+
+
+class Computes(nn.Module):
+    """Its weight is a property of its parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight_raw = nn.Parameter(torch.ones(2, 2))
+
+    @property
+    def weight(self) -> Tensor:
+        return self.weight_raw.tanh()
+
+
+def masked(name: str, module: nn.Module) -> nn.Module:
+    return prune.random_unstructured(module, name, amount=0.5)
+
+
+PARTS = {
+    "prune": (lambda: masked("weight", nn.Linear(2, 2)), "weight"),
+    "prune of a recurrent layer": (lambda: masked("weight_hh_l0", nn.LSTM(2, 2)), "weight_hh_l0"),
+    "spectral_norm": (lambda: nn.utils.spectral_norm(nn.Linear(2, 2)), "weight"),
+    "a property": (Computes, "weight"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_parameter_from_which_a_weight_is_computed_is_not_the_weight(name: str) -> None:
+    make, effective = PARTS[name]
+    model = nn.ModuleDict({"tested": make(), "other": nn.Linear(1, 1)})
+    rows = [row for row in explain_selection(model) if row.role == "part"]
+    assert [row.parametrized for row in rows] == [True]
+    assert f"only a part of the effective weight tested.{effective}," in rows[0].reason
+    assert rows[0].name not in names(model)
+    assert rows[0].name in names(model, rows[0].name)
+
+
+def test_both_directions_of_a_pruned_recurrent_layer_are_told_apart() -> None:
+    model = masked("weight_hh_l0", nn.LSTM(2, 2, bidirectional=True))
+    assert names(model) == {"weight_ih_l0", "weight_ih_l0_reverse", "weight_hh_l0_reverse"}
+
+
 @pytest.mark.parametrize("name", ["bn1", "ln_f", "norm", "attn", "bias_free", "weight"])
 def test_a3_names_decide_nothing(name: str) -> None:
     model = nn.ModuleDict({name: nn.Linear(2, 2), "other": nn.ModuleDict({name: nn.LayerNorm(2)})})
@@ -91,11 +197,19 @@ class Tied(nn.Module):
 
 
 def test_a4_tied_weights_are_listed_once_with_all_their_names() -> None:
-    (row,) = explain_selection(Tied())
+    (row,) = explain_selection(Tied(), everything)
     assert (row.name, row.shared) == ("embed.weight", ("head.weight", "again.weight"))
-    assert row.reason == "weight of Linear"
-    for select in (weights, everything, "head.*", re.compile("again"), nn.Linear, nn.Embedding):
+    for select in (everything, "head.*", re.compile("again"), nn.Linear, nn.Embedding):
         assert names(Tied(), select) == {"embed.weight"}
+
+
+def test_an_embedding_is_one_also_where_an_output_layer_is_tied_to_it() -> None:
+    model = nn.ModuleDict({"tied": Tied(), "body": nn.Linear(2, 2)})
+    head_first = nn.Sequential(nn.Linear(2, 4), Tied())
+    head_first[0].weight = head_first[1].embed.weight
+    assert names(model) == {"body.weight"}
+    with pytest.raises(ShrinkageError, match=r"has 0.weight \(weight of Embedding\), 0.bias"):
+        explain_selection(head_first)
 
 
 def compiled(model: nn.Module) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import (
     L1,
@@ -305,10 +305,11 @@ def test_axes_must_exist(penalty: Penalty, message: str, shape: tuple[int, ...])
             operation(torch.zeros(shape))
 
 
-def test_repr_shows_the_twins() -> None:
-    assert repr(L2(1e-3)) == "L2(0.001)  # = torch weight_decay=0.002, Keras L2(0.001)"
-    assert repr(L2(torch.tensor(0.5))).startswith("L2(0.5)  # = torch weight_decay=1")
-    assert repr(ElasticNet(0.25)) == "ElasticNet(0.25, l1_ratio=0.5)"
+def test_its_text_shows_the_twins_and_its_repr_can_be_pasted() -> None:
+    assert str(L2(1e-3)) == "L2(0.001)  # = torch weight_decay=0.002, Keras L2(0.001)"
+    assert str(L2(torch.tensor(0.5))).startswith("L2(0.5)  # = torch weight_decay=1")
+    assert str(ElasticNet(0.25)) == "ElasticNet(0.25, l1_ratio=0.5)"
+    assert repr([L2(1e-3), L1(0.1) + L2(1.0)]) == "[L2(0.001), L1(0.1) + L2(1)]"
 
 
 def test_a1_penalty_of_a_model_is_the_sum_over_its_weights() -> None:
@@ -343,3 +344,59 @@ def test_a_new_strength_compiles_nothing_new() -> None:
         numbers = torch.tensor(strength), torch.tensor(strength / 2)
         assert_close(compiled(W, *numbers), operations(W, *numbers))
     assert counter.frame_count == 1
+
+
+FAST = {"0.weight": torch.full((2, 2), 3.0), "0.bias": torch.ones(2), "1.weight": torch.ones(2, 2)}
+
+
+def test_tensors_that_stand_in_for_parameters_are_penalized_by_their_roles() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].requires_grad_(False)
+    assert L2(1.0)(net, tensors=FAST) == 36.0
+    gradient = torch.func.grad(lambda fast: L2(1.0)(net, tensors=fast))(FAST)
+    assert_close(gradient["0.weight"], 2 * FAST["0.weight"])
+    assert not gradient["0.bias"].any()
+    assert L2(1.0)(net.requires_grad_(False), tensors=FAST) == 0
+    with pytest.raises(
+        ShrinkageError, match=r"tensors= holds w, and the penalty acts on 0\.weight"
+    ):
+        L2(1.0)(net.requires_grad_(True), tensors={"w": FAST["0.weight"]})
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda total: torch.func.grad(total)(FAST),
+        lambda total: torch.func.jacrev(total)(FAST),
+        lambda total: torch.func.vjp(total, FAST),
+        lambda total: torch.func.vmap(torch.func.grad(total))(
+            {k: w[None] for k, w in FAST.items()}
+        ),
+    ],
+    ids=["grad", "jacrev", "vjp", "vmap(grad)"],
+)
+def test_a_penalty_that_is_constant_where_it_should_not_be_says_so(transform: Any) -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.warns(ShrinkageWarning, match=r"constant penalty: L2\(1\) of the model's own"):
+        transform(lambda fast: fast["0.weight"].sum() + L2(1.0)(net))
+    transform(lambda fast: L2(1.0)(net, tensors=fast))
+
+    class Penalized(nn.Module):
+        def forward(self) -> Tensor:
+            return L2(1.0)(self)
+
+    inside = Penalized()
+    inside.layer = nn.Linear(2, 2)
+    names = {"layer.weight": "0.weight", "layer.bias": "0.bias"}
+    transform(
+        lambda fast: torch.func.functional_call(
+            inside, {name: fast[stands] for name, stands in names.items()}, ()
+        )
+    )
+
+
+def test_a_penalty_of_a_model_is_part_of_one_graph() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    loss = torch.compile(lambda x: net(x).sum() + L2(0.1)(net), backend="eager", fullgraph=True)
+    assert_close(loss(torch.ones(1, 2)), net(torch.ones(1, 2)).sum() + L2(0.1)(net))
+    torch._dynamo.reset()

@@ -164,6 +164,7 @@ def shrink(model: nn.Module, optimizer: Optimizer, how: str) -> None:
 @pitfall(ours=shrink, naive=shrink_a_list)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("how", SHRINKS)
+@pytest.mark.filterwarnings("ignore:left alone")
 def test_a8_what_changes_on_the_way(attach: Callable[..., None], change: str, how: str) -> None:
     """A list of tensors that is made once misses what is added, and keeps what is gone."""
     torch.manual_seed(0)

@@ -183,7 +183,7 @@ def of_stats(penalty: L2) -> Tensor:
 
 
 def of_a_path(penalty: L2) -> Tensor:
-    still = partial(SGD, lr=0.0)  # so every member has its first weights
+    still = partial(SGD, lr=1e-30)  # so every member has its first weights
     strengths = [penalty.strength]
     result = fit_path(ones_net(), X, y, L2(1.0), strengths=strengths, optimizer=still, epochs=1)
     means = [result.train_loss, result.valid_loss, result.fit_loss]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from shrinkage.choose import minimum, one_standard_error, paired_one_standard_error, verdict
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties import ElasticNet
+from shrinkage.penalties import L2, ElasticNet
 from shrinkage.result.path_result import PathResult
-from shrinkage.result.points import combinations, matching
+from shrinkage.result.points import arguments, combinations, matching
 
 K, FOLDS = 3, 4
 DROPOUT, LR = (0.0, 0.5), (1e-3, 1e-2)
@@ -164,3 +165,30 @@ def test_combinations_are_listed_in_the_order_they_occur() -> None:
     found = combinations({"a": torch.tensor([2.0, 1.0, 2.0, 1.0])}, 4)
     assert [points.tolist() for points in found] == [[0, 2], [1, 3]]
     assert [points.tolist() for points in combinations({}, 2)] == [[0, 1]]
+
+
+Share = float | Tensor
+
+
+@dataclass(frozen=True)
+class Leaning(L2):
+    """A penalty whose annotations name a number by another word, and by another thing a number."""
+
+    share: Share = field(default=0.5, kw_only=True)
+    by: Callable[[float], float] | None = field(default=None, kw_only=True)
+    sizes: tuple[float, ...] = field(default=(), kw_only=True)
+    count: int = field(default=1, kw_only=True)
+
+
+def test_an_argument_is_a_knob_by_its_type_and_not_by_how_that_is_written() -> None:
+    assert arguments(Leaning(1.0)) == ["share"]
+    assert arguments(ElasticNet(1.0)) == ["l1_ratio"]
+
+
+def test_an_annotation_that_names_nothing_is_refused_where_knobs_are_asked_for() -> None:
+    @dataclass(frozen=True)
+    class Odd(L2):
+        other: Nowhere = field(default=None, kw_only=True)  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(ShrinkageError, match=r"annotations of Odd .* 'Nowhere' is not defined"):
+        arguments(Odd(1.0))

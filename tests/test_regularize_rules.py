@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam
 from torch.testing import assert_close
 
 from shrinkage.constraints import Constraint, NonNegative
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything, weights
 from shrinkage.penalties import L1, L2, ElasticNet
 from shrinkage.regularizing.regularize import regularize
@@ -124,7 +124,8 @@ def test_a7_the_table_of_rules_says_why_a_parametrized_weight_is_left_out() -> N
     model = make_net()
     nn.utils.parametrizations.weight_norm(model[0])
     optimizer = SGD(model.parameters(), lr=0.1)
-    handle = regularize(model, optimizer, {"2.bias": L1(0.1), weights: L2(0.1)})
+    with pytest.warns(ShrinkageWarning, match=r"left alone: \d\d% .*original1 \(parametrized\)"):
+        handle = regularize(model, optimizer, {"2.bias": L1(0.1), weights: L2(0.1)})
     why = {row["name"]: row["why"] for row in handle.summary().rows}
     assert "effective weight 0.weight" in why["0.parametrizations.weight.original1"]
     assert why["0.bias"] == "no rule matches"

@@ -18,7 +18,7 @@ from shrinkage.constraints import MaxNorm
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.parameters import everything
 from shrinkage.penalties import L1, L2, ElasticNet
-from shrinkage.regularizing.refusals import NOT_LAST
+from shrinkage.regularizing.optimizers import NOT_LAST
 from shrinkage.regularizing.regularize import regularize
 
 library = pytest.importorskip("pytorch_optimizer")

@@ -16,7 +16,7 @@ import torch
 from _results import assert_same, make_result, same_bits
 
 from shrinkage.choose import minimum
-from shrinkage.disk import files, run_directory
+from shrinkage.disk import files, replacing, run_directory
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from shrinkage.result.path_result import PathResult
@@ -177,6 +177,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
             patch.setattr(Path, "mkdir", full)
         else:
             patch.setattr(Path, "rename", half_rename)
+            patch.setattr(replacing, "_exchanged", lambda *_: False)
         with pytest.raises(ShrinkageError, match="No space left on device"):
             new.save(tmp_path / "run", overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == (["run"] if overwrite else [])
@@ -217,3 +218,21 @@ def test_a_penalty_of_the_user_returns_while_its_class_is_known(tmp_path: Path) 
     make_result(3, 2, 1, 1, penalty=Mine(0.5)).save(tmp_path / "other")
     with pytest.raises(ShrinkageError, match="Import the module that defines it"):
         PathResult.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("dropped", "refused"), [([-1, -1, -1], False), ([-1, 2, -1], True)], ids=["unused", "used"]
+)
+def test_a_run_from_before_halving_went_is_read_unless_it_dropped_strengths(
+    tmp_path: Path, dropped: list[int], refused: bool
+) -> None:
+    result = make_result(3, 2, 1, 2)
+    result.save(tmp_path / "now")
+    manifest, tensors = run_directory.read(tmp_path / "now")
+    tensors["dropped"] = torch.tensor(dropped)
+    run_directory.write(tmp_path / "then", manifest, [], tensors, None, overwrite=False)
+    if refused:
+        with pytest.raises(ShrinkageError, match=r"then holds a run by successive halving"):
+            PathResult.load(tmp_path / "then")
+    else:
+        assert_same(result, PathResult.load(tmp_path / "then"))

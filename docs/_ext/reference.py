@@ -17,6 +17,7 @@ SECTIONS = {
     "shrinkage.regularizing": "Add: a penalty on an optimizer",
     "shrinkage.integrations.lightning": "Add: a callback of Lightning",
     "shrinkage.integrations.transformers": "Add: a callback of Transformers",
+    "shrinkage.integrations.tensorboard": "Train: curves for TensorBoard",
     "shrinkage.parameters": "Which tensors are penalized",
     "shrinkage.schedules": "Strengths that change on the way",
     "shrinkage.engine": "Tune: a path of strengths",

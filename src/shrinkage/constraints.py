@@ -81,9 +81,10 @@ class MaxNorm(Constraint):
 
     Convention: ``dim`` numbers the groups, as for :class:`shrinkage.GroupLasso` and in
     ``torch.renorm(w, 2, dim, limit)``; ``dim=0`` limits the incoming weights of each output neuron
-    of ``nn.Linear`` and each filter of a convolution. Keras' ``axis`` names what is summed over
-    instead, and its kernels have outputs last: there ``MaxNorm(c, axis=0)`` of ``Dense`` and
-    ``axis=[0, 1, 2]`` of ``Conv2D`` are ``MaxNorm(c, dim=0)`` here.
+    of ``nn.Linear`` and each filter of a convolution; a transposed one has inputs first, and its
+    filters are ``dim=1``. Keras' ``axis`` names what is summed over instead, and its kernels have
+    outputs last: there ``MaxNorm(c, axis=0)`` of ``Dense`` and ``axis=[0, 1, 2]`` of ``Conv2D`` are
+    ``MaxNorm(c, dim=0)`` here.
 
     Args:
         limit: :math:`c > 0`, in weights.

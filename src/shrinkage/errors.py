@@ -18,6 +18,10 @@ class ShrinkageError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to do."""
 
 
+class CheckpointError(ShrinkageError):
+    """A checkpoint that cannot be used: it is another run's, in use, or cannot be written."""
+
+
 class ShrinkageWarning(UserWarning):
     """Something that is allowed but seldom meant; the message begins with a label to filter by."""
 
@@ -79,21 +83,6 @@ def some_of(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + more
 
 
-def counted(number: int, what: str, several: str = "") -> str:
-    """Return a number of things, in words.
-
-    Args:
-        number: How many.
-        what: One of them.
-        several: Several of them, if it is not the same with an s.
-
-    Example:
-        >>> counted(1, "test row"), counted(2000, "class", "classes"), counted(0, "cell")
-        ('1 test row', '2,000 classes', '0 cells')
-    """
-    return f"{number:,} {what if number == 1 else several or what + 's'}"
-
-
 def is_whole(value: Any) -> bool:
     """Return whether ``value`` is a whole number of Python, NumPy or torch, and not a bool."""
     try:
@@ -103,11 +92,11 @@ def is_whole(value: Any) -> bool:
     return not isinstance(value, bool)
 
 
-def as_whole(name: str, value: Any, least: int = 1) -> int:
+def as_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        ShrinkageError: It is no whole number, or below ``least``.
+        ShrinkageError: It is no whole number, below ``least``, or above ``most``.
 
     Example:
         >>> as_whole("epochs", 3)
@@ -115,4 +104,29 @@ def as_whole(name: str, value: Any, least: int = 1) -> int:
     """
     if not is_whole(value) or operator.index(value) < least:
         raise ShrinkageError(f"{name}={value!r}: give a whole number of at least {least}.")
+    if most is not None and operator.index(value) > most:
+        raise ShrinkageError(f"{name}={value!r}: give a whole number of at most {most:,}.")
     return operator.index(value)
+
+
+def as_seed(name: str, value: Any) -> int:
+    """Return a seed as an int of 64 bits, as results store it.
+
+    Raises:
+        ShrinkageError: It is no whole number, or too large.
+    """
+    if not is_whole(value):
+        raise ShrinkageError(f"{name}={value!r} is not an integer.")
+    if not -(2**63) <= operator.index(value) < 2**63:
+        raise ShrinkageError(f"{name}={value!r}: give integers from -2**63 to 2**63 - 1.")
+    return operator.index(value)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something that forms its plural by an s.
+
+    Example:
+        >>> counted(1, "row"), counted(12000, "row")
+        ('1 row', '12,000 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

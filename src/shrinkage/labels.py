@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from shrinkage.result.path_result import PathResult
+from typing import Any
 
 
 def number(strength: float) -> str:
@@ -75,8 +72,6 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
-def why_left_out(result: PathResult) -> str:
-    """Return why a path has no held-out metric at some of its strengths."""
-    diverged = bool((result.diverged >= 0).any())
-    reasons = ["training diverged"] * (diverged or result.dropped is None)
-    return " or ".join(reasons + ["halving dropped them"] * (result.dropped is not None))
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, each of them printable."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -20,24 +20,6 @@ from torch import nn
 from shrinkage.errors import ShrinkageError
 
 
-def tutorial_net(features: int, classes: int, hidden: int = 128) -> nn.Sequential:
-    """Return the tutorial's network, one hidden layer with ReLU: 784-128-10 on MNIST.
-
-    Args:
-        features: Inputs per row; images come in flat, so no ``nn.Flatten`` is needed.
-        classes: Outputs, one logit per class.
-        hidden: Units of the hidden layer.
-
-    Shape:
-        input: (N, features). output: (N, classes).
-
-    Example:
-        >>> sum(parameter.numel() for parameter in tutorial_net(784, 10).parameters())
-        101770
-    """
-    return perceptron(features, classes, (hidden,))
-
-
 def perceptron(
     features: int, outputs: int, widths: Sequence[int], dropout: float = 0.0
 ) -> nn.Sequential:

@@ -7,25 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from shrinkage.errors import ShrinkageError, some_of
-from shrinkage.tensors.sharded import class_of
+from shrinkage.tensors.roles import Role, Use, is_lazy, kind, role_of
 from shrinkage.tensors.wrapped import named_modules
 
 Selection: TypeAlias = str | re.Pattern[str] | type[nn.Module] | Callable[[str, Tensor], bool]
-
-WEIGHTED_MODULES = (
-    nn.Linear,
-    nn.modules.conv._ConvNd,
-    nn.RNNBase,
-    nn.RNNCellBase,
-    nn.MultiheadAttention,
-    nn.Bilinear,
-)
 
 FLAT = {
     "_fsdp_flattened": "FullyShardedDataParallel (FSDP1, with use_orig_params=True too)",
@@ -46,6 +36,8 @@ class Row:
         shared: Further names of the same tensor (tied weights).
         waiting: Whether it is selected as soon as it has a size, in a lazy module.
         parametrized: Whether the reason has to do with its being a part of an effective weight.
+        role: What it is to its module: ``"weight"``, ``"bias"``, ``"embedding"``,
+            ``"normalization"``, ``"part"`` (of an effective weight), ``"marked"`` or ``"other"``.
     """
 
     name: str
@@ -55,18 +47,13 @@ class Row:
     shared: tuple[str, ...] = ()
     waiting: bool = False
     parametrized: bool = False
-
-
-class _Use(NamedTuple):
-    name: str
-    module: nn.Module
-    local_name: str
+    role: str = ""
 
 
 @dataclass
 class _Place:
     tensor: Tensor
-    uses: list[_Use]
+    uses: list[Use]
 
     @property
     def names(self) -> list[str]:
@@ -74,10 +61,13 @@ class _Place:
 
 
 def weights(name: str, tensor: Tensor) -> bool:
-    """Select the weights of linear, convolution, recurrent, attention and bilinear modules.
+    """Select the weights: what a module multiplies its input by.
 
-    The default selection. It looks at module types, not at names: biases, parameters of
-    normalization modules and embeddings are left alone.
+    The default selection. It goes by modules, not by names of layers. It takes the weights of
+    torch's linear, convolution, recurrent, attention and bilinear modules, and of any other module
+    the parameters ``weight`` and ``..._weight`` with two or more axes. Biases and parameters of
+    normalizations are left alone. So are embeddings: a tensor that any module uses as one is one,
+    also if an output layer is tied to it.
     """
     raise ShrinkageError("weights is a selection of a whole model; pass it as select=weights.")
 
@@ -132,15 +122,20 @@ def check_module(model: object) -> None:
 
 def _check_kind(select: Selection, model: nn.Module) -> None:
     """Refuse what is no selection, and say what selects the same."""
-    if isinstance(select, str | re.Pattern):
-        return
     if isinstance(select, nn.Module):
         named = (name for name, module in named_modules(model) if module is select)
         names = f"its tensors by name, {next(named, 'name')}.*, or " if select is not model else ""
         raise ShrinkageError(
-            f"select is a module, a {_kind(select)}; select {names}all modules of a "
+            f"select is a module, a {kind(select)}; select {names}all modules of a "
             "type by the type."
         )
+    check_selection(select)
+
+
+def check_selection(select: Selection) -> None:
+    """Refuse what selects from no model."""
+    if isinstance(select, str | re.Pattern):
+        return
     if isinstance(select, list | tuple | set):
         raise ShrinkageError(
             f"select={select!r} is not a selection, but several; give re.compile('one|other'), or "
@@ -155,10 +150,10 @@ def _check_kind(select: Selection, model: nn.Module) -> None:
 
 def _check_whole(place: _Place) -> None:
     """Refuse a tensor of which this process holds only a flat piece, or nothing."""
-    for mark, kind in FLAT.items():
+    for mark, by in FLAT.items():
         if hasattr(place.tensor, mark):
             raise ShrinkageError(
-                f"{place.names[0]} is sharded by {kind}: this process holds a flat piece of it, or "
+                f"{place.names[0]} is sharded by {by}: this process holds a flat piece of it, or "
                 "nothing, and a penalty would act on that piece. Shard the model with "
                 "torch.distributed.fsdp.fully_shard, or train with DDP."
             )
@@ -178,82 +173,44 @@ def _places(model: nn.Module) -> list[_Place]:
             if tensor is not None:
                 name = f"{prefix}.{local_name}" if prefix else local_name
                 place = places.setdefault(id(tensor), _Place(tensor, []))
-                place.uses.append(_Use(name, module, local_name))
+                place.uses.append(Use(name, module, local_name))
     return list(places.values())
 
 
 def _decide(place: _Place, select: Selection) -> Row:
     name, *shared = place.names
-    selected, reason = _judge(place, select)
-    part = _parametrized(place)
-    parametrized = bool(part) and (selected or reason == part)
+    role = role_of(place.tensor, place.uses)
+    selected, reason = _judge(place, select, role)
+    parametrized = role.name == "part" and (selected or reason == role.reason)
     if selected and parametrized:
-        reason = f"{reason}; {part}"
+        reason = f"{reason}; {role.reason}"
     waiting = selected and is_lazy(place.tensor)
     if waiting:
         selected, reason = False, f"not initialized yet: {reason}"
-    return Row(name, place.tensor, selected, reason, tuple(shared), waiting, parametrized)
+    return Row(
+        name, place.tensor, selected, reason, tuple(shared), waiting, parametrized, role.name
+    )
 
 
-def _judge(place: _Place, select: Selection) -> tuple[bool, str]:
+def _judge(place: _Place, select: Selection, role: Role) -> tuple[bool, str]:
     tensor, lazy = place.tensor, is_lazy(place.tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return False, f"not a floating-point tensor ({tensor.dtype})"
     if not lazy and tensor.numel() == 0:
         return False, "empty"
     if select is weights:
-        return _judge_by_role(place)
+        return role.name == "weight", role.reason
     if isinstance(select, str):
         return any(fnmatchcase(name, select) for name in place.names), f"glob {select!r}"
     if isinstance(select, re.Pattern):
         return any(map(select.search, place.names)), f"regular expression {select.pattern!r}"
     if isinstance(select, type):
-        if parametrized := _parametrized(place):
-            return False, parametrized
+        if role.name == "part":
+            return False, role.reason
         users = (use.module for use in place.uses if "bias" not in use.local_name)
         return any(isinstance(user, select) for user in users), f"weights of {select.__name__}"
-    kind = getattr(select, "__name__", type(select).__name__)
-    return lazy or any(bool(select(name, tensor)) for name in place.names), kind
-
-
-def _judge_by_role(place: _Place) -> tuple[bool, str]:
-    if getattr(place.tensor, "_no_weight_decay", False):
-        return False, "marked _no_weight_decay"
-    if parametrized := _parametrized(place):
-        return False, parametrized
-    for use in place.uses:
-        if isinstance(use.module, WEIGHTED_MODULES) and "bias" not in use.local_name:
-            return True, f"weight of {_kind(use.module)}"
-    _, module, local_name = place.uses[0]
-    kind = _kind(module)
-    if "bias" in local_name:
-        return False, f"bias of {kind}"
-    return False, f"{local_name} of {kind}: not a weight by role; select it by name"
-
-
-def _kind(module: nn.Module) -> str:
-    name = class_of(module).__name__
-    return "Linear" if name == "NonDynamicallyQuantizableLinear" else name  # that of attention
-
-
-def _parametrized(place: _Place) -> str:
-    """Say which effective tensor this one is a part of, as under ``weight_norm``, if any."""
-    for name, module, local_name in place.uses:
-        effective = ""
-        if isinstance(module, nn.utils.parametrize.ParametrizationList):
-            effective = name.replace(".parametrizations.", ".", 1).removesuffix(f".{local_name}")
-            effective = effective.removeprefix("parametrizations.")
-        for hook in module._forward_pre_hooks.values():
-            if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
-                whole: str = hook.name  # type: ignore[attr-defined]
-                if local_name in (f"{whole}_g", f"{whole}_v", f"{whole}_orig"):
-                    effective = name.removesuffix(local_name) + whole
-        if effective:
-            return (
-                f"parametrized: only a part of the effective weight {effective}, which every "
-                "forward pass computes anew; add penalty.value of that one to the loss"
-            )
-    return ""
+    called = getattr(select, "__name__", type(select).__name__)
+    return lazy or any(bool(select(name, tensor)) for name in place.names), called
 
 
 def _nothing_selected(select: Selection, places: list[_Place], rows: list[Row]) -> str:
@@ -265,7 +222,7 @@ def _nothing_selected(select: Selection, places: list[_Place], rows: list[Row]) 
     elif isinstance(select, str) and any(fnmatchcase(name, f"{select}.*") for name in names):
         hint = f"these are modules, and globs go by the names of tensors: {select + '.*'!r}"
     elif isinstance(select, type):
-        kinds = dict.fromkeys(_kind(use.module) for place in places for use in place.uses)
+        kinds = dict.fromkeys(kind(use.module) for place in places for use in place.uses)
         hint = f"the model has parameters of {some_of(kinds)}"
     elif select is weights:
         roles = (f"{row.name} ({row.reason.partition(':')[0]})" for row in rows)

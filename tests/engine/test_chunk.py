@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from shrinkage.engine.plan.chunk import Chunk, make_chunks
+from shrinkage.engine.member.member import MemberBytes
+from shrinkage.engine.plan.chunk import Chunk, Limits, make_chunks
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.errors import ShrinkageError
 from shrinkage.rows.folds import by_ids
@@ -38,7 +39,8 @@ PLANS = [
 
 def cut(plan: Plan, **changes: Any) -> list[Chunk]:
     settings = {"workers": 1, "max_memory": PLENTY, **changes}
-    return make_chunks(plan, settings.pop("state", 1), settings.pop("step", 1), **settings)
+    member = MemberBytes(settings.pop("state", 1), settings.pop("step", 1))
+    return make_chunks(plan, member, Limits(**settings))
 
 
 @pytest.mark.parametrize("members", [None, 1, 2, 3, 5, 7, 16, 1000])

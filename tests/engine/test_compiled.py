@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,8 @@ from _problems import ADAM, assert_same_result, classes, fit, numbers, problem_o
 from torch import Tensor, nn
 
 from shrinkage.engine.member.update import update_for
-from shrinkage.engine.run import cache, compiled
-from shrinkage.engine.run.cache import cache_directory, is_private, step_key
+from shrinkage.engine.run import compiled
+from shrinkage.engine.run.cache import cache_directory, step_key
 from shrinkage.penalties import L1, L2, ElasticNet, Penalty
 
 X, Y = classes()
@@ -40,20 +42,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The packages compiled, each of them a stand-in that costs nothing to make or run."""
-    made: list[Path] = []
+    made: list[str] = []
     runs: dict[str, Any] = {}
 
     def compile_ahead(eager: compiled.Stepper, inputs: list[Tensor], place: Path) -> None:
-        made.append(place)
-        runs[str(place)] = eager.run
-        place.write_bytes(b"native code")
-        place.chmod(0o600)
+        code = f"native code {len(made)}"
+        made.append(code)
+        runs[code] = eager.call
+        place.write_text(code)
 
     def load(place: Path) -> Any:
-        assert place.read_bytes() == b"native code"
-        return runs[str(place)]
+        return runs[place.read_text()]
 
     monkeypatch.setattr(compiled, "_compile_ahead", compile_ahead)
     monkeypatch.setattr(compiled, "_load", load)
@@ -78,9 +79,12 @@ def test_compiled_equals_eager_and_is_compiled_once(home: Path, monkeypatch: Any
     assert other.about["engine"] == "vectorized, compiled"
     assert len(made) == 1
     (package,) = home.glob("*.pt2")
-    package.write_bytes(b"torn")
-    package.chmod(0o600)
+    content = package.read_bytes()
+    package.write_bytes(
+        content.replace(b"\x48\x89", b"\x0f\x0b")
+    )  # machine code that ends a process
     assert_same_result(path(), first, rtol=2e-4, atol=2e-5)
+    assert len(made) == 2
 
 
 @pytest.mark.slow
@@ -91,12 +95,12 @@ def test_just_in_time_compilation_equals_eager(home: Path, monkeypatch: Any) -> 
     assert_same_result(result, path(compile=False), rtol=2e-4, atol=2e-5)
 
 
-def test_a_step_is_compiled_once(home: Path, counted: list[Path]) -> None:
+def test_a_step_is_compiled_once(home: Path, counted: list[str]) -> None:
     for _ in range(2):
         result = path()
         assert result.about["engine"] == "vectorized, compiled"
     assert len(counted) == 1
-    assert [p.name for p in home.iterdir()] == [counted[0].name]
+    assert [p.read_text() for p in home.iterdir()] == counted
 
 
 SAME: dict[str, dict[str, Any]] = {
@@ -112,7 +116,7 @@ SAME: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", SAME)
-def test_numbers_never_compile_again(change: str, home: Path, counted: list[Path]) -> None:
+def test_numbers_never_compile_again(change: str, home: Path, counted: list[str]) -> None:
     path()
     path(**SAME[change])
     assert len(counted) == 1
@@ -127,7 +131,7 @@ CROSSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("knob", ["lr", "dropout", "weight_decay", "l1_ratio", "label_smoothing"])
-def test_values_of_knobs_never_compile_again(knob: str, home: Path, counted: list[Path]) -> None:
+def test_values_of_knobs_never_compile_again(knob: str, home: Path, counted: list[str]) -> None:
     path(**CROSSED)
     own = [value * 0.7 for value in CROSSED["grid"][knob]]
     path(**{**CROSSED, "grid": {**CROSSED["grid"], knob: own}})
@@ -161,10 +165,10 @@ OTHER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", OTHER)
-def test_another_step_is_compiled_anew(change: str, home: Path, counted: list[Path]) -> None:
+def test_another_step_is_compiled_anew(change: str, home: Path, counted: list[str]) -> None:
     path(penalty=ElasticNet(1.0, l1_ratio=0.3) if change == "shape of the penalty" else L1(1.0))
     path(**OTHER[change])
-    assert len(set(counted)) == 2
+    assert len(counted) == 2
 
 
 # the key: two steps that compute different things never share one
@@ -287,8 +291,7 @@ def test_a_link_is_no_cache(home: Path, tmp_path: Path) -> None:
 def test_a_folder_of_somebody_else_is_no_cache(home: Path, monkeypatch: Any) -> None:
     home.mkdir(mode=0o700)
     me = home.stat().st_uid
-    monkeypatch.setattr(cache.os, "getuid", lambda: me + 1)
-    assert not is_private(home)
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
     assert cache_directory() is None
 
 
@@ -297,35 +300,87 @@ def test_a_file_in_the_way_is_no_cache(home: Path) -> None:
     assert cache_directory() is None
 
 
-@pytest.mark.parametrize("how", ["group", "others", "link"])
-def test_a_package_that_others_could_have_written_is_made_anew(
-    home: Path, counted: list[Path], tmp_path: Path, how: str
+def put_a_link(package: Path) -> None:
+    evil = package.parent.with_name("evil")
+    package.rename(evil)
+    package.symlink_to(evil)
+
+
+def put_nothing_for_a_file(make: Callable[[Path], object], package: Path) -> None:
+    package.unlink()
+    make(package)
+
+
+IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
+    "writable by the group": lambda package: package.chmod(0o620),
+    "writable by others": lambda package: package.chmod(0o602),
+    "a link": put_a_link,
+    "a directory": functools.partial(put_nothing_for_a_file, Path.mkdir),
+    "a pipe": functools.partial(put_nothing_for_a_file, os.mkfifo),
+    "another content": lambda package: package.write_text("native code 9"),
+    "an empty file": lambda package: package.write_text(""),
+}
+
+
+@pytest.mark.parametrize("what", IN_ITS_PLACE)
+def test_a_package_that_is_not_what_was_made_is_made_anew_and_not_run(
+    home: Path, counted: list[str], what: str
 ) -> None:
     path()
     (package,) = home.iterdir()
-    if how == "link":
-        evil = tmp_path / "evil"
-        evil.write_bytes(b"evil code")
-        package.unlink()
-        package.symlink_to(evil)
-    else:
-        package.write_bytes(b"evil code")
-        package.chmod({"group": 0o620, "others": 0o602}[how])
-        evil = package
-    try:
-        path()
-    finally:
-        if how == "link":
-            package.unlink(missing_ok=True)
+    IN_ITS_PLACE[what](package)
+    for _ in range(2):
+        assert path().about["engine"] == "vectorized, compiled"
+    assert len(counted) == 2
+    assert [p.read_text() for p in home.iterdir()] == counted[1:]
+
+
+def unloadable(place: Path) -> Any:
+    raise RuntimeError("made for another machine")
+
+
+def of_other_inputs(place: Path) -> Any:
+    def run(flat: list[Tensor]) -> None:
+        raise RuntimeError("expected inputs vector size to be 13, but got 15")
+
+    return run
+
+
+@pytest.mark.parametrize("fails", [unloadable, of_other_inputs])
+def test_a_package_that_fails_when_it_is_tried_is_made_anew(
+    home: Path, counted: list[str], monkeypatch: Any, fails: Callable[[Path], Any]
+) -> None:
+    path()
+    load = compiled._load
+
+    def load_or_fail(place: Path) -> Any:
+        return (fails if place.read_text() == counted[0] else load)(place)
+
+    monkeypatch.setattr(compiled, "_load", load_or_fail)
+    for _ in range(2):
+        assert path().about["engine"] == "vectorized, compiled"
     assert len(counted) == 2
 
 
+def test_what_killed_compilers_left_is_swept_and_nothing_else(
+    home: Path, counted: list[str]
+) -> None:
+    home.mkdir(mode=0o700)
+    for name, hours in ((".making.old", 25), (".making.now", 1), ("tmp12345678", 25)):
+        (home / name).mkdir()
+        (home / name / "step.cpp").touch()
+        then = time.time() - hours * 3600
+        os.utime(home / name, (then, then))
+    path()
+    assert {p.name for p in home.iterdir() if p.is_dir()} == {".making.now", "tmp12345678"}
+
+
 def test_without_a_private_folder_nothing_is_packaged(
-    home: Path, counted: list[Path], monkeypatch: Any
+    home: Path, counted: list[str], monkeypatch: Any
 ) -> None:
     home.mkdir()
     home.chmod(0o777)
-    monkeypatch.setattr(compiled, "_just_in_time", lambda eager, *_: eager.run)
+    monkeypatch.setattr(compiled, "_just_in_time", lambda eager, *_: eager.call)
     assert path().about["engine"] == "vectorized, compiled"
     assert counted == []
     assert list(home.iterdir()) == []
@@ -348,7 +403,9 @@ def run_noting_warnings() -> tuple[Any, list[str]]:
 def test_a_package_that_fails_leads_to_torch_compile(home: Path, monkeypatch: Any) -> None:
     made = []
     monkeypatch.setattr(compiled, "_compile_ahead", broken)
-    monkeypatch.setattr(compiled, "_just_in_time", lambda eager, *_: (made.append(1), eager.run)[1])
+    monkeypatch.setattr(
+        compiled, "_just_in_time", lambda eager, *_: (made.append(1), eager.call)[1]
+    )
     result, said = run_noting_warnings()
     assert result.about["engine"] == "vectorized, compiled"
     assert made == [1]
@@ -378,25 +435,15 @@ def test_without_a_compiler_the_run_is_plain_and_says_so_once(home: Path, monkey
 
 
 def test_a_package_from_the_cache_needs_no_compiler(
-    home: Path, counted: list[Path], monkeypatch: Any
+    home: Path, counted: list[str], monkeypatch: Any
 ) -> None:
     path()
     monkeypatch.setenv("PATH", "")
     assert path().about["engine"] == "vectorized, compiled"
 
 
-def test_a_package_that_does_not_load_is_made_anew(
-    home: Path, counted: list[Path], monkeypatch: Any
-) -> None:
-    path()
-    counted[0].write_bytes(b"torn")
-    counted[0].chmod(0o600)
-    assert path().about["engine"] == "vectorized, compiled"
-    assert counted[0].read_bytes() == b"native code"
-
-
 def test_a_package_that_computes_something_else_is_not_used(
-    home: Path, counted: list[Path], monkeypatch: Any
+    home: Path, counted: list[str], monkeypatch: Any
 ) -> None:
     plain = path(compile=False)
 
@@ -414,12 +461,12 @@ def test_a_package_that_computes_something_else_is_not_used(
     assert list(home.iterdir()) == []
 
 
-def test_short_runs_are_not_compiled(home: Path, counted: list[Path]) -> None:
+def test_short_runs_are_not_compiled(home: Path, counted: list[str]) -> None:
     assert path(compile="auto").about["engine"] == "vectorized, eager"
     assert counted == []
 
 
-def test_what_cannot_be_mapped_is_never_compiled(home: Path, counted: list[Path]) -> None:
+def test_what_cannot_be_mapped_is_never_compiled(home: Path, counted: list[str]) -> None:
     model = functools.partial(nn.Sequential, nn.Linear(4, 3), nn.AlphaDropout(0.5))
     stages: list[str] = []
     result = fit(

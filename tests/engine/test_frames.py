@@ -13,6 +13,7 @@ from _problems import assert_same_result, classes, fit, numbers
 from torch import nn
 
 from shrinkage.errors import ShrinkageError
+from shrinkage.rows.frames import as_array
 from shrinkage.rows.rows import as_rows
 
 X, Y = classes()
@@ -105,3 +106,17 @@ def test_numbers_of_any_width_and_bools() -> None:
     frame = pd.DataFrame({"yes": [True, False] * 16, "small": np.arange(32, dtype=np.int8)})
     rows, _ = as_rows(frame, numbers()[1])
     assert rows[1].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [">f8", ">i4", "longdouble"])
+def test_arrays_of_another_byte_order_or_length_are_taken_as_numbers(kind: str) -> None:
+    torch.testing.assert_close(
+        torch.as_tensor(as_array(np.arange(4).astype(kind), "X")).double(),
+        torch.arange(4.0).double(),
+    )
+
+
+def test_a_mask_is_not_lost() -> None:
+    masked = np.ma.masked_array([1, 2], [False, True])
+    assert np.isnan(as_array(masked, "X")).tolist() == [False, True]
+    assert np.isnan(as_array([masked, masked], "X")).tolist() == [[False, True]] * 2

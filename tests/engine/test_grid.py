@@ -14,6 +14,7 @@ from _problems import classes, fit, numbers, perceptron
 from sklearn import linear_model
 from torch import Tensor, nn
 
+from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.strengths import (
     automatic_strengths,
     balancing_strength,
@@ -211,9 +212,9 @@ def test_rows_of_zeros_have_no_grid() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 0, -4])
-def test_a_grid_of_one_is_refused(count: int) -> None:
+def test_a_path_of_one_automatic_strength_is_refused(count: int) -> None:
     with pytest.raises(ShrinkageError, match="at least 2"):
-        automatic_strengths(problem_of(nn.Linear(4, 3).double(), X, Y, L1(1.0)), 60, count)
+        Settings(strengths=count).checked(L1(1.0))
 
 
 class SelfNormalizing(nn.Module):

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from shrinkage.choose import minimum, verdict
 from shrinkage.engine.member.knobs import penalty_at
+from shrinkage.engine.member.settings import Settings
 from shrinkage.engine.plan.crossed import make_points
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import L1, L2, MCP, SCAD, ElasticNet, Penalty, SparseGroupLasso, catalogue
@@ -305,8 +306,9 @@ def test_bad_knobs_are_refused(name: str) -> None:
 
 
 def drawn(grid: Any, draws: int) -> dict[str, Tensor]:
-    problem = problem_of(dropping(), X, Y, grid=grid)
-    strengths, knobs = make_points(problem, len(X), [0.1], grid, draws)
+    problem = problem_of(dropping(), X, Y, grid=grid, draws=draws)
+    settings = Settings(strengths=[0.1], grid=grid, draws=draws).checked(problem.penalty)
+    strengths, knobs = make_points(problem, len(X), settings)
     assert strengths.tolist() == [0.0, 0.1] * draws
     return {name: values[::2] for name, values in knobs.items()}
 

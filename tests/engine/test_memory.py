@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from _checkpoints import ADAGRAD, assert_same, fit
+from _checkpoints import ADAGRAD, assert_same, fit, watch_steps
 
 from shrinkage import ShrinkageError, ShrinkageWarning
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.plan.outcome import shared
-from shrinkage.engine.run import alone as loop
-from shrinkage.engine.run import chunks as train
 from shrinkage.engine.run import together
+from shrinkage.engine.run.alone import Alone
 from shrinkage.engine.run.workers import MemoryRanOutError, memory_faults_named, run_in_workers
 from shrinkage.rows.groups import Group
 
@@ -63,7 +62,7 @@ def test_memory_that_runs_out_while_the_step_is_tried_halves_the_chunk(
     compare = together.difference_together
 
     def scarce(*given: Any) -> Any:
-        if given[3].members > 2:
+        if given[1].members > 2:
             raise OUT_OF_MEMORY["Linux"]
         return compare(*given)
 
@@ -78,23 +77,23 @@ def test_one_by_one_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
     def none_left(*given: Any) -> None:
         raise OUT_OF_MEMORY["Linux"]
 
-    monkeypatch.setattr(loop, "_train", none_left)
+    monkeypatch.setattr(Alone, "train", none_left)
     with pytest.raises(ShrinkageError, match=r"memory ran out .*use a smaller model"):
         fit(optimizer=ADAGRAD)
 
 
 def kill_workers(monkeypatch: pytest.MonkeyPatch, condemned: Callable[[Chunk], bool]) -> None:
     """Let three workers train, and have those killed whose chunk is condemned."""
-    parent, inputs = os.getpid(), train.step_inputs
+    parent = os.getpid()
 
-    def deadly(*given: Any) -> Any:
-        for number, values in enumerate(inputs(*given)):
-            if number == 1 and condemned(given[3]):
+    def deadly(chunk: Chunk, inputs: Iterator[Any]) -> Iterator[Any]:
+        for number, values in enumerate(inputs):
+            if number == 1 and condemned(chunk):
                 assert os.getpid() != parent
                 os.kill(os.getpid(), signal.SIGKILL)
             yield values
 
-    monkeypatch.setattr(train, "step_inputs", deadly)
+    watch_steps(monkeypatch, deadly)
     monkeypatch.setattr(together, "worker_count", lambda: 3)
     monkeypatch.setattr(together, "WORTH_FORKING", 0)
 

@@ -26,6 +26,7 @@ from shrinkage.choose import (
     paired_one_standard_error,
     verdict,
 )
+from shrinkage.choose.overview import overview
 from shrinkage.engine import fit_path
 from shrinkage.errors import ShrinkageWarning
 from shrinkage.penalties import L2
@@ -151,7 +152,7 @@ def test_repeated_folds_are_kept_and_reported(tmp_path: Path) -> None:
     again.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "3 folds × 2 repeats × 1 seed" in page
-    steps = [step.code for step in find(again).steps]
+    steps = [step.code for step in find(overview(again)).steps]
     assert any(code.endswith("--folds 3 --repeats 4") for code in steps)
 
 

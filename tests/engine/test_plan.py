@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from shrinkage.engine.plan.plan import Plan, make_seeds
-from shrinkage.engine.plan.strengths import make_strengths
+from shrinkage.engine.member.given import make_seeds, make_strengths
+from shrinkage.engine.plan.plan import Plan
 from shrinkage.errors import ShrinkageError, ShrinkageWarning
 from shrinkage.rows.folds import by_ids
 from shrinkage.rows.groups import ALL_ROWS, Group, key
@@ -108,7 +108,7 @@ def test_strengths_are_sorted_with_zero_in_front(given: Any) -> None:
 def test_fault_21_strengths_given_twice_are_merged_and_said(
     given: list[float], kept: list[float], said: str
 ) -> None:
-    with pytest.warns(ShrinkageWarning, match=f"^strengths: given more than once .*: {said}.$"):
+    with pytest.warns(ShrinkageWarning, match=f"^strengths: given more than once .*: {said}\\. "):
         assert make_strengths(given).tolist() == kept
 
 

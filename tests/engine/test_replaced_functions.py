@@ -18,7 +18,7 @@ from shrinkage.engine.member import layers, precision
 
 OURS = {
     **layers.dropout(lambda call, count: torch.rand(count)),
-    **layers.linear(),
+    **layers.narrow_linear(),
     **layers.normalization(torch.ones(2)),
 }
 

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from _problems import classes, linear, perceptron, problem_of
 from torch import Tensor, nn
 
-from shrinkage.engine.member.layers import linear as linear_of_the_step
-from shrinkage.engine.member.layers import replaced
+from shrinkage.engine.member.layers import narrow_linear, replaced
 from shrinkage.engine.member.member import Member, trained_names
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.step import Batch, make_step
@@ -186,6 +185,6 @@ def test_narrow_layers_compute_what_torch_does(units: int, bias: bool) -> None:
         in_dims = (0, 0, axis)
         both = torch.func.vmap(torch.func.grad_and_value(loss, argnums=(0, 2)), in_dims=in_dims)
         usual = both(w, b, rows)
-        with replaced(linear_of_the_step()):
+        with replaced(narrow_linear()):
             turned = both(w, b, rows)
         torch.testing.assert_close(turned, usual)

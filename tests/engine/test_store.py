@@ -60,7 +60,7 @@ def test_a_damaged_file_is_left_out_and_said(tmp_path: Path, damage: str) -> Non
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes({"flip": bytes(content), "cut": content[:-3], "empty": b""}[damage])
-        with pytest.warns(UserWarning, match="is damaged .* trained again"):
+        with pytest.warns(UserWarning, match="damaged: .* trained again"):
             assert read(store).keys() == {"b"}
 
 
@@ -71,7 +71,7 @@ def test_what_is_no_file_is_left_out_without_waiting_for_it(
     with open_store(tmp_path, FACTS) as store:
         put(store, "a", 1)
         make(tmp_path / f"b.{'0' * 32}.safetensors")
-        with pytest.warns(UserWarning, match="is damaged .* trained again"):
+        with pytest.warns(UserWarning, match="damaged: .* trained again"):
             assert read(store).keys() == {"a"}
 
 
@@ -142,3 +142,41 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     refused = open_store(tmp_path / "file" / "kept", FACTS)
     with pytest.raises(ShrinkageError, match="cannot be written"), refused:
         pass
+
+
+def test_what_killed_writers_left_is_swept_even_where_the_first_file_is_missing(
+    tmp_path: Path,
+) -> None:
+    left = [".manifest.json.a1_b2c3d", f".a.{'0' * 32}.safetensors.a1_b2c3d"]
+    for name in left:
+        (tmp_path / name).touch()
+    with open_store(tmp_path, FACTS) as store:
+        put(store, "a", 1)
+    assert not {path.name for path in tmp_path.iterdir()} & set(left)
+
+
+def test_nothing_is_written_where_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ShrinkageError, match=r"thesis\.txt"), open_store(tmp_path, FACTS):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_manifest_that_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(ShrinkageError, match="not the manifest"), open_store(tmp_path, FACTS):
+        pass
+
+
+def test_a_process_that_may_open_no_more_files_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    for function in ("open", "scandir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, none_left)
+            refused = pytest.raises(ShrinkageError, match="Too many open files")
+            with refused, open_store(tmp_path / function, FACTS) as store:
+                list(store.entries())

@@ -8,6 +8,7 @@ import torch
 from _results import make_result
 
 from shrinkage.choose.choices import best_path
+from shrinkage.choose.overview import overview
 from shrinkage.penalties import L2
 from shrinkage.report.findings import find
 from shrinkage.report.noise import scatter, seeds_matter
@@ -17,7 +18,7 @@ from shrinkage.result.path_result import PathResult
 
 
 def told(result: PathResult) -> str:
-    found = find(result)
+    found = find(overview(result))
     steps = (f"{step.text} {step.code}" for step in found.steps)
     return "\n".join((found.headline, found.sentence, *steps))
 
@@ -29,7 +30,7 @@ def final(result: PathResult, losses: torch.Tensor) -> PathResult:
 
 def test_penalty_that_helped_is_to_be_kept_with_its_code() -> None:
     result = make_result(penalty=L2(1.0), F=8)
-    found = find(result)
+    found = find(overview(result))
     assert found.answer == "helped"
     assert found.verdict is not None
     base = result.valid_loss[0, ..., -1].double().mean()
@@ -41,11 +42,12 @@ def test_penalty_that_helped_is_to_be_kept_with_its_code() -> None:
 
 
 def test_penalty_that_did_not_help_is_to_be_left_out() -> None:
-    found = find(make_result(helped=False, F=8))
+    found = find(overview(make_result(helped=False, F=8)))
     assert found.answer != "helped"
     harmed = make_result(helped=False)
     strengths = torch.arange(8.0).view(8, 1, 1, 1)
-    found = find(replace(harmed, valid_loss=0.5 + strengths + 0 * harmed.valid_loss))
+    worse = replace(harmed, valid_loss=0.5 + strengths + 0 * harmed.valid_loss)
+    found = find(overview(worse))
     assert found.answer == "did not help"
     assert found.steps[0].text.startswith("Train without it.")
 
@@ -89,7 +91,7 @@ def test_diverged_trainings_are_counted() -> None:
 def test_what_cannot_be_judged_is_said_with_what_to_do(
     changes: dict[str, Any], headline: str
 ) -> None:
-    found = find(make_result(**changes))
+    found = find(overview(make_result(**changes)))
     assert found.headline == headline
     assert found.answer == "no verdict"
     assert found.steps[0].code.startswith("shrinkage path")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, root_mean_squared_error
 
+from shrinkage.choose.overview import overview
 from shrinkage.report.noise import seeds_matter
 from shrinkage.report.outputs import _calibration, out_of_fold
 from shrinkage.report.tables import choices_table
@@ -96,9 +97,9 @@ def test_several_targets_are_counted_one_by_one() -> None:
 
 def test_choices_have_their_numbers_beside_strength_0() -> None:
     result = make_result()
-    table = choices_table(result, {})
+    table = choices_table(overview(result), {})
     assert table.note.endswith("test: ± deviation over the seeds.")
-    assert "seeds" not in choices_table(make_result(S=1), {}).note
+    assert "seeds" not in choices_table(overview(make_result(S=1)), {}).note
     cells = {row[0]: row[1] for row in table.rows}
     valid, train = result.valid_loss[0, ..., -1].mean(), result.fit_loss[0].mean()
     assert cells["validation loss"].startswith(f"{valid:.4f} ±")

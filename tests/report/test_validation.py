@@ -11,6 +11,7 @@ from _results import make_crossed, make_result
 
 from shrinkage import minimum, verdict
 from shrinkage.choose import curve
+from shrinkage.choose.overview import overview
 from shrinkage.report.findings import find
 from shrinkage.report.page import render
 from shrinkage.report.slices import MOST_SLICES, slices
@@ -19,7 +20,7 @@ from shrinkage.result.path_result import PathResult
 
 
 def judged(result: PathResult) -> dict[str, Any]:
-    return {one.name: one for one in judged_metrics(result, find(result).choices)}
+    return {one.name: one for one in judged_metrics(result, find(overview(result)).choices)}
 
 
 def test_metrics_of_classes() -> None:
@@ -79,14 +80,14 @@ def test_slices_come_best_first_and_only_the_first_is_judged_among_all() -> None
     own = result.slice(dropout=0.6)
     assert found[2].findings.verdict == verdict(own)
     (alone,) = slices(own)
-    assert (alone.name, alone.path) == ("", own)
+    assert (alone.name, alone.seen.path) == ("", own)
 
 
 def test_knobs_without_a_strength_are_no_verdict_on_a_penalty() -> None:
     first, second = slices(make_crossed({0.0: 0.0, 0.5: 0.1}, K=1))
     assert first.findings.headline == "The best of the other knobs"
     assert second.findings.headline == "Other knobs alone"
-    assert f"is {first.path.valid_loss[0, ..., -1].mean():.4g}." in first.findings.sentence
+    assert f"is {first.seen.path.valid_loss[0, ..., -1].mean():.4g}." in first.findings.sentence
     assert first.findings.steps == []
 
 
@@ -100,7 +101,7 @@ def test_very_many_combinations_are_cut_and_it_says_so() -> None:
 @pytest.mark.parametrize("metric", [1, 2, 3])
 def test_the_frame_holds_strength_0_and_the_choices(metric: int) -> None:
     result = make_result(12, rows=300)
-    one = judged_metrics(result, find(result).choices)[metric]
+    one = judged_metrics(result, find(overview(result)).choices)[metric]
     shown = validation(result, [*range(12)], [one])["metrics"][0]
     low, high = shown["frame"]
     for place in (0, *(mark["place"] for mark in shown["marks"])):

@@ -13,7 +13,7 @@ from _results import make_crossed, make_result
 
 from shrinkage import ShrinkageError
 from shrinkage.plots.ink import DARK, LIGHT
-from shrinkage.report import write_report
+from shrinkage.report import tables, write_report
 from shrinkage.report.page import SCRIPTS, render
 
 ASSETS = Path(__file__).parents[2] / "src" / "shrinkage" / "report" / "assets"
@@ -129,3 +129,17 @@ def test_a_notebook_shows_the_verdict_and_the_choices() -> None:
     lost = make_result(K=2, diverged=[(0, 0, 0), (1, 0, 0)])._repr_html_()
     assert "No strength could be judged" in lost
     assert "<table" not in lost
+
+
+def test_a_report_of_an_exact_path_leaves_out_what_took_no_part() -> None:
+    stepwise = make_result()
+    plan = {"loss": "mse", "optimizer": None, "how": None, "epochs": None, "batch_size": None}
+    exact = replace(stepwise, about={"engine": "exact, residual at most 1e-12", "plan": plan})
+    assert "Learning curves" in render(stepwise)
+    page = render(exact)
+    assert "Learning curves" not in page
+    assert numbers_in(page)["learning"] is None
+    facts = dict(tables.facts(exact))
+    assert not {"seeds", "training", "optimizer"} & facts.keys()
+    assert "proximal" not in facts["penalty"]
+    assert "seed" not in facts["members"]

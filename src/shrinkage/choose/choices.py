@@ -118,14 +118,45 @@ def _within_paired_error(losses: Tensor, rows: Tensor, looks: float, best: int) 
     return mean <= error.nan_to_num()
 
 
-RULES: Mapping[str, Callable[[Tensor, Tensor, float, int], Tensor]] = MappingProxyType(
+@dataclass(frozen=True)
+class Rule:
+    """One way to choose.
+
+    Attributes:
+        choose: The function for users.
+        allows: Which points it allows, from losses (K, F), rows per fold, looks per row, best
+            point.
+        words: What figures and pages call it.
+        short: The same where there is little room.
+    """
+
+    choose: Callable[..., Choice]
+    allows: Callable[[Tensor, Tensor, float, int], Tensor]
+    words: str
+    short: str
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "minimum": _at_minimum,
-        "one_standard_error": _within_error,
-        "paired_one_standard_error": _within_paired_error,
+        "minimum": Rule(minimum, _at_minimum, "minimum", "min"),
+        "one_standard_error": Rule(one_standard_error, _within_error, "one standard error", "1 SE"),
+        "paired_one_standard_error": Rule(
+            paired_one_standard_error, _within_paired_error, "paired one standard error", "paired"
+        ),
     }
 )
-"""Which points a rule allows, from losses (K, F), rows per fold, looks per row, best point."""
+SHOWN = ("minimum", "one_standard_error")
+"""The rules whose choices screens, figures and pages show."""
+
+
+def choices_of(result: PathResult, metric: Metric = "loss") -> dict[str, Choice]:
+    """Return the choices that are shown, by rule; of a single fold the minimum alone.
+
+    Raises:
+        ShrinkageError: At every strength some member diverged.
+    """
+    rules = SHOWN if result.n_folds > 1 else SHOWN[:1]
+    return {rule: choice_by(rule, result, metric) for rule in rules}
 
 
 def index_kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: PathResult) -> int:
@@ -147,7 +178,7 @@ def index_kept(rule: str, losses: Tensor, rows: Tensor, looks: float, result: Pa
     mean, _ = mean_and_error(losses, rows)
     least = mean.nan_to_num(nan=math.inf).min()
     best = int(result.strengths.masked_fill(mean != least, -1).argmax())
-    allowed = RULES[rule](losses, rows, looks, best)
+    allowed = RULES[rule].allows(losses, rows, looks, best)
     if rule != "minimum":
         allowed &= alike(result.knobs, best, len(mean))
     return int(result.strengths.masked_fill(~allowed, -1).argmax())

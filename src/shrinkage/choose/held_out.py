@@ -49,6 +49,11 @@ def curve(result: PathResult, metric: Metric = "loss") -> Curve:
     return Curve(*mean_and_error(per_fold, fold_rows(result), looks(result)), per_fold)
 
 
+def solved(result: PathResult) -> bool:
+    """Return whether the members are minima, found without steps, epochs, batches and seeds."""
+    return str(result.about.get("engine", "")).startswith("exact")
+
+
 def measure(metric: Metric) -> str:
     """Return a description of the curve of a metric, such as "cross-validated loss"."""
     return f"cross-validated {metric_name(metric)}"

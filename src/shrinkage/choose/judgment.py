@@ -32,6 +32,7 @@ from shrinkage.choose.held_out import (
     mean_and_error,
     measure,
     need_folds,
+    solved,
     trained_rows,
 )
 from shrinkage.errors import ShrinkageError, counted
@@ -188,6 +189,12 @@ def _sentence(
     if math.isnan(difference):
         where = sorted({unpenalized(result, choice.index), choice.index})
         lost = int((result.diverged[where] >= 0).sum())
+        if solved(result):
+            return (
+                "Cannot tell: there is no unpenalized model to compare with: without a penalty, "
+                f"the loss of {lost} of {result.n_folds} folds has no minimum, because the model "
+                f"separates the classes of their training rows ({counts})."
+            )
         return (
             f"Cannot tell: {lost} of the trainings at strength 0 and {choice.strength:.1e} "
             f"diverged, so there is no difference to judge ({counts})."

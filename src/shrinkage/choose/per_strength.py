@@ -39,28 +39,6 @@ def best_points(result: PathResult) -> list[int]:
     return sorted(best, key=losses.tolist().__getitem__)
 
 
-def explained(mean_square: Tensor, targets: Tensor) -> Tensor:
-    """Return R², the part of the targets' variance that a mean squared error leaves explained."""
-    return 1 - mean_square / targets.double().var(0, correction=0).mean()
-
-
-def majority_note(result: PathResult) -> str:
-    """Return a word of caution where no strength is right more often than the largest class is met.
-
-    It is "" where some strength is, and of a path that predicts numbers.
-    """
-    if result.task == "regression":
-        return ""
-    share = float(result.targets.bincount().max()) / len(result.targets)
-    best = curve(result, "accuracy").mean.nan_to_num().max()
-    if best >= share + 1 / len(result.targets):
-        return ""
-    return (
-        f"The largest class has {share:.1%} of the rows, and no strength is right more often than "
-        "that: accuracy says nothing here. Go by the loss, or by balanced accuracy."
-    )
-
-
 def frame(values: Curve, train: Tensor, judged: Sequence[int]) -> tuple[float, float] | None:
     """Return the lowest and highest loss to show: strengths that ruin the fit lie outside.
 

@@ -8,26 +8,18 @@ import typer
 
 from shrinkage._version import __version__
 from shrinkage.cli.commands import OPTIONS, add_command
-from shrinkage.cli.compare import EXAMPLES as COMPARE_EXAMPLES
-from shrinkage.cli.compare import compare
-from shrinkage.cli.compare.options import CompareOptions
+from shrinkage.cli.compare import options as compare
 from shrinkage.cli.exits import Commands
 from shrinkage.cli.help import Command
-from shrinkage.cli.path import EXAMPLES as PATH_EXAMPLES
-from shrinkage.cli.path import path
-from shrinkage.cli.path.options import PathOptions
-from shrinkage.cli.report import EXAMPLE as REPORT_EXAMPLE
-from shrinkage.cli.report import report
-from shrinkage.cli.train import EXAMPLES as TRAIN_EXAMPLES
-from shrinkage.cli.train import train
-from shrinkage.cli.train.options import TrainOptions
+from shrinkage.cli.path import options as path
+from shrinkage.cli.report import EXAMPLE, report
+from shrinkage.cli.train import options as train
 from shrinkage.errors import choose_from
 
 __all__ = ["app", "main"]
 
 EXAMPLES = "\n\n".join(
-    text.partition("\n\n")[0]
-    for text in (PATH_EXAMPLES, COMPARE_EXAMPLES, TRAIN_EXAMPLES, REPORT_EXAMPLE)
+    text.partition("\n\n")[0] for text in (path.EXAMPLES, compare.EXAMPLES, train.EXAMPLES, EXAMPLE)
 )
 """The first one of every command."""
 
@@ -64,10 +56,10 @@ def shrinkage(
         typer.echo(context.get_help())
 
 
-add_command(app, PathOptions, path, epilog=PATH_EXAMPLES)
-add_command(app, CompareOptions, compare, epilog=COMPARE_EXAMPLES)
-add_command(app, TrainOptions, train, epilog=TRAIN_EXAMPLES)
-app.command(cls=Command, epilog=REPORT_EXAMPLE)(report)
+add_command(app, "path", path.PathOptions, path.EXAMPLES)
+add_command(app, "compare", compare.CompareOptions, compare.EXAMPLES)
+add_command(app, "train", train.TrainOptions, train.EXAMPLES)
+app.command(cls=Command, epilog=EXAMPLE)(report)
 
 
 @app.command(cls=Command)

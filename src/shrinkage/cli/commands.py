@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import time
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from shrinkage.cli import screens
 from shrinkage.cli.exits import one_line_errors
 from shrinkage.cli.help import Command
-
-Options = TypeVar("Options")
 
 OPTIONS: dict[str, type[Any]] = {}
 """The options of every command that takes a file of them."""
 
 
-def add_command(
-    app: typer.Typer, options: type[Options], run: Callable[[Options], None], **settings: Any
-) -> None:
-    """Add a command named and documented like ``run``.
+def add_command(app: typer.Typer, name: str, options: type[Any], examples: str) -> None:
+    """Add a command whose work is ``run`` of ``shrinkage.cli.NAME.job``, loaded when it starts.
 
     Args:
         app: To what.
-        options: A dataclass whose annotations hold a ``typer.Option``. One field is ``debug``.
-        run: Does the work, with an instance of ``options``.
-        settings: For ``typer.Typer.command``.
+        name: What to call it.
+        options: A `shrinkage.cli.options.command`.
+        examples: What stands below its help.
     """
     hints = get_type_hints(options, include_extras=True)
     own = [
@@ -38,7 +36,7 @@ def add_command(
             default=field.default,
             annotation=hints[field.name],
         )
-        for field in fields(options)  # type: ignore[arg-type]
+        for field in fields(options)
     ]
     file = inspect.Parameter(
         "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=FILE
@@ -46,15 +44,23 @@ def add_command(
 
     def command(**given: Any) -> None:
         del given["config"]
-        chosen = options(**given)
         with one_line_errors(given["debug"]):
-            run(chosen)
+            _run(f"shrinkage.cli.{name}.job", options(**given))
 
-    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    command.__name__, command.__doc__ = name, options.__doc__
     command.__signature__ = inspect.Signature([*own, file])  # type: ignore[attr-defined]
     command.__annotations__ = {**hints, "config": FILE}
-    OPTIONS[run.__name__] = options
-    app.command(cls=Command, **settings)(command)
+    OPTIONS[name] = options
+    app.command(cls=Command, epilog=examples)(command)
+
+
+def _run(job: str, options: Any) -> None:
+    started = time.perf_counter()
+    side = screens.make_console(stderr=True, quiet=options.quiet)
+    with screens.loading(side):
+        run = import_module(job).run
+    screen = screens.make_console(quiet=options.quiet or options.as_json)
+    run(options, screen, side, started=started)
 
 
 def _read_file(context: typer.Context, file: Path | None) -> Path | None:

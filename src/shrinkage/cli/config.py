@@ -47,14 +47,14 @@ def read_config(file: Path, options: type[Any]) -> dict[str, Any]:
 def write_config(command: str, options: type[Any]) -> str:
     """Return a file with every option of ``options`` at its default, explained."""
     lines = [f"# For shrinkage {command} --config FILE. What is typed on the command line wins."]
-    panel = None
+    panel, kinds = None, get_type_hints(options)
     for field, info in _described(options):
         if info.rich_help_panel != panel:
             panel = info.rich_help_panel
             lines += ["", f"## {panel}"]
         lines += ["", *_wrapped(str(info.help))]
         if field.default is None:
-            sample = _sample(str(field.type), str(info.metavar))
+            sample = _sample(kinds[field.name], str(info.metavar))
             lines.append(f"# {_key(field, info)} = {sample}  # default: {info.show_default}")
         else:
             lines.append(tomli_w.dumps({_key(field, info): field.default}).rstrip())
@@ -90,7 +90,7 @@ def _checked(file: Path, text: str, values: dict[str, Any], options: type[Any]) 
 
 def _described(options: type[Any]) -> list[tuple[Field[Any], OptionInfo]]:
     hints = get_type_hints(options, include_extras=True)
-    return [(field, hints[field.name].__metadata__[0]) for field in fields(options)]
+    return [(field, hints[field.name].__metadata__[-1]) for field in fields(options)]
 
 
 def _key(field: Field[Any], info: OptionInfo) -> str:
@@ -119,12 +119,12 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _sample(kind: str, metavar: str) -> str:
+def _sample(kind: Any, metavar: str) -> str:
     """Return how a value is written."""
     name, equals, values = metavar.partition("=")
     if equals:
         return f'{{ {name} = "{values}" }}'
-    return metavar if "int" in kind else f'"{metavar}"'
+    return metavar if _in_toml(kind) is int else f'"{metavar}"'
 
 
 def _line(text: str, key: str) -> int:

@@ -8,12 +8,14 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
 from shrinkage.cli.help import Group
 from shrinkage.errors import ShrinkageError
+from shrinkage.labels import printable_lines
 
 PLAIN = {"±": "+/-", "×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "’": "'", "→": "->"}
 
@@ -40,12 +42,17 @@ class Commands(Group):
             code = super().main(*arguments, **{**extra, "standalone_mode": False})
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
-            typer.echo(f"Error: {_sentence(error)}{_hint(error.message, context)}", err=True)
+            say(f"Error: {_sentence(error)}{_hint(error.message, context)}")
             if error.exit_code == 2 and context is not None:
-                typer.echo(f"Try '{context.command_path} --help'.", err=True)
+                say(f"Try '{context.command_path} --help'.")
             sys.exit(error.exit_code)
         exec("")  # else CPython ends by SIGINT itself where an interrupt met the exec of an import
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def say(text: str) -> None:
+    """Write to stderr, without what could command the terminal."""
+    typer.echo(printable_lines(text), err=True)
 
 
 @contextmanager
@@ -54,7 +61,7 @@ def one_line_errors(debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted. A run is saved only when it is complete.", err=True)
+        say("Interrupted. A run is saved only when it is complete.")
         raise typer.Exit(130) from None
     except (typer.Exit, BrokenPipeError):
         raise
@@ -73,6 +80,19 @@ def one_line_errors(debug: bool) -> Iterator[None]:
             f"{type(error).__name__}: {error}. This should not happen; run again with --debug to "
             "see where, and report it."
         ) from error
+
+
+@contextmanager
+def telling_how_to_go_on(checkpoint: Path | None) -> Iterator[None]:
+    """End a stopped training that has a checkpoint with 130, or what the signal asks for."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if checkpoint is None:
+            raise
+        say(f"Stopped. The same command resumes from {checkpoint}.")
+        code = stop.code if isinstance(stop, SystemExit) else 130
+        raise typer.Exit(int(code or 0)) from None
 
 
 @contextmanager

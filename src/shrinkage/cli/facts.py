@@ -7,32 +7,51 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from shrinkage._version import __version__
 from shrinkage.errors import counted
+from shrinkage.labels import printable
+
+if TYPE_CHECKING:
+    from shrinkage.cli.compare.options import CompareOptions
+    from shrinkage.cli.path.options import PathOptions
+    from shrinkage.cli.train.options import TrainOptions
 
 
-def data_line(facts: dict[str, Any]) -> str:
+def data_line(facts: dict[str, Any], preprocess: Any) -> str:
     """Return the data in a line."""
-    outputs = (
-        counted(facts["outputs"], "class", "classes")
-        if facts["task"] == "classification"
-        else "regression"
-    )
+    outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
+    features = counted(facts["features"], "feature")
+    if facts["columns"] not in (0, facts["features"]):
+        features += f" from {counted(facts['columns'], 'column')}"
     return ", ".join(
         [
-            f"{facts['name']}: {counted(facts['rows'], 'training row')}",
+            f"{printable(facts['name'])}: {counted(facts['rows'], 'training row')}",
             counted(facts["test_rows"], "test row"),
-            counted(facts["features"], "feature"),
+            features,
             outputs,
-            *facts["notes"],
+            *map(printable, facts["notes"]),
+            *["standardized"] * (preprocess is not None),
         ]
     )
+
+
+def network_line(name: str, sizes: Iterable[int]) -> str:
+    """Return the model in a line, from the sizes of its parameters."""
+    return f"{name}, {sum(sizes):,} parameters"
+
+
+def training_line(by: str, job: PathOptions | CompareOptions | TrainOptions, *more: str) -> str:
+    """Return in a line how a model is trained by an optimizer."""
+    epochs = counted(job.epochs, "epoch")
+    parts = [by, f"batches of {job.batch_size}", epochs, job.scheduler, *more]
+    return ", ".join(part for part in parts if part) + ", bfloat16" * job.bfloat16
 
 
 def about() -> dict[str, Any]:

@@ -1,22 +1,22 @@
-"""How members are fit: by which solver, optimizer and schedule of the learning rate."""
+"""How models learn: the optimizer and the schedule of the learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler, StepLR
 
 from shrinkage.cli.exits import usage
-from shrinkage.cli.options import LearningOptions, TrainingOptions
-from shrinkage.cli.path.options import PathOptions
-from shrinkage.engine.halving import rungs
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties import Penalty
+
+if TYPE_CHECKING:
+    from shrinkage.cli.compare.options import CompareOptions
+    from shrinkage.cli.path.options import PathOptions
+    from shrinkage.cli.train.options import TrainOptions
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -26,56 +26,18 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
-BY_STEPS = {
-    *("batch_size", "bfloat16", "checkpoint", "compile", "epochs", "halving"),
-    *("how", "lr", "optimizer", "scheduler", "seeds"),
-}
-"""What has no meaning for the exact solver."""
+COMPILE: dict[str, Any] = {"auto": "auto", "on": True, "off": False}
+"""What ``--compile`` stands for."""
 
 
-def check_solver(job: PathOptions, penalty: Penalty) -> None:
-    """Refuse the exact solver where it cannot be used, or beside options of the other."""
-    if job.solver == "steps":
-        return
-    with usage("--solver"):
-        if job.model.partition(":")[0] in ("mlp", "cnn"):
-            raise ShrinkageError(
-                f"exact needs a model that is linear in its parameters, and {job.model} has "
-                "hidden layers; add --model linear."
-            )
-        if not penalty.convex:
-            raise ShrinkageError(f"exact needs a convex penalty, and {job.penalty} is not convex.")
-        for field in fields(job):
-            if field.name in BY_STEPS and getattr(job, field.name) != field.default:
-                option = f"--{field.name.replace('_', '-')}"
-                raise ShrinkageError(f"exact takes no steps; leave {option} out.")
-
-
-def training_of(job: PathOptions, how: str | None) -> dict[str, Any]:
-    """Return how members are fit, as arguments of `fit_path`."""
-    if job.solver == "exact":
-        return {"solver": "exact"}
-    if job.halving:
-        with usage("--halving"):
-            rungs(job.epochs, job.halving)
-    return {
-        "how": how,
-        "halving": job.halving,
-        "seeds": range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
-        "epochs": job.epochs,
-        "batch_size": job.batch_size,
-        "optimizer": make_optimizer(job),
-        "scheduler": make_scheduler(job),
-        "autocast": torch.bfloat16 if job.bfloat16 else None,
-    }
-
-
-def make_optimizer(options: TrainingOptions) -> Callable[..., Optimizer]:
+def make_optimizer(options: PathOptions | TrainOptions) -> Callable[..., Optimizer]:
     """Return what makes the optimizer from parameters."""
     return partial(OPTIMIZERS[options.optimizer], lr=options.lr)
 
 
-def make_scheduler(options: LearningOptions) -> Callable[[Optimizer], LRScheduler] | None:
+def make_scheduler(
+    options: PathOptions | CompareOptions | TrainOptions,
+) -> Callable[[Optimizer], LRScheduler] | None:
     """Return what makes the scheduler from the optimizer, or None for a constant rate."""
     if options.scheduler is None:
         return None

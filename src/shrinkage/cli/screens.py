@@ -1,11 +1,15 @@
-"""What the command shows: a header, live progress, titles. Rich and torch are loaded on use."""
+"""What the command shows: a header, live progress, notes, titles. Rich and torch load on use."""
 
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from shrinkage.errors import ShrinkageWarning
+from shrinkage.labels import printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,10 +29,17 @@ TINY, NARROW = 56, 80
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """Return a console that takes every text literally: no markup, no emoji, no highlighting."""
+    """Return a console that takes every text literally: no markup, no emoji, no highlighting.
+
+    What is not printable in it, such as an escape sequence in the name of a file, is replaced.
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+    class Literal(Console):
+        def render_str(self, text: str, **settings: Any) -> Text:
+            return super().render_str(printable_lines(text), **settings)
+
+    return Literal(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
 def show_facts(console: Console, facts: Mapping[str, str | Text]) -> None:
@@ -86,7 +97,7 @@ def live_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
 
         def show(now: Progress) -> None:
             if now.note:
-                console.print(f"Note: {now.note}", style="yellow")
+                show_note(console, now.note)
             training = now.stage == "train"
             done = f"{now.members_done}/" if now.members_done else ""
             where = f"epoch {now.epoch}/{now.epochs}"
@@ -100,6 +111,34 @@ def live_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
             )
 
         yield show
+
+
+def show_note(console: Console, text: str) -> None:
+    """Print what is good to know."""
+    console.print(f"Note: {text}", style="yellow")
+
+
+@contextmanager
+def warnings_as_notes(console: Console) -> Iterator[list[str]]:
+    """Show each warning of this package as a note at once, without its place in the code.
+
+    Yields:
+        What was shown.
+    """
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ShrinkageWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, ShrinkageWarning):
+                usual(message, category, *place, **more)
+                return
+            said.append(str(message).partition(" Silence:")[0])
+            show_note(console, said[-1])
+
+        warnings.showwarning = show
+        yield said
 
 
 def show_title(console: Console, title: str, explanation: str) -> None:

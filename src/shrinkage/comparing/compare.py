@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,10 +18,12 @@ from shrinkage.comparing.methods import BEST_PAIR, make_methods
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import ModelSource, make_builder
 from shrinkage.engine.member.schedule import MakeScheduler
-from shrinkage.engine.member.update import MakeOptimizer
-from shrinkage.engine.plan.outcome import Progress
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
+from shrinkage.engine.plan.outcome import Progress, Teller
 from shrinkage.errors import ShrinkageError, as_whole
 from shrinkage.parameters import Selection, weights
+from shrinkage.penalties import L2
 from shrinkage.result.path_result import PathResult
 from shrinkage.rows.datasets import batch_size_of, in_memory, pair_in_memory
 from shrinkage.rows.loss import row_loss
@@ -28,7 +31,7 @@ from shrinkage.rows.preprocess import Transformer
 from shrinkage.rows.rows import as_rows
 from shrinkage.tensors.surroundings import own_surroundings
 
-ADAM: Mapping[str, MakeOptimizer] = {"adam": functools.partial(torch.optim.Adam, lr=1e-3)}
+USUAL: Mapping[str, MakeOptimizer] = {"adam": ADAM}
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -42,7 +45,7 @@ def compare(
     test: tuple[Any, Any] | Dataset[Any] | DataLoader[Any],
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     methods: Sequence[str] | None = None,
-    optimizers: Mapping[str, MakeOptimizer] = ADAM,
+    optimizers: Mapping[str, MakeOptimizer] = USUAL,
     values: int = 8,
     folds: Any = 5,
     groups: Any = None,
@@ -56,6 +59,7 @@ def compare(
     autocast: torch.dtype | None = None,
     compile: bool | Literal["auto"] = "auto",
     progress: Callable[[Progress], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Comparison:
     r"""Tune ways to regularize on the same folds and seeds, and judge them on test rows.
 
@@ -96,6 +100,10 @@ def compare(
         autocast: ``torch.bfloat16`` computes forward passes in bfloat16.
         compile: "auto" compiles runs that are long enough for it to pay.
         progress: Called with a :class:`Progress` of the whole comparison.
+        checkpoint: A directory that keeps what has been trained, each method in one of its own.
+            The same call goes on from there, also after it was killed, with the same numbers to
+            the bit; with more methods, optimizers or seeds it trains those alone. Signals are as
+            for :func:`shrinkage.fit_path`.
 
     Returns:
         The ranking, with every path that was trained.
@@ -112,9 +120,24 @@ def compare(
         >>> sorted(row.contender.method for row in result.rows)
         ['L2', 'early stopping', 'none']
     """
+    tell = Teller(progress)
     if not optimizers:
         raise ShrinkageError("optimizers: give at least one, by name.")
-    batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
+    shared: dict[str, Any] = {
+        "augmented": augmented,
+        "folds": folds,
+        "groups": groups,
+        "seeds": seeds,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "loss": loss,
+        "preprocess": preprocess,
+        "select": select,
+        "autocast": autocast,
+        "compile": compile,
+    }
+    Settings(**shared).checked(L2(1.0))
+    shared["batch_size"] = batch_size_of(X if augmented is None else augmented, batch_size)
     test = pair_in_memory(test, "test")
     rows, targets = as_rows(*in_memory(X, y), finite=preprocess is None)
     off = {"epochs": float(as_whole("epochs", epochs))}
@@ -125,29 +148,14 @@ def compare(
     chosen = make_methods(methods, values, off)
     paired = (methods is None or BEST_PAIR in methods) and len(chosen) > 1
     train = functools.partial(
-        fit_path,
-        model,
-        rows,
-        targets,
-        test=test,
-        augmented=augmented,
-        folds=folds,
-        groups=groups,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        loss=loss,
-        scheduler=scheduler,
-        preprocess=preprocess,
-        select=select,
-        autocast=autocast,
-        compile=compile,
+        fit_path, model, rows, targets, test=test, scheduler=scheduler, **shared
     )
-    relay = Relay(progress, len(optimizers) * (len(chosen) + paired))
+    relay = Relay(tell, len(optimizers) * (len(chosen) + paired))
     paths: dict[tuple[str, str], PathResult] = {}
     contenders: list[Contender] = []
     for name, optimizer in optimizers.items():
-        contest = Contest(name, functools.partial(train, optimizer=optimizer), off, relay)
+        own = functools.partial(train, optimizer=optimizer)
+        contest = Contest(name, own, off, relay, None if checkpoint is None else Path(checkpoint))
         contest.run(chosen)
         if paired:
             contest.run_pair(chosen, values)

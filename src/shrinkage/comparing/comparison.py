@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from shrinkage.comparing.answer import answer
 from shrinkage.comparing.contender import NONE, Contender
 from shrinkage.comparing.intervals import simultaneous
 from shrinkage.comparing.saved import save
 from shrinkage.errors import counted
-from shrinkage.labels import capitalized, number
+from shrinkage.labels import number
 from shrinkage.result.path_result import PathResult
 
 CONFIDENCE = 0.95
-MOST_NAMED = 4
 
 
 class Interval(NamedTuple):
@@ -39,8 +39,9 @@ class Row:
     """One contender in the ranking.
 
     Attributes:
-        rank: 1 for the best and all that cannot be told from it; for the others 1 plus the number
-            of contenders that are surely better; 0 without a test loss.
+        rank: 1 for the best and all that cannot be told from it, by their difference to it or by
+            those of both to none; for the others 1 plus the number of contenders that are surely
+            better; 0 without a test loss.
         contender: The contender.
         to_none: Its test loss minus that of no regularization with the same optimizer.
         to_best: Its test loss minus that of the best.
@@ -143,7 +144,7 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The answer in words."""
-        return _sentence(self)
+        return answer(self)
 
 
 def ranked(
@@ -155,7 +156,9 @@ def ranked(
     """Rank contenders by their test loss.
 
     The intervals against none hold together, and so do those against the best. The best is known
-    only from these rows, so the latter are as wide as if every two had been compared.
+    only from these rows, so the latter are as wide as if every two had been compared. One contender
+    is surely better than another if their own interval says so, or if those of both against the
+    same none lie apart: what is better than none is never the equal of none.
     """
     whole = sorted((c for c in contenders if not c.note), key=lambda c: c.test_loss)
     losses = torch.stack([c.losses for c in whole]) if whole else torch.empty(0, 0)
@@ -166,11 +169,17 @@ def ranked(
     to_none |= {i: Interval(0.0, 0.0, 0.0) for i, base in against if i == base}
     every = [(other, one) for one, other in itertools.combinations(range(len(whole)), 2)]
     apart = dict(zip(every, _intervals(losses, every), strict=True))
+
+    def surely_better(one: int, other: int) -> bool:
+        known = one in to_none and other in to_none
+        alike = known and whole[one].optimizer == whole[other].optimizer
+        return apart[other, one].low > 0 or (alike and to_none[one].high < to_none[other].low)
+
     rows = []
     for i, contender in enumerate(whole):
         to_best = apart.get((i, 0), Interval(0.0, 0.0, 0.0))
-        better = sum(apart[i, other].low > 0 for other in range(i))
-        rank = 1 if to_best.low <= 0 else 1 + better
+        better = [other for other in range(i) if surely_better(other, i)]
+        rank = 1 + len(better) if 0 in better else 1
         rows.append(Row(rank, contender, to_none.get(i, UNKNOWN), to_best))
     rows += [Row(0, c, UNKNOWN, UNKNOWN) for c in contenders if c.note]
     return Comparison(tuple(rows), paths, task, about)
@@ -215,28 +224,3 @@ def _in_words(name: str, value: float) -> str:
     if name == "epochs":
         return counted(round(value), "epoch")
     return f"{'rate' if name == 'dropout' else 'smoothing'} {value:g}"
-
-
-def _sentence(comparison: Comparison) -> str:
-    whole = [row for row in comparison.rows if row.rank]
-    if not any(row.contender.chosen for row in whole):
-        return "Cross-validation chose no regularization for every method."
-    tied = [_spoken(comparison, row) for row in whole[1:] if row.rank == 1]
-    first = f"{_spoken(comparison, whole[0])} has the lowest test loss"
-    if len(tied) > MOST_NAMED:
-        others = f"the other {len(tied)}" if len(tied) == len(whole) - 1 else f"{len(tied)} others"
-        first += f"; {others} cannot be told from it."
-    else:
-        first += f"; {', '.join(tied)} cannot be told from it." if tied else ", below all others."
-    sides = []
-    for answer in ("better", "worse"):
-        names = [_spoken(comparison, row) for row in whole if row.answer == answer]
-        if names:
-            sides.append(f"{answer} than none: {', '.join(names)}")
-    second = "; ".join(sides) or "no method can be told from none"
-    return f"{capitalized(first)} {capitalized(second)}."
-
-
-def _spoken(comparison: Comparison, row: Row) -> str:
-    name = comparison.name(row.contender)
-    return name.replace(NONE, "no regularization") if row.contender.method == NONE else name

@@ -13,6 +13,7 @@ from shrinkage.choose import curve
 from shrinkage.choose.choices import choice_by
 from shrinkage.comparing.methods import Method
 from shrinkage.errors import ShrinkageError
+from shrinkage.metrics import explained
 from shrinkage.result.path_result import PathResult
 from shrinkage.rows.loss import row_loss
 
@@ -123,7 +124,7 @@ def score_of(path: PathResult, losses: Tensor, index: int) -> Tensor:
     if path.task == "classification":
         return path.test_metric("accuracy")[index].mean()
     _, targets = _tested(path)
-    return 1 - losses.mean() / targets.double().var(0, correction=0).mean()
+    return explained(losses.mean(), targets)
 
 
 def _tested(path: PathResult) -> tuple[Tensor, Tensor]:

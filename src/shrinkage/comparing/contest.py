@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from shrinkage.comparing.contender import NONE, Contender, choose_contender, failed, unregularized
 from shrinkage.comparing.methods import Method, combinable, make_pair
+from shrinkage.comparing.saved import directory_name
 from shrinkage.engine.plan.outcome import Progress
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import CheckpointError, ShrinkageError
 from shrinkage.result.path_result import PathResult
 
 
 class Relay:
     """Reports the progress of one run as a part of all runs."""
 
-    def __init__(self, tell: Callable[[Progress], None] | None, runs: int) -> None:
+    def __init__(self, tell: Callable[[Progress], None], runs: int) -> None:
         self.tell, self.runs = tell, runs
         self.done = 0
         self.notes = {""}
@@ -25,7 +27,7 @@ class Relay:
         """Pass the progress of the present run on; every note only once."""
         note = "" if now.note in self.notes else now.note
         self.notes.add(note)
-        if self.tell is None or (now.stage == "check" and self.done):
+        if now.stage == "check" and self.done:
             return
         self.tell(
             replace(
@@ -48,6 +50,7 @@ class Contest:
         train: `fit_path` with all that the methods have in common.
         off: Every setting, at the value at which it does nothing.
         relay: Told how far it is.
+        checkpoint: Where each method keeps what it has trained, or None.
         paths: The path of each method.
         contenders: The contender of each method, no regularization first.
     """
@@ -56,6 +59,7 @@ class Contest:
     train: Callable[..., PathResult]
     off: Mapping[str, float]
     relay: Relay
+    checkpoint: Path | None
     paths: dict[str, PathResult] = field(default_factory=dict)
     contenders: dict[str, Contender] = field(default_factory=dict)
 
@@ -69,10 +73,13 @@ class Contest:
                     strengths=method.strengths,
                     grid=method.grid(self.off),
                     progress=self.relay,
+                    checkpoint=self._kept(method),
                 )
                 if NONE not in self.contenders:
                     self.contenders[NONE] = unregularized(path, self.optimizer, self.off)
                 self.contenders[method.name] = self._chosen(path, method)
+            except CheckpointError:
+                raise
             except ShrinkageError as error:
                 self.contenders[method.name] = failed(self.optimizer, method.name, str(error))
             self.relay.done += 1
@@ -91,6 +98,11 @@ class Contest:
         joined = make_pair(one, other, tried, chosen, values)
         self.run([joined])
         self.contenders[joined.name] = replace(self.contenders[joined.name], at_edge=False)
+
+    def _kept(self, method: Method) -> Path | None:
+        if self.checkpoint is None:
+            return None
+        return self.checkpoint / directory_name(self.optimizer, method.name)
 
     def _chosen(self, path: PathResult, method: Method) -> Contender:
         contender = choose_contender(path, method, self.optimizer, self.off)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from shrinkage.disk.files import atomic_write
-from shrinkage.disk.run_directory import MANIFEST, replacing, write_table
+from shrinkage.disk.replacing import replacing
+from shrinkage.disk.run_directory import MANIFEST, write_table
 from shrinkage.result.path_result import PathResult
 
 TABLE, LOSSES, PATHS = "comparison.csv", "test_losses.csv", "paths"
@@ -43,10 +44,15 @@ def save(
         write_table(temporary / LOSSES, losses)
         for names, path in paths.items():
             tuned = path.slice(**_constant(path))
-            tuned.save(temporary / PATHS / re.sub(r"[^\w.-]+", "-", "-".join(names)))
+            tuned.save(temporary / PATHS / directory_name(*names))
         with atomic_write(temporary / MANIFEST) as stream:
             text = json.dumps({**facts, "rows": records}, indent=2, allow_nan=False)
             stream.write(text.encode() + b"\n")
+
+
+def directory_name(optimizer: str, method: str) -> str:
+    """Return what to call the directory of one method with one optimizer."""
+    return re.sub(r"[^\w.-]+", "-", f"{optimizer}-{method}")
 
 
 def _constant(path: PathResult) -> dict[str, float]:

@@ -32,6 +32,7 @@ class Dataset:
         classes: Names of the classes in the order of their numbers, if they have any.
         notes: What was done to the data as they were read.
         groups: The number of each row's group, such as a patient, if a column names it.
+        columns: How many columns of a table the features come from; 0 if from no table.
 
     Shape:
         X: (N, features). y, groups: (N,).
@@ -53,6 +54,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     groups: Tensor | None = None
+    columns: int = 0
 
     @property
     def outputs(self) -> int:
@@ -62,11 +64,14 @@ class Dataset:
     def __repr__(self) -> str:
         """One line of sizes."""
         rows, features = self.X.shape
-        with_test = f", {counted(len(self.test.y), 'test row')}" if self.test else ""
-        return (
-            f"Dataset({self.name!r}, {self.task}: {counted(rows, 'row')}{with_test}, "
-            f"{counted(features, 'feature')}, {counted(self.outputs, 'output')})"
-        )
+        sizes = [
+            counted(rows, "row"),
+            counted(features, "feature"),
+            counted(self.outputs, "output"),
+        ]
+        if self.test:
+            sizes.insert(1, counted(len(self.test.y), "test row"))
+        return f"Dataset({self.name!r}, {self.task}: {', '.join(sizes)})"
 
 
 def split_test(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:

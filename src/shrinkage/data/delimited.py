@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from shrinkage.data.cells import ABSENT, Cells
+from shrinkage.data.columns import as_texts, codes_of
+from shrinkage.data.numbers import MOST_EXACT
+from shrinkage.data.spelling import COMMA, DATE, PLAIN, spelled
 from shrinkage.data.table import Table
 from shrinkage.disk.files import read_regular
 from shrinkage.errors import ShrinkageError, counted
 
 if TYPE_CHECKING:
-    from shrinkage.data.table import Column
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from shrinkage.data.columns import Column
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-ABSENT = frozenset(
-    {"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"}
-)
 DIGITS = frozenset("0123456789+-.eE")
-NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf|infinity)", re.ASCII | re.I)
-COMMA = re.compile(r"[+-]?\d+(,\d+)+([eE][+-]?\d+)?", re.ASCII)
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?([/.])\d\d?\2\d{2,4}", re.ASCII)
 OTHERS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a ZIP archive or Excel", b"PAR1": "Parquet"}
 
 
@@ -37,30 +36,24 @@ def read_delimited(path: Path, max_bytes: int) -> Table:
         ShrinkageError: The file is empty, ragged, damaged or no text; a column has no name or a
             name twice; a cell does not fit its column.
     """
-    delimiter = DELIMITERS[path.suffix.lower()]
-    lines = _lines(path, _text(path, max_bytes), delimiter)
-    number, head = next(lines, (0, []))
-    if not head:
+    cells = Cells(path, _text(path, max_bytes), DELIMITERS[path.suffix.lower()])
+    if not cells.head:
         raise ShrinkageError(f"{path} is empty; its first line must name the columns.")
-    names = _names(path, number, head, delimiter)
-    rows, numbers = [], []
-    for number, row in lines:
-        if len(row) != len(names):
-            raise ShrinkageError(
-                f"{path}, line {number} has {counted(len(row), 'cell')} but line 1 names "
-                f"{len(names)} columns; correct the line, or put quotes around a cell "
-                "with a delimiter in it."
-            )
-        rows.append(row)
-        numbers.append(number)
-    if not rows:
-        raise ShrinkageError(f"{path} names {counted(len(names), 'column')} but holds no rows.")
-    cells = zip(*rows, strict=True)
-    columns = {
-        name: partial(_column, path, name, own, numbers)
-        for name, own in zip(names, cells, strict=True)
-    }
-    return Table(str(path), path.stem, columns)
+    _check_head(cells)
+    columns = cells.columns()
+    if not columns or not len(columns[0]):
+        raise ShrinkageError(
+            f"{path} names {counted(len(cells.head), 'column')} but holds no rows."
+        )
+    return Table(
+        str(path),
+        path.stem,
+        {
+            name: partial(_column, cells, name, own)
+            for name, own in zip(cells.head, columns, strict=True)
+        },
+        partial(_place, cells),
+    )
 
 
 def _text(path: Path, max_bytes: int) -> str:
@@ -81,70 +74,125 @@ def _text(path: Path, max_bytes: int) -> str:
     return text
 
 
-def _lines(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        for row in reader:
-            if row:
-                yield start, [cell.strip() for cell in row]
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise ShrinkageError(
-            f"{path}, line {start}: {error}; a quote may be open or out of place."
-        ) from error
-
-
-def _names(path: Path, line: int, head: list[str], delimiter: str) -> list[str]:
-    used = next((mark for mark in ";\t|," if mark != delimiter and mark in head[0]), None)
-    if len(head) == 1 and used:
-        raise ShrinkageError(
-            f"{path} seems to be separated by {used!r}; a .csv is separated by commas and a .tsv "
-            "by tabs, with decimal points. Rename it or save it that way."
-        )
-    for place, name in enumerate(head, 1):
-        if not name:
+def _check_head(cells: Cells) -> None:
+    path, line, head = cells.path, cells.head_line, cells.head
+    for mark in ";\t|,":
+        if mark != cells.delimiter and _separates(mark, cells):
             raise ShrinkageError(
-                f"{path}, line {line}: column {place} has no name; name it "
-                "(pandas: to_csv(..., index=False) writes no unnamed row numbers)."
+                f"{path} seems to be separated by {mark!r}; a .csv is separated by commas and a "
+                ".tsv by tabs, with decimal points. Rename it or save it that way."
             )
-        if head.count(name) > 1:
-            raise ShrinkageError(f"{path}, line {line} names two columns {name!r}; rename one.")
-    if all(NUMBER.fullmatch(name) for name in head):
+    if "" in head:
+        raise ShrinkageError(
+            f"{path}, line {line}: column {head.index('') + 1} has no name; name it "
+            "(pandas: to_csv(..., index=False) writes no unnamed row numbers)."
+        )
+    name, times = Counter(head).most_common(1)[0]
+    if times > 1:
+        raise ShrinkageError(f"{path}, line {line} names two columns {name!r}; rename one.")
+    if all(map(PLAIN.fullmatch, head)):
         raise ShrinkageError(
             f"{path}, line {line} holds numbers only; the first line must name the columns."
         )
-    return head
 
 
-def _column(path: Path, name: str, cells: Sequence[str], lines: Sequence[int]) -> Column:
+def _separates(mark: str, cells: Cells) -> bool:
+    """Whether a line is one cell but for this mark, or the first rows hold as many as the head."""
+    marks = sum(name.count(mark) for name in cells.head)
+    if not marks or len(cells.head) == 1:
+        return bool(marks)
+    lines = [line for line in cells.first_lines(20) if line.strip()]
+    return bool(lines) and all(line.count(mark) == marks for line in lines)
+
+
+def _column(cells: Cells, name: str, own: Any) -> Column:
+    """Return numbers if every cell is one, or texts if none is."""
+    import pyarrow as pa
+
+    if isinstance(own, tuple):
+        if (short := _floats(own)) is not None:
+            return pa.array(short)
+        own = pa.array([None if cell in ABSENT else cell for cell in own], pa.string())
+    with suppress(pa.ArrowInvalid):
+        return _numbers(own)
+    texts = as_texts(own)
+    levels = texts.dictionary.to_pylist()
+    if max(map(len, levels), default=0) > csv.field_size_limit():
+        for _ in cells.rows():
+            pass
+    given = pa.array([None if level in ABSENT else level for level in levels], pa.string())
+    with suppress(pa.ArrowInvalid):
+        return _numbers(given).take(texts.indices)
+    _check_levels(cells, name, texts)
+    return as_texts(given.take(texts.indices))
+
+
+def _check_levels(cells: Cells, name: str, texts: Column) -> None:
+    """Refuse a column in which the first cell that is no number shows that it is none of texts."""
     import numpy as np
 
-    if set("".join(cells)) <= DIGITS:
-        with suppress(ValueError):
-            numbers = np.array([float(cell) for cell in cells])
-            if np.isfinite(numbers).all():
-                return numbers
-    given = [(cell, line) for cell, line in zip(cells, lines, strict=True) if cell not in ABSENT]
-    odd = next(((cell, line) for cell, line in given if not _is_number(cell)), None)
-    if odd is None:
-        return np.array([np.nan if cell in ABSENT else float(cell) for cell in cells])
-    cell, line = odd
-    place = f"{path}, line {line}, column {name!r}: {cell[:40]!r}"
-    if NUMBER.fullmatch(cell):
-        raise ShrinkageError(f"{place} is infinite or too large; correct it or leave it empty.")
-    if COMMA.fullmatch(cell):
-        raise ShrinkageError(f"{place} has a comma; write numbers with a point and no commas.")
-    if DATE.fullmatch(cell):
-        raise ShrinkageError(f"{place} is a date; turn it into a number, or ignore the column.")
-    number = next(((cell, line) for cell, line in given if _is_number(cell)), None)
-    if number is not None:
-        raise ShrinkageError(
-            f"{place} is text, and line {number[1]} holds the number {number[0][:40]!r}; make the "
-            "column all numbers or all text, leaving unknown cells empty."
+    levels, codes = texts.dictionary.to_pylist(), codes_of(texts)
+    numeric = np.array([_is_number(level) for level in levels])
+    absent = np.array([level in ABSENT for level in levels])
+
+    def first(of: Any) -> tuple[int, str]:
+        row = int(np.isin(codes, np.flatnonzero(of)).argmax())
+        return row, levels[codes[row]]
+
+    row, cell = first(~numeric & ~absent)
+    fault = ""
+    if PLAIN.fullmatch(cell):
+        fault = "is infinite or too large; correct it or leave it empty"
+    elif COMMA.fullmatch(cell) or DATE.fullmatch(cell) or numeric.any():
+        fault = spelled(cell)
+    if not fault and numeric.any():
+        other, number = first(numeric)
+        fault = (
+            f"is text, and line {cells.line_of(other)} holds the number {number[:40]!r}; make the "
+            "column all numbers or all text, leaving unknown cells empty"
         )
-    return np.array(["" if cell in ABSENT else cell for cell in cells])
+    if fault:
+        raise ShrinkageError(f"{_place(cells, row)}, column {name!r}: {cell[:40]!r} {fault}.")
+
+
+def _floats(cells: tuple[str, ...]) -> NDArray[np.float64] | None:
+    """Return the numbers of a short column sooner than Arrow, None if anything is odd about it."""
+    import numpy as np
+
+    if not DIGITS.issuperset("".join(cells)):
+        return None
+    try:
+        numbers = np.array([*map(float, cells)])
+    except ValueError:
+        return None
+    return numbers if abs(numbers).max() < MOST_EXACT else None
+
+
+def _numbers(cells: Any) -> Column:
+    """Return the float64 of each cell, or integers where float64 cannot tell them apart.
+
+    Raises:
+        ArrowInvalid: A cell is no finite number.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(cells, pa.ChunkedArray):
+        cells = cells.combine_chunks()
+    numbers = cells.cast(pa.float64())
+    known = (numbers.drop_null() if numbers.null_count else numbers).to_numpy()
+    if not np.isfinite(known).all():
+        raise pa.ArrowInvalid("not finite")
+    if abs(known).max(initial=0) >= MOST_EXACT:
+        for kind in (pa.int64(), pa.uint64()):
+            with suppress(pa.ArrowInvalid):
+                return cells.cast(kind)
+    return numbers
 
 
 def _is_number(cell: str) -> bool:
-    return NUMBER.fullmatch(cell) is not None and math.isfinite(float(cell))
+    return PLAIN.fullmatch(cell) is not None and math.isfinite(float(cell))
+
+
+def _place(cells: Cells, row: int) -> str:
+    return f"{cells.path}, line {cells.line_of(row)}"

@@ -37,7 +37,9 @@ def load_data(
     the caller's, who standardizes within each training fold (so diabetes comes in raw units).
 
     Text columns of a table become one 0/1 feature per text. Nothing is guessed: a cell that does
-    not fit its column, a date or a missing value is refused with its place.
+    not fit its column, a date, a number in another spelling or a missing value is refused with its
+    place. Rows without a target are left out, and so is the index that pandas notes in a Parquet
+    file; ``notes`` says so.
 
     Args:
         source: A name in ``BUILT_IN``; a ``.csv``, ``.tsv`` or ``.parquet`` table whose columns

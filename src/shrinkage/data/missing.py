@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from shrinkage.errors import ShrinkageError, counted
+from shrinkage.errors import ShrinkageError, counted, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 Missing = Literal["refuse", "drop", "mean"]
 
+LARGE_SHARE = 0.2
+"""Of the rows: dropping more is seldom meant."""
+
 
 def kept_rows(
     source: str, absent: Truths, names: Sequence[str], target: str, policy: Missing
 ) -> Truths:
-    """Return which rows are kept under a policy.
+    """Return which rows are kept: under any policy those with a target.
 
     Args:
         source: What to blame.
@@ -30,46 +33,61 @@ def kept_rows(
 
     Raises:
         ShrinkageError: Values are missing and the policy refuses them, or they cannot be imputed.
+        ShrinkageWarning: More than a fifth of the rows is dropped.
     """
     import numpy as np
 
-    counts = dict(zip([*names, target], absent.sum(0).tolist(), strict=True))
+    answered: Truths = ~absent[:, -1]
+    rows = int(answered.sum())
+    if not rows:
+        raise ShrinkageError(f"{source}: the target {target!r} holds no value; choose another.")
+    inside = absent[answered, :-1]
+    counts = dict(zip(names, inside.sum(0).tolist(), strict=True))
     holes = {name: count for name, count in counts.items() if count}
-    if policy == "refuse" and holes:
+    lacking = int(inside.any(1).sum())
+    if not holes:
+        return answered
+    if policy == "refuse":
         raise ShrinkageError(
-            f"{source} lacks values in {_listed(holes)}, {int(absent.any(1).sum())} of "
-            f"{len(absent)} rows in all. Set missing (--missing) to 'drop' to leave these rows "
-            "out, to 'mean' to put in the mean of the training rows, or ignore the columns."
+            f"{source} lacks values in {_listed(holes)}, {lacking} of {rows} rows in all. Set "
+            "missing (--missing) to 'drop' to leave these rows out, to 'mean' to put in the mean "
+            "of the training rows, or ignore the columns."
         )
     if policy == "drop":
-        kept: Truths = np.asarray(~absent.any(1))
-        if not kept.any():
+        if lacking == rows:
             raise ShrinkageError(
                 f"{source}: no row is complete; columns with missing values: {_listed(holes)}. "
                 "Ignore the worst of them, or set missing to 'mean'."
             )
-        return kept
-    if counts[target]:
-        raise ShrinkageError(
-            f"{source}: the target {target!r} is missing in {counts[target]} of {len(absent)} "
-            "rows; set missing to 'drop' to leave them out."
-        )
-    empty = [name for name in names if counts[name] == len(absent)]
+        if lacking > LARGE_SHARE * rows:
+            worst = max(holes, key=holes.__getitem__)
+            warn(
+                "many rows dropped",
+                f"{lacking} of {rows} rows of {source} lack a value, "
+                f"{holes[worst]} of them in column {worst!r}; ignore this column (--ignore), or "
+                "set missing (--missing) to 'mean'.",
+            )
+        return np.asarray(answered & ~absent.any(1))
+    empty = [name for name in names if counts[name] == rows]
     if empty:
         raise ShrinkageError(f"{source}: column {empty[0]!r} holds no value at all; ignore it.")
-    return np.ones(len(absent), bool)
+    return answered
 
 
 def notes_on(absent: Truths, kept: Truths) -> tuple[str, ...]:
     """Return what was done about missing values, in words.
 
     Args:
-        absent: (N, columns) whether a value is missing.
+        absent: (N, columns) whether a value is missing; the target is the last column.
         kept: (N,) whether a row is kept.
     """
-    dropped, imputed = int((~kept).sum()), int(absent[kept].sum())
-    notes = [f"{counted(dropped, 'row')} with missing values dropped"] if dropped else []
-    return (*notes, f"{counted(imputed, 'missing value')} imputed") if imputed else tuple(notes)
+    unanswered = int(absent[:, -1].sum())
+    done = {
+        "left out without a target": (unanswered, "row"),
+        "with missing values dropped": (int((~kept).sum()) - unanswered, "row"),
+        "imputed": (int(absent[kept].sum()), "missing value"),
+    }
+    return tuple(f"{counted(n, what)} {how}" for how, (n, what) in done.items() if n)
 
 
 def _listed(holes: dict[str, int], most: int = 5) -> str:

@@ -133,7 +133,8 @@ def _dataset(path: Path, arrays: Arrays, task: Task | None, missing: Missing) ->
     absent = np.column_stack([_absent(X), _absent(y)])
     kept = kept_rows(str(path), absent, names, "y", missing)
     features = torch.from_numpy(as_float32(str(path), X[kept], names)) / (255 if image else 1)
-    target, classes = read_target(str(path), "y", y[kept], task)
+    found, numbers = np.unique(y[kept], return_inverse=True)
+    target, classes = read_target(str(path), "y", found, numbers, task)
     whole = Dataset(
         path.stem,
         features,

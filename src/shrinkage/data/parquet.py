@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shrinkage.data.columns import as_texts
 from shrinkage.data.table import Table
 from shrinkage.disk.files import open_regular
 from shrinkage.errors import ShrinkageError
 
 if TYPE_CHECKING:
-    from shrinkage.data.table import Column
+    from shrinkage.data.columns import Column
 
 
 def read_parquet(path: Path, max_bytes: int) -> Table:
     """Return the columns of a file; its checksums, if it has any, are checked.
 
     Raises:
-        ShrinkageError: pyarrow is not installed, or the file is damaged, empty or oversized, or
-            holds columns of other things than numbers and texts.
+        ShrinkageError: The file is damaged, empty or oversized, or holds columns of other things
+            than numbers and texts.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ShrinkageError(
-            "Parquet files need pyarrow: pip install 'shrinkage[parquet]'. A .csv needs nothing."
-        ) from error
+    import pyarrow
+    from pyarrow import parquet
+
     with open_regular(path) as stream:
         try:
             file = parquet.ParquetFile(stream, page_checksum_verification=True)
@@ -49,7 +48,26 @@ def read_parquet(path: Path, max_bytes: int) -> Table:
     if twice:
         raise ShrinkageError(f"{path} holds two columns {twice[0]!r}; rename one.")
     columns = {name: partial(_column, path, name, table.column(name)) for name in names}
-    return Table(str(path), path.stem, columns)
+    return Table(
+        str(path),
+        path.stem,
+        columns,
+        lambda row: f"{path}, row {row + 1}",
+        _index(path, table.schema.metadata or {}, names),
+    )
+
+
+def _index(path: Path, metadata: Mapping[bytes, bytes], names: list[str]) -> tuple[str, ...]:
+    """Return the columns that pandas calls the index of the rows."""
+    if b"pandas" not in metadata:
+        return ()
+    try:
+        index = json.loads(metadata[b"pandas"])["index_columns"]
+        return tuple(name for name in names if name in index)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ShrinkageError(
+            f"{path}: what pandas noted in it is damaged; write it again."
+        ) from error
 
 
 def _numeric(kind: Any) -> bool:
@@ -67,18 +85,15 @@ def _textual(kind: Any) -> bool:
 
 
 def _column(path: Path, name: str, values: Any) -> Column:
-    import numpy as np
-    import pyarrow
+    import pyarrow as pa
 
+    if pa.types.is_null(values.type):
+        values = values.cast(pa.string())
     if _textual(values.type):
-        return np.array(["" if text is None else text.strip() for text in values.to_pylist()])
+        return as_texts(values)
     if not _numeric(values.type):
         raise ShrinkageError(
             f"{path}: column {name!r} holds {values.type}, and only numbers, booleans and strings "
             "are read; convert it or ignore it."
         )
-    if pyarrow.types.is_boolean(values.type) and not values.null_count:
-        truths: Column = values.to_numpy()
-        return truths
-    numbers: Column = values.cast(pyarrow.float64(), safe=False).to_numpy()
-    return numbers
+    return values.combine_chunks()

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from shrinkage.data.columns import (
+    as_floats,
+    codes_of,
+    distinct,
+    is_integer,
+    is_missing,
+    is_text,
+)
 from shrinkage.data.dataset import Dataset, Task
 from shrinkage.data.missing import Missing, kept_rows, notes_on
-from shrinkage.data.numbers import as_float32
+from shrinkage.data.numbers import as_float32, check_exact, check_whole
+from shrinkage.data.spelling import check_repeats, check_spelling
 from shrinkage.data.target import read_target
 from shrinkage.errors import ShrinkageError, counted, some_of
 from shrinkage.identity import hash_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Column: TypeAlias = NDArray[np.float64] | NDArray[np.str_] | NDArray[np.bool_]
+    from shrinkage.data.columns import Column
 
 MOST_LEVELS = 100
+UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__|\.\.\.\d+")
+"""What pandas, Parquet files of pandas, and readr call a column without a name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +41,16 @@ class Table:
     Attributes:
         source: The file, to be blamed.
         name: What to call the data set.
-        columns: What reads the (N,) values of each column. A missing number is NaN, a missing
-            text is "".
+        columns: What reads each column.
+        place: Says in words where a row stands.
+        index: Names of columns that only number or name the rows, and are no features.
     """
 
     source: str
     name: str
     columns: Mapping[str, Callable[[], Column]]
+    place: Callable[[int], str]
+    index: Sequence[str] = ()
 
 
 def table_dataset(
@@ -52,22 +64,25 @@ def table_dataset(
     """Return the data set of a table; see ``load_data`` for the arguments."""
     import numpy as np
 
-    _check_names(table, target, ignore, groups)
+    _check_options(table, target, ignore, groups)
     assert target is not None
-    columns = {name: read() for name, read in table.columns.items() if name not in ignore}
-    answers = columns.pop(target)
-    labels = None if groups is None else _labels(table.source, groups, columns.pop(groups))
-    if not columns:
+    asked = {*ignore, target, groups}
+    names = [name for name in table.columns if name not in {*table.index, *asked}]
+    if not names:
         raise ShrinkageError(f"{table.source}: no column is left beside the target {target!r}.")
-    absent = np.stack([_absent(v) for v in [*columns.values(), answers]], 1)
-    kept = kept_rows(table.source, absent, list(columns), target, missing)
-    notes = notes_on(absent, kept)
-    if labels is not None:
-        labels = np.unique(labels[kept], return_inverse=True)[1]
-        notes = (*notes, f"{counted(int(labels.max()) + 1, 'group')} by {groups}")
+    _check_named(table.source, [*names, target, groups or target])
+    answers, columns = table.columns[target](), {name: table.columns[name]() for name in names}
+    absent = np.stack([is_missing(own) for own in [*columns.values(), answers]], 1)
+    kept = kept_rows(table.source, absent, names, target, missing)
+    left_out = [f"index {name!r} left out" for name in table.index if name not in asked]
+    notes = (*left_out, *notes_on(absent, kept))
+    labels = None
+    if groups is not None:
+        labels = _groups(table, groups, kept)
+        notes = (*notes, f"{counted(labels.max() + 1, 'group')} by {groups}")
     features: dict[str, Any] = {}
-    for name, values in columns.items():
-        own = _features(table.source, name, values[kept])
+    for name, column in columns.items():
+        own = _features(table, name, column, kept)
         twice = sorted(own.keys() & features.keys())
         if twice:
             raise ShrinkageError(
@@ -75,10 +90,10 @@ def table_dataset(
                 f"{twice[0]!r}; rename or ignore one of them."
             )
         features |= own
-    y, classes = read_target(table.source, target, answers[kept], task)
-    X = torch.from_numpy(
-        as_float32(table.source, np.stack(list(features.values()), 1), [*features])
-    )
+    if is_text(answers):
+        check_spelling(answers, _place(table, target))
+    y, classes = read_target(table.source, target, *distinct(_kept(answers, kept)), task)
+    X = torch.from_numpy(as_float32(table.source, np.stack([*features.values()], 1), [*features]))
     return Dataset(
         table.name,
         X,
@@ -90,20 +105,44 @@ def table_dataset(
         classes=classes,
         notes=notes,
         groups=None if labels is None else torch.from_numpy(labels).long(),
+        columns=len(names),
     )
 
 
-def _labels(source: str, name: str, values: Column) -> Any:
-    lacking = int(_absent(values).sum())
+def _groups(table: Table, name: str, kept: Any) -> Any:
+    values = _kept(table.columns[name](), kept)
+    lacking = int(is_missing(values).sum())
     if lacking:
         raise ShrinkageError(
-            f"{source}: {counted(lacking, 'row')} without a group in column {name!r}; "
-            "every row needs one."
+            f"{table.source}: {counted(lacking, 'row')} {'has' if lacking == 1 else 'have'} no "
+            f"group in column {name!r}; every row needs one."
         )
-    return values
+    found, numbers = distinct(values)
+    check_exact(table.source, name, found)
+    return numbers
 
 
-def _check_names(
+def _kept(column: Column, kept: Any) -> Column:
+    import pyarrow as pa
+
+    return column if kept.all() else column.filter(pa.array(kept))
+
+
+def _check_named(source: str, names: Sequence[str]) -> None:
+    for name in names:
+        if UNNAMED.fullmatch(name):
+            raise ShrinkageError(
+                f"{source}: column {name!r} has no name but what a program called it, and is most "
+                "likely the number of the row; name it, or ignore it (pandas: "
+                "to_csv(..., index=False) writes no unnamed row numbers)."
+            )
+
+
+def _place(table: Table, column: str) -> Callable[[int], str]:
+    return lambda row: f"{table.place(row)}, column {column!r}"
+
+
+def _check_options(
     table: Table, target: str | None, ignore: Sequence[str], groups: str | None
 ) -> None:
     names = list(table.columns)
@@ -131,22 +170,22 @@ def _check_names(
         )
 
 
-def _features(source: str, name: str, values: Column) -> dict[str, Any]:
+def _features(table: Table, name: str, column: Column, kept: Any) -> dict[str, Any]:
     import numpy as np
 
-    if values.dtype.kind != "U":
-        return {name: values.astype(np.float64)}
-    levels = [level for level in np.unique(values) if level]
-    if len(levels) > MOST_LEVELS:
+    if not is_text(column):
+        floats = as_floats(column)[kept]
+        if is_integer(column) and np.nanmax(abs(floats), initial=0) >= 2**24:
+            check_whole(table.source, name, _kept(column, kept).drop_null().to_numpy())
+        return {name: floats}
+    check_spelling(column, _place(table, name), feature=True)
+    levels, codes = column.dictionary.to_pylist(), codes_of(column)[kept]
+    used = np.unique(codes[codes >= 0]).tolist()
+    if len(used) > MOST_LEVELS:
         raise ShrinkageError(
-            f"{source}: column {name!r} holds {len(levels)} different texts such as "
-            f"{str(levels[0])[:40]!r}, and at most {MOST_LEVELS} become features; ignore it."
+            f"{table.source}: column {name!r} holds {len(used)} different texts such as "
+            f"{levels[used[0]][:40]!r}, and at most {MOST_LEVELS} become features; ignore it."
         )
-    unknown = np.where(values == "", np.nan, 0.0)
-    return {f"{name}={level}": (values == level) + unknown for level in levels}
-
-
-def _absent(values: Column) -> Any:
-    import numpy as np
-
-    return values == "" if values.dtype.kind == "U" else np.isnan(values)
+    check_repeats(column, _place(table, name))
+    unknown = np.where(codes < 0, np.nan, 0.0)
+    return {f"{name}={levels[code]}": (codes == code) + unknown for code in used}

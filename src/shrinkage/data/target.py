@@ -8,58 +8,71 @@ import torch
 from torch import Tensor
 
 from shrinkage.data.dataset import Task
-from shrinkage.data.numbers import as_float32
+from shrinkage.data.numbers import as_float32, check_exact
 from shrinkage.errors import ShrinkageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 MOST_NUMBERED_CLASSES = 20
 MOST_CLASSES = 65536
+FIRST_MERGED = 2**53
+"""From here on a float64 no longer tells whole numbers apart."""
 
 
 def read_target(
-    source: str, name: str, values: NDArray[Any], task: Task | None
+    source: str,
+    name: str,
+    found: NDArray[Any],
+    numbers: NDArray[np.int64],
+    task: Task | None,
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return the target as int64 classes, with their names, or as float32 numbers without.
 
     Args:
         source: What to blame.
         name: Name of the target.
-        values: (N,) numbers, truths or texts, none missing.
+        found: The different values, sorted: numbers, truths or texts, none missing.
+        numbers: (N,) the place of each row's value among them.
         task: None decides: text, truths, and whole numbers with at most 20 different values are
             classes.
 
     Raises:
-        ShrinkageError: Text as a number to predict, a single class or value, or too many classes.
+        ShrinkageError: Text as a number to predict, a single class or value, labels that cannot be
+            told apart, or too many classes.
     """
     import numpy as np
 
-    single = None if values.dtype.kind == "U" else as_float32(source, values[:, None], [name])[:, 0]
-    found, numbers = np.unique(values, return_inverse=True)
+    rows, text = len(numbers), found.dtype.kind in "UO"
+    if found.dtype.kind == "f" and np.isinf(found).any():
+        as_float32(source, found[numbers, None], [name])
     if len(found) < 2:
         only = f"the single value {found[0]!s}" if len(found) else "no value"
         raise ShrinkageError(f"{source}: the target {name!r} holds {only}; nothing can be learned.")
     if task is None:
-        whole = single is None or (len(found) <= MOST_NUMBERED_CLASSES and not (single % 1).any())
+        whole = found.dtype.kind != "f" or not (found % 1).any()
+        whole = text or (whole and len(found) <= MOST_NUMBERED_CLASSES)
         task = "classification" if whole else "regression"
     if task == "regression":
-        if single is None:
+        if text:
             raise ShrinkageError(
                 f"{source}: the target {name!r} holds text such as {str(found[0])[:40]!r}, which "
                 "is not a number to predict; set task to 'classification' or choose another target."
             )
-        return torch.from_numpy(single), ()
-    if len(found) > min(MOST_CLASSES, len(values) // 2):
-        instead = "give more rows of each" if single is None else "set task to 'regression'"
+        return torch.from_numpy(as_float32(source, found[numbers, None], [name])[:, 0]), ()
+    if len(found) > min(MOST_CLASSES, rows // 2):
+        instead = "give more rows of each" if text else "set task to 'regression'"
         raise ShrinkageError(
-            f"{source}: the target {name!r} holds {len(found)} different values in {len(values)} "
+            f"{source}: the target {name!r} holds {len(found)} different values in {rows} "
             f"rows, too many for classes; {instead} or choose another target."
         )
+    check_exact(source, name, found)
     return torch.from_numpy(numbers.reshape(-1).astype(np.int64)), tuple(map(_named, found))
 
 
 def _named(value: Any) -> str:
-    if value.dtype.kind == "f" and value == int(value):
-        return str(int(value))
-    return str(value)
+    import numpy as np
+
+    whole = isinstance(value, np.floating) and value == int(value)
+    return str(int(value)) if whole else str(value)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import ShrinkageError, shown
+
+TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
+"""The name under which a file is written before it gets its own."""
 
 
 @contextmanager
@@ -36,6 +41,35 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def leftovers(directory: Path, *patterns: str) -> list[Path]:
+    """Return what killed processes have left of files of these names in a directory.
+
+    Args:
+        directory: The directory.
+        patterns: Names of files that `atomic_write` writes there, such as ``"*.safetensors"``.
+    """
+    return [
+        path
+        for path in directory.glob(".*")
+        if (name := TEMPORARY.fullmatch(path.name))
+        and any(fnmatchcase(name[1], pattern) for pattern in patterns)
+        and path.is_file()
+        and not path.is_symlink()
+    ]
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return the path that an argument names.
+
+    Raises:
+        ShrinkageError: It is no path, or an empty one, which would be the current directory.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ShrinkageError(f"{name}={shown(value)}: give a path, such as 'runs/{name}'.")
+    return Path(text)
 
 
 @contextmanager

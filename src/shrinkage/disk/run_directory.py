@@ -11,14 +11,12 @@ import hashlib
 import io
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from shrinkage.disk.files import atomic_write
+from shrinkage.disk.files import atomic_write, open_regular, read_regular
+from shrinkage.disk.replacing import put_back, replacing
 from shrinkage.errors import ShrinkageError
 
 if TYPE_CHECKING:
@@ -34,6 +32,9 @@ MANIFEST, TABLE, PATH, WEIGHTS = (
 )
 RUN = frozenset({MANIFEST, TABLE, PATH, WEIGHTS, "path.png", "path.svg", "report.html"})
 """The names of the files that a run may hold; pictures and report are drawn later."""
+
+MOST_OF_A_MANIFEST = 2**30
+"""Bytes; it holds facts, and one number for each strength."""
 
 
 def write(
@@ -55,7 +56,7 @@ def write(
         weights: The content of ``weights.safetensors``; ``None`` leaves the file out.
         overwrite: Replace a run that is already there.
     """
-    with replacing(directory, overwrite) as temporary:
+    with replacing(directory, overwrite, RUN) as temporary:
         write_table(temporary / TABLE, rows)
         _write_tensors(temporary / PATH, tensors)
         if weights is not None:
@@ -98,6 +99,7 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def check_run(directory: Path) -> None:
     """Refuse what is no run directory, without loading torch."""
+    put_back(directory)
     if not (directory / MANIFEST).is_file():
         raise ShrinkageError(
             f"{directory} is not a run directory: it has no {MANIFEST}. Give a directory that "
@@ -111,56 +113,6 @@ def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         text.detach()
-
-
-@contextmanager
-def replacing(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> Iterator[Path]:
-    """Yield an empty sibling that takes the place of ``directory`` if the block ends well."""
-    check_target(directory, overwrite, names)
-    directory = directory.resolve()
-    mark = secrets.token_hex(8)
-    temporary = directory.parent / f".{directory.name}.{mark}.new"
-    replaced = directory.parent / f".{directory.name}.{mark}.old"
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        yield temporary
-        check_target(directory, overwrite, names)
-        if directory.exists():
-            directory.rename(replaced)
-        try:
-            temporary.rename(directory)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(directory)
-            raise
-    except OSError as error:
-        raise ShrinkageError(
-            f"cannot write the run {directory}: {error.strerror or error}. Free the disk or choose "
-            "another place; what was there before is untouched."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if directory.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-
-
-def check_target(directory: Path, overwrite: bool, names: frozenset[str] = RUN) -> None:
-    """Refuse a directory that holds other names than these, or a run that is to be kept."""
-    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-        raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
-    present = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    foreign = present - names
-    if foreign:
-        raise ShrinkageError(
-            f"{directory} holds files that do not belong to a run: "
-            f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
-        )
-    if present and not overwrite:
-        raise ShrinkageError(
-            f"{directory} holds another run. Choose another directory, or pass overwrite=True to "
-            "replace it."
-        )
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -187,7 +139,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes()
+        text = read_regular(path, MOST_OF_A_MANIFEST)
         manifest = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         raise ShrinkageError(f"{path} is not a readable manifest: {error}.") from error
@@ -228,7 +180,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.outcome import Outcome
 from shrinkage.engine.plan.plan import Plan
-from shrinkage.engine.run.chunks import mean_losses
+from shrinkage.engine.run.run import Run
+from shrinkage.engine.run.stacked import mean_losses
 from shrinkage.errors import ShrinkageError
 from shrinkage.identity import named
 from shrinkage.parameters import Selection, explain_selection, selected_parameters, weights
@@ -22,12 +22,13 @@ from shrinkage.tensors.own_thread import one_thread
 
 
 @one_thread()
-def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, Any]) -> PathResult:
+def assemble(run: Run, about: dict[str, Any]) -> PathResult:
     """Return the result of a run.
 
     Raises:
         ShrinkageError: Every member diverged.
     """
+    problem, plan, outcome = run.problem, run.plan, run.outcome
     _mark_late(plan, outcome)
     if bool((outcome.diverged >= 0).all()):
         raise ShrinkageError(
@@ -35,14 +36,16 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
             f"{float(problem.lrs[0]):g}, strengths 0 to {float(plan.strengths[-1]):g}); "
             "lower the learning rate or scale the data."
         )
-    columns = {group: column for column, group in enumerate(plan.groups())}
     rows, sizes = torch.cat(plan.folds.held), torch.tensor([len(h) for h in plan.folds.held])
     order = rows.argsort(stable=True)
     judged = rows[order]
     trained = [problem.weights_of(rows).sum() for rows in plan.folds.trained]
 
     def by_fold(values: Tensor) -> Tensor:
-        taken = [[values[:, columns[Group(f, s)]] for s in plan.seeds] for f in range(plan.n_folds)]
+        taken = [
+            [values[:, outcome.columns[Group(f, s)]] for s in plan.seeds]
+            for f in range(plan.n_folds)
+        ]
         return torch.stack([torch.stack(row, 1) for row in taken], 1)
 
     return PathResult(
@@ -59,12 +62,11 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
         norms=by_fold(outcome.norms),
         sparsity=by_fold(outcome.sparsity),
         diverged=by_fold(outcome.diverged),
-        refit=_refit(problem, plan, outcome, columns) if plan.refit else None,
+        refit=_refit(run) if plan.refit else None,
         about=about,
         knobs=plan.knobs,
         row_weights=None if problem.row_weights is None else problem.row_weights[judged],
         rows_held=None if plan.folds.ordinary else judged,
-        dropped=outcome.dropped if bool((outcome.dropped >= 0).any()) else None,
         trained_on=None if plan.folds.ordinary else torch.stack(trained),
     )
 
@@ -72,7 +74,6 @@ def assemble(problem: Problem, plan: Plan, outcome: Outcome, about: dict[str, An
 def _mark_late(plan: Plan, outcome: Outcome) -> None:
     """Mark members that the last step of all made useless: no later loss could tell."""
     late = (outcome.diverged < 0) & ~outcome.fit_loss.isfinite()
-    late &= (outcome.dropped < 0).unsqueeze(1)
     for column, group in enumerate(plan.groups()):
         strengths = late[:, column]
         outcome.diverged[strengths, column] = plan.steps(group) * plan.epochs
@@ -93,11 +94,12 @@ def _out_of_fold(plan: Plan, outcome: Outcome) -> Tensor:
     return outputs.view(*outputs.shape[:3], -1)
 
 
-def _refit(problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, int]) -> Refit:
+def _refit(run: Run) -> Refit:
+    problem, plan, outcome = run.problem, run.plan, run.outcome
     groups = [Group(ALL_ROWS, seed) for seed in plan.seeds]
 
     def by_seed(values: Tensor) -> Tensor:
-        return torch.stack([values[:, columns[group]] for group in groups], 1)
+        return torch.stack([values[:, outcome.columns[group]] for group in groups], 1)
 
     outputs = targets = losses = None
     if plan.tests:
@@ -122,23 +124,25 @@ def _refit(problem: Problem, plan: Plan, outcome: Outcome, columns: dict[Group, 
     )
 
 
-def about(problem: Problem, plan: Plan, engine: str, select: Selection) -> dict[str, Any]:
+def about(run: Run, engine: str, select: Selection) -> dict[str, Any]:
     """Return the facts that a result carries."""
+    problem, plan = run.problem, run.plan
     model = problem.initial(plan.groups()[0])
+    by_steps = not engine.startswith("exact")
     return {
         "engine": engine,
         "plan": {
             "model": str(model),
-            "optimizer": None if engine.startswith("exact") else named(problem.optimizer),
+            "optimizer": named(problem.optimizer) if by_steps else None,
             "scheduler": named(problem.scheduler) if problem.scheduler else None,
             "loss": problem.loss_name,
-            "how": problem.how,
+            "how": problem.how if by_steps else None,
             "selected": list(problem.selected),
             "select": _select(model, select),
             "preprocess": problem.views.facts,
             "augmented": problem.augmented.fact if problem.augmented else None,
-            "epochs": plan.epochs,
-            "batch_size": plan.batch_size,
+            "epochs": plan.epochs if by_steps else None,
+            "batch_size": plan.batch_size if by_steps else None,
             "autocast": str(problem.autocast) if problem.autocast else None,
         },
         "selection": [

@@ -12,17 +12,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.engine.assemble import about, assemble
+from shrinkage.engine.exact.solve import check_convex, check_convex_settings
+from shrinkage.engine.keep.stopping import interrupted
 from shrinkage.engine.member.fresh import ModelSource
+from shrinkage.engine.member.given import Grid, make_seeds
 from shrinkage.engine.member.problem import Problem, make_problem, with_augmented
 from shrinkage.engine.member.schedule import MakeScheduler
-from shrinkage.engine.member.settings import ADAM, Grid, Settings
-from shrinkage.engine.member.update import MakeOptimizer
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.trial import check_last_batch
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
 from shrinkage.engine.plan.crossed import make_points
-from shrinkage.engine.plan.outcome import Progress, as_report
-from shrinkage.engine.plan.plan import Plan, make_seeds
+from shrinkage.engine.plan.outcome import Progress, Teller
+from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.rounds import train_rounds
-from shrinkage.engine.run.exact import check_convex
-from shrinkage.errors import ShrinkageError, warn
+from shrinkage.errors import warn
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import Penalty
 from shrinkage.result.path_result import PathResult
@@ -61,7 +64,6 @@ def fit_path(
     grid: Grid | None = None,
     draws: int | None = None,
     refine: int = 0,
-    halving: int = 0,
     classes: Sequence[Any] | None = None,
     folds: Any = 5,
     groups: Any = None,
@@ -95,7 +97,7 @@ def fit_path(
         X: Training rows, (N, ...): tensor, array, nested lists, a frame of pandas or polars,
             or a map-style Dataset of ``(x, y)`` items, or its DataLoader (then y is None).
         y: Targets: integer classes 0..C-1, or numbers, (N,) or (N, M).
-        penalty: The penalty; the grid's strengths replace its own.
+        penalty: The penalty; the path's strengths replace its own.
         test: Held-out ``(X, y)`` or Dataset, never used for the choice of a strength.
         augmented: The training rows once more, as a Dataset or DataLoader whose items are random:
             every step draws its own, the same for all strengths. Their targets may be drawn too,
@@ -113,9 +115,6 @@ def fit_path(
             of strengths, where the grid names ranges: ``{"lr": (1e-4, 1e-2)}``.
         refine: How many strengths to train in a second round around the minimum of the first, on
             the same folds and seeds; True stands for 8.
-        halving: 2 lets all strengths train for a third of the epochs, the best half of them for two
-            thirds, and the best half of these for all; the others are marked as ``dropped``. 0
-            trains all. What is best early is often not best in the end: ``docs/statistics.md``.
         classes: The labels of the classes 0..C-1, such as ``["ham", "spam"]``. Scorers, splitters
             and ``preprocess`` see them in place of the numbers, and reports show them.
         folds: A number of folds (stratified for classes), any scikit-learn splitter, such as
@@ -170,27 +169,10 @@ def fit_path(
         >>> result.strengths.shape
         torch.Size([4])
     """
-    report = as_report(progress)
-    settings = Settings(
-        grid={} if grid is None else grid,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        loss=loss,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        select=select,
-        how=how,
-        augmented=augmented,
-        autocast=autocast,
-        refine=refine,
-        halving=halving,
-        solver=solver,
-        compile=compile,
-        chunk=chunk,
-        max_memory=max_memory,
-        checkpoint=checkpoint,
-    ).checked()
+    settings = Settings.among(locals()).checked(penalty)
+    tell = Teller(settings.progress)
+    if settings.exact:
+        check_convex_settings(penalty, settings)
     batch_size = batch_size_of(X if augmented is None else augmented, settings.batch_size)
     with one_thread():
         data = read_data(X, y, test, folds, groups, sample_weight, preprocess, classes)
@@ -206,31 +188,26 @@ def fit_path(
     if augmented is not None:
         problem = with_augmented(problem, augmented, rows, batch_size)
     if settings.exact:
-        check_convex(problem, penalty, loss, settings.grid)
-    points, knobs = make_points(problem, rows, strengths, settings.grid, draws)
+        check_convex(problem)
+    points, knobs = make_points(problem, rows, settings)
     chosen = make_seeds(settings.seeds)
     plan = Plan(points, data.folds, chosen, data.tests, settings.epochs, batch_size, refit, knobs)
     _check_last_batches(problem, plan)
-    plan, outcome, engine = train_rounds(problem, plan, settings, report)
-    facts = about(problem, plan, engine, select)
+    try:
+        run, engine = train_rounds(problem, plan, settings, tell)
+    except KeyboardInterrupt:
+        raise interrupted(tell.so_far, settings.checkpoint) from None
+    facts = about(run, engine, select)
     if data.columns:
         facts["columns"] = data.columns
     if data.classes:
         facts["classes"] = data.classes
-    return assemble(problem, plan, outcome, facts)
+    return assemble(run, facts)
 
 
 def _check_last_batches(problem: Problem, plan: Plan) -> None:
     sizes = {len(plan.train_rows(group)) for group in plan.groups()}
     if problem.augmented is not None:
         problem.augmented.check_batches({size % plan.batch_size for size in sizes} - {0})
-    if not problem.normalizes or all(size % plan.batch_size != 1 for size in sizes):
-        return
-    try:
-        problem.build(0).train()(problem.X[:1])
-    except ValueError as error:
-        raise ShrinkageError(
-            f"the last batch of an epoch has one row ({', '.join(map(str, sorted(sizes)))} rows, "
-            f"batch_size={plan.batch_size}), and batch normalization needs two; choose another "
-            f"batch_size ({error})."
-        ) from error
+    if problem.normalizes:
+        check_last_batch(problem.build(0), problem.X, sizes, plan.batch_size)

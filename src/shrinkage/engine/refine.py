@@ -124,5 +124,4 @@ def _joined(first: Outcome, second: Outcome, order: Tensor) -> Outcome:
             for group, own in first.weights.items()
         },
         epochs_done=both(first.epochs_done, second.epochs_done),
-        dropped=both(first.dropped, second.dropped),
     )

@@ -33,7 +33,6 @@ class PathClassifier(ClassifierMixin, PathEstimator):  # type: ignore[misc]
             among all of them. This and what follows is as in :func:`shrinkage.fit_path`.
         draws: How many combinations to draw where the grid names ranges.
         refine: How many strengths to add around the minimum.
-        halving: 2 lets the best half of the strengths train on after each third of the epochs.
         folds: A number of folds, a scikit-learn splitter, or one fold id per row.
         rule: "minimum", "one_standard_error" or "paired_one_standard_error".
         metric: What the rule goes by: "loss", or a scikit-learn scorer or its name.

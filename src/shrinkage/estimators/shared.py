@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +18,17 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage import choose
+from shrinkage.choose.choices import RULES
 from shrinkage.engine.fit_path import fit_path
 from shrinkage.engine.member.fresh import make_builder
-from shrinkage.engine.member.settings import ADAM, Grid
+from shrinkage.engine.member.given import Grid
+from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.update import ADAM
 from shrinkage.errors import ShrinkageError, warn
 from shrinkage.metrics import Metric, check_metric, check_name
 from shrinkage.models import make_model
 from shrinkage.parameters import Selection, weights
 from shrinkage.penalties import L2, Penalty
-from shrinkage.penalties.base import without_twins
 from shrinkage.rows.classes import labeled
 from shrinkage.rows.folds import Folds, make_folds, of_kept
 from shrinkage.rows.frames import check_dates, plain_array
@@ -34,11 +37,6 @@ from shrinkage.rows.rows import as_rows, flat
 
 ModelOf = str | nn.Module | Callable[[Any, int], nn.Module]
 
-RULES = {
-    "minimum": choose.minimum,
-    "one_standard_error": choose.one_standard_error,
-    "paired_one_standard_error": choose.paired_one_standard_error,
-}
 NUMBERS = [np.float64, np.float32]
 
 
@@ -54,7 +52,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         grid: Grid | None = None,
         draws: int | None = None,
         refine: int = 0,
-        halving: int = 0,
         folds: Any = 5,
         rule: str = "minimum",
         metric: Metric = "loss",
@@ -80,7 +77,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self.grid = grid
         self.draws = draws
         self.refine = refine
-        self.halving = halving
         self.folds = folds
         self.rule = rule
         self.metric = metric
@@ -99,11 +95,6 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
         self.compile = compile
         self.checkpoint = checkpoint
         self.random_state = random_state
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        """Return the call that makes it, as far as it differs from the defaults."""
-        text: str = super().__repr__(N_CHAR_MAX)
-        return text.replace(repr(self.penalty), without_twins(self.penalty))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -150,36 +141,16 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             )
             row = self.preprocess_.transform(row)
         model = self._model_of(row.shape[1:], outputs)
-        self.path_ = fit_path(
-            model,
-            X,
-            y,
-            L2(1.0) if self.penalty is None else self.penalty,
-            strengths=self.strengths,
-            grid=self.grid,
-            draws=self.draws,
-            refine=self.refine,
-            halving=self.halving,
-            classes=classes,
-            folds=folds,
-            groups=groups,
-            seeds=self._seeds(),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            loss=loss if isinstance(self.loss, str) and self.loss == "auto" else self.loss,
-            sample_weight=sample_weight,
-            optimizer=ADAM if self.optimizer is None else self.optimizer,
-            scheduler=self.scheduler,
-            preprocess=self.preprocess,
-            augmented=self._view(X, y),
-            select=self.select,
-            how=self.how,
-            autocast=self.autocast,
-            solver=self.solver,
-            compile=self.compile,
-            checkpoint=self.checkpoint,
-        )
-        self.choice_ = RULES[self.rule](self.path_, self.metric)
+        own = {"seeds": self._seeds(), "augmented": self._view(X, y), "groups": groups}
+        own |= {"classes": classes, "folds": folds}
+        if isinstance(self.loss, str) and self.loss == "auto":
+            own["loss"] = loss
+        if self.optimizer is None:
+            own["optimizer"] = ADAM
+        penalty = L2(1.0) if self.penalty is None else self.penalty
+        settings = {**self._settings(), **own, "sample_weight": sample_weight}
+        self.path_ = fit_path(model, X, y, penalty, **settings)
+        self.choice_ = RULES[self.rule].choose(self.path_, self.metric)
         self.strength_ = self.choice_.strength
         self._warn_if_learning()
         self.models_ = self._refitted(model)
@@ -198,6 +169,11 @@ class PathEstimator(BaseEstimator):  # type: ignore[misc]
             )
         check_metric(self.metric, targets, outputs, made.held, classes)
         return made
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that are settings of a path."""
+        known = {setting.name for setting in fields(Settings)}
+        return {name: own for name, own in self.get_params(deep=False).items() if name in known}
 
     def _warn_if_learning(self) -> None:
         """Warn where the chosen models would have gone on learning, as an untrained one would."""

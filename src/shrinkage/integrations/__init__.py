@@ -1,1 +1,1 @@
-"""Callbacks of other libraries: one library a file, imported by whoever uses it."""
+"""What other libraries call or show: one library a file, imported by whoever uses it."""

@@ -1,4 +1,4 @@
-"""The curves of a training for TensorBoard."""
+"""The curves of :func:`shrinkage.train` for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,15 +9,29 @@ from pathlib import Path
 from shrinkage.errors import ShrinkageError
 from shrinkage.training import Moment
 
+__all__ = ["tensorboard"]
+
 
 @contextmanager
 def tensorboard(
-    directory: Path, progress: Callable[[Moment], None]
+    directory: str | Path, progress: Callable[[Moment], None] | None = None
 ) -> Iterator[Callable[[Moment], None]]:
-    """Yield a progress that also logs every finished epoch.
+    """Log every finished epoch of a training: its losses, learning rate and accuracy.
+
+    Args:
+        directory: Where the events go, for ``tensorboard --logdir``. A training that resumes from
+            a checkpoint goes on with the same curves.
+        progress: Told all the same.
+
+    Yields:
+        What to give to :func:`shrinkage.train` as ``progress``.
 
     Raises:
         ShrinkageError: TensorBoard is not installed.
+
+    Example:
+        >>> from shrinkage.integrations.tensorboard import tensorboard
+        >>> log = tensorboard("runs/mine")  # with log as progress: train(..., progress=progress)
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -29,7 +43,8 @@ def tensorboard(
     writer = SummaryWriter(str(directory))
 
     def report(moment: Moment) -> None:
-        progress(moment)
+        if progress is not None:
+            progress(moment)
         if moment.step == 0:
             row = moment.curves[-1]
             for name, value in row.items():

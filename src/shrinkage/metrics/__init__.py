@@ -1,6 +1,12 @@
 """Metrics computed from kept outputs: accuracy, and any scikit-learn scorer."""
 
-from shrinkage.metrics.at_once import area_under_roc, balanced_accuracy, correct, predicted
+from shrinkage.metrics.at_once import (
+    area_under_roc,
+    balanced_accuracy,
+    correct,
+    explained,
+    predicted,
+)
 from shrinkage.metrics.scores import (
     OF_NUMBERS,
     Metric,
@@ -19,6 +25,7 @@ __all__ = [
     "check_metric",
     "check_name",
     "correct",
+    "explained",
     "greater_is_better",
     "metric_name",
     "predicted",

@@ -47,3 +47,15 @@ def area_under_roc(outputs: Tensor, targets: Tensor) -> Tensor:
     above = (ranks.double() * positive.T).sum(-1) - count * (count + 1) / 2
     area = (above / (count * (len(targets) - count))).mean(-1)
     return area.masked_fill(wide.isnan().any(-1).any(-1), torch.nan)
+
+
+def explained(mean_square: Tensor, targets: Tensor) -> Tensor:
+    """Return R², the part of the targets' variance that a mean squared error leaves explained.
+
+    It is NaN where the targets do not vary, as those of a single row.
+
+    Shape:
+        mean_square: any. targets: (N,) or (N, M).
+    """
+    spread = targets.double().var(0, correction=0).mean()
+    return 1 - mean_square / spread if spread > 0 else torch.full_like(mean_square, torch.nan)

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import Selection, explain_selection, weights
+from shrinkage.errors import ShrinkageError, some_of, warn
+from shrinkage.parameters import Row, Selection, explain_selection, weights
 from shrinkage.penalties.toward import Snapshot, around_reference, bound, reference, snapshot
 from shrinkage.tensors.norms import is_number, readable
 from shrinkage.tensors.sharded import whole
+from shrinkage.tensors.wrapped import is_constant, plain_name
 
 P = TypeVar("P", bound="Penalty")
 
@@ -153,28 +154,75 @@ class Penalty(ABC):
         """Return the same penalty in the conventions of other libraries; none with ``toward``."""
         return {}
 
-    def __call__(self, model: nn.Module, select: Selection = weights) -> Tensor:
+    def __call__(
+        self,
+        model: nn.Module,
+        select: Selection = weights,
+        *,
+        tensors: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Return the total penalty of ``model``, ready to be added to a loss.
 
         Frozen parameters (``requires_grad=False``) are left out.
+
+        Args:
+            model: The model.
+            select: Which tensors; see :func:`shrinkage.parameters.explain_selection`.
+            tensors: What stands in for parameters, by name, as in
+                :func:`torch.func.functional_call`; the others are those of the model.
+
+        Raises:
+            ShrinkageError: Nothing is selected, or ``tensors`` stand in for none of it.
+
+        Warns:
+            ShrinkageWarning: ``constant penalty``: a transform of ``torch.func`` differentiates,
+                but none of these tensors.
 
         Example:
             >>> from shrinkage.penalties import L2
             >>> net = nn.Linear(2, 1)
             >>> loss = net(torch.ones(1, 2)).mean() + L2(1e-3)(net)
         """
-        rows = (row for row in explain_selection(model, select) if row.selected)
-        tensors = ((row.name, row.tensor) for row in rows if row.tensor.requires_grad)
-        values = [self.for_tensor(name, w).value(whole(w)) for name, w in tensors]
+        selected = (row for row in explain_selection(model, select) if row.selected)
+        rows = [row for row in selected if row.tensor.requires_grad]
+        named = {row.name: row.tensor for row in rows}
+        if named and tensors is not None:
+            named = _in_place_of(rows, tensors)
+        if named and is_constant(named.values()):
+            warn(
+                "constant penalty",
+                f"{self!r} of the model's own tensors, which the transform of torch.func around "
+                "it does not differentiate: it has no gradient there. Give the ones that it does, "
+                "penalty(model, tensors=...), or add the penalty inside forward.",
+            )
+        values = [self.for_tensor(name, w).value(whole(w)) for name, w in named.items()]
         return torch.stack(values).sum() if values else torch.zeros(())
 
     def __repr__(self) -> str:
-        """Return the call that makes this penalty, and its twins elsewhere."""
+        """Return the call that makes this penalty."""
         given = {f.name: getattr(self, f.name) for f in fields(self)[1:]}
         shape = [f"{k}={v!r}" for k, v in given.items() if not (k == "toward" and v is None)]
-        call = ", ".join([_show(self.strength), *shape])
+        return f"{type(self).__name__}({', '.join([_show(self.strength), *shape])})"
+
+    def __str__(self) -> str:
+        """Return that call, and its twins elsewhere."""
         twins = ", ".join(f"{where} {what}" for where, what in self.twins().items())
-        return f"{type(self).__name__}({call})" + (f"  # = {twins}" if twins else "")
+        return f"{self!r}  # = {twins}" if twins else repr(self)
+
+
+def _in_place_of(rows: Sequence[Row], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the selected tensors by name, with those in place that stand in for them."""
+    given = {plain_name(name): w for name, w in tensors.items()}
+    found = {
+        row.name: given[name] for row in rows for name in (row.name, *row.shared) if name in given
+    }
+    if not found:
+        raise ShrinkageError(
+            f"tensors= holds {some_of(given) or 'nothing'}, and the penalty acts on "
+            f"{some_of(row.name for row in rows)}; give dict(model.named_parameters()), or tensors "
+            "by the same names."
+        )
+    return {row.name: found.get(row.name, row.tensor) for row in rows}
 
 
 def check_strength(strength: float | Tensor, owner: str) -> None:
@@ -192,11 +240,6 @@ def check_strength(strength: float | Tensor, owner: str) -> None:
         raise ShrinkageError(f"{owner}: strength={strength!r} is not a number; give one >= 0.")
     if not 0 <= number < math.inf:
         raise ShrinkageError(f"{owner}: strength={strength!r} must be finite and >= 0.")
-
-
-def without_twins(penalty: object) -> str:
-    """Return the call that makes a penalty, without its twins; of anything else the ``repr``."""
-    return repr(penalty).partition("  #")[0]
 
 
 def kind_of(acting: object) -> str:

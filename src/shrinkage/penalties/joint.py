@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties.base import Penalty, without_twins
+from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.group_lasso import GroupLasso
 from shrinkage.penalties.l1 import L1
 from shrinkage.penalties.l2 import L2
@@ -47,7 +47,9 @@ def joint_prox(parts: Sequence[Part], w: Tensor, step: Number) -> Tensor:
     for factor, penalty in parts:
         if isinstance(penalty, L2):
             pull = 2 * step * factor * penalty.strength
-            total, pulled = total + pull, pulled + pull * penalty.center(w)
+            total = total + pull
+            if penalty.toward is not None:
+                pulled = pulled + pull * penalty.center(w)
     moved = pulled / total
     for factor, penalty in _in_order(parts, w):
         moved = penalty.prox(moved, step / total * factor)
@@ -91,7 +93,7 @@ def joint_strength_max(parts: Sequence[Part], gradient: Tensor) -> Tensor:
 
 def shown(parts: Sequence[Part]) -> str:
     """Return the sum as text."""
-    return " + ".join(without_twins(penalty) for _, penalty in parts)
+    return " + ".join(repr(penalty) for _, penalty in parts)
 
 
 def _in_order(parts: Sequence[Part], w: Tensor) -> list[Part]:

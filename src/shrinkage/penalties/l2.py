@@ -35,7 +35,7 @@ class L2(Penalty):
     Example:
         >>> L2(0.5).value(torch.tensor([3.0, 4.0]))
         tensor(12.5000)
-        >>> L2(0.5)
+        >>> print(L2(0.5))
         L2(0.5)  # = torch weight_decay=1, Keras L2(0.5)
 
     References:

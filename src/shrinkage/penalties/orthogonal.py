@@ -20,10 +20,10 @@ class Orthogonal(Penalty):
         P(W) = \lambda \lVert W W^T - I \rVert_F^2 = \lambda \sum_i (s_i^2 - 1)^2
 
     :math:`W` is the matrix of the first axis of ``w`` against all others,
-    ``(out, in * kh * kw)`` for a convolution, transposed if it has
-    more rows than columns, because then only its columns can be orthonormal. The sum is over its
-    singular values. Zero is a stationary point and never a minimizer, so no strength drops all
-    weights. Prox: closed form, by the one root :math:`t \ge 0` of
+    ``(out, in * kh * kw)`` for a convolution, ``(in, out * kh * kw)`` for a transposed one. It is
+    transposed if it has more rows than columns, because then only its columns can be orthonormal.
+    The sum is over its singular values. Zero is a stationary point and never a minimizer, so no
+    strength drops all weights. Prox: closed form, by the one root :math:`t \ge 0` of
     :math:`t - s + 4 \lambda t (t^2 - 1)` that is a minimizer. Where singular values are zero it
     is not unique, and the SVD decides.
 

@@ -21,7 +21,9 @@ class SpectralNorm(Penalty):
 
     Convention: the norm itself, not half its square as in the paper. A weight of more than two
     axes is the matrix of its first axis against all others, ``(out, in * kh * kw)`` for a
-    convolution; that norm is not the one of the convolution as an operator. Gradient:
+    convolution; that norm is not the one of the convolution as an operator. A transposed
+    convolution has inputs first, so its matrix has inputs in its rows, while
+    ``torch.nn.utils.spectral_norm`` takes its outputs. Gradient:
     :math:`u_1 v_1^T`, or its mean over largest values that are equal up to rounding, the
     subgradient of smallest norm.
 

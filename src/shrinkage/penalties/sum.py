@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
-from shrinkage.penalties.base import Penalty, without_twins
+from shrinkage.penalties.base import Penalty
 from shrinkage.penalties.joint import Part, joint_prox, joint_strength_max
 
 
@@ -103,7 +103,7 @@ class Sum(Penalty):
 
     def __repr__(self) -> str:
         """Return the sum that makes this penalty."""
-        terms = " + ".join(without_twins(term) for term in self.terms)
+        terms = " + ".join(repr(term) for term in self.terms)
         return terms if _is_one(self.strength) else f"({terms}).at({float(self.strength):g})"
 
 

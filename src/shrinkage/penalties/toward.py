@@ -78,9 +78,9 @@ def bound(toward: Mapping[str, Tensor], name: str, w: Tensor, owner: str) -> Sna
 def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return ``operation`` as a function of the difference to the penalty's reference.
 
-    It is computed in at least float32. Where the prox moves nothing, the weights stay as they
-    are, bit for bit. If the penalty is a function of absolute values alone, ``operation`` sees
-    those of complex weights, whose phases are put back afterwards.
+    It is computed in at least float32. If the penalty is a function of absolute values alone,
+    ``operation`` sees those of complex weights, whose phases are put back afterwards. Where the
+    prox moves nothing, the weights stay as they are, bit for bit.
 
     Args:
         name: ``"value"``, ``"gradient"``, ``"prox"`` or ``"strength_max"``, which is no function of
@@ -97,8 +97,12 @@ def around_reference(name: str, operation: Callable[..., Tensor]) -> Callable[..
                 "penalty(model) is the value."
             )
         if w.is_complex() and penalty.absolute and penalty.toward is None:
-            size = operation(penalty, accumulated(w.abs()), *step, **named)
-            return size if gives_number else (size * w.sgn()).to(w.dtype)
+            size = accumulated(w.abs())
+            result = operation(penalty, size, *step, **named)
+            if gives_number:
+                return result
+            turned = (result * w.sgn()).to(w.dtype)
+            return torch.where(result == size, w, turned) if name == "prox" else turned
         check_real(w, owner)
         wide = accumulated(w)
         if penalty.toward is None:

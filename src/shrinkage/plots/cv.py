@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shrinkage.choose import curve, measure
-from shrinkage.choose.choices import best_path, choice_by
+from shrinkage.choose.choices import RULES, best_path, choices_of
 from shrinkage.choose.per_strength import frame
 from shrinkage.labels import number
 from shrinkage.metrics import Metric
@@ -178,10 +178,8 @@ def penalty_name(result: PathResult) -> str:
 
 def chosen(result: PathResult, metric: Metric) -> dict[str, float]:
     """Return the strength by name of each rule that can be applied."""
-    marks = {"minimum": choice_by("minimum", result, metric).strength}
-    if result.n_folds > 1:
-        marks["one standard error"] = choice_by("one_standard_error", result, metric).strength
-    return marks
+    found = choices_of(result, metric)
+    return {RULES[rule].words: choice.strength for rule, choice in found.items()}
 
 
 def strength_label(display: CVDisplay, paper: ink.Paper) -> str:

@@ -14,7 +14,7 @@ from shrinkage.choose import verdict
 from shrinkage.choose.choices import best_path
 from shrinkage.choose.held_out import check_path, folds_in_words
 from shrinkage.errors import counted
-from shrinkage.labels import data_name, number, printable, why_left_out
+from shrinkage.labels import data_name, number, printable
 from shrinkage.metrics import Metric
 from shrinkage.plots import ink
 from shrinkage.plots.cv import CVDisplay, penalty_name, strength_label
@@ -161,5 +161,5 @@ def _caption(result: PathResult, mean: Tensor) -> str:
     if mean.isnan().any():
         some = ", ".join(number(s) for s in result.strengths[mean.isnan()].tolist()[:5])
         more = ", ..." if int(mean.isnan().sum()) > 5 else ""
-        text += f" Left out, because {why_left_out(result)}: strength {some}{more}."
+        text += f" Left out, because training diverged: strength {some}{more}."
     return text

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
-from shrinkage.penalties.base import without_twins
 from shrinkage.plots import ink
 from shrinkage.plots.display import Display
 
@@ -81,7 +80,7 @@ class PenaltyDisplay(Display):
         if not isinstance(penalty, Penalty):
             raise ShrinkageError(f"{penalty!r:.80} is not a penalty; give one such as L1(0.5).")
         penalty = penalty.around_zero()
-        name = without_twins(penalty)
+        name = repr(penalty)
         family = family_of(penalty)
         numbers: dict[str, Any] = {"dtype": torch.float64}
         a, grid = torch.linspace(-REACH, REACH, POINTS, **numbers), torch.linspace(-2, 2, SIDE)

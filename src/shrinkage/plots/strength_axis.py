@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shrinkage.choose.choices import RULES, SHOWN
 from shrinkage.labels import number
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from shrinkage.plots.ink import Colors, Paper
 
 EDGE = 0.035
-SHORT = {"minimum": "min", "one standard error": "1 SE"}
+SHORT = {RULES[rule].words: RULES[rule].short for rule in SHOWN}
 
 
 def positions(strengths: Sequence[float]) -> list[float]:

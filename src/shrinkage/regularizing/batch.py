@@ -119,6 +119,8 @@ class Batches(NamedTuple):
 
 
 def _soft_threshold_(ws: list[Tensor], threshold: Number) -> None:
+    if not isinstance(threshold, Tensor) and threshold == 0:
+        return
     if isinstance(threshold, Tensor):  # the clamps want a number
         kept = torch._foreach_abs(ws)
         torch._foreach_add_(kept, threshold, alpha=-1)

@@ -10,14 +10,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from shrinkage.errors import some_of
+from shrinkage.parameters import weights
 from shrinkage.penalties import L1, L2, MCP, SCAD, GroupLasso, Penalty, SparseGroupLasso
-from shrinkage.penalties.base import without_twins
 from shrinkage.regularizing.normalized import scale_invariant
 from shrinkage.regularizing.optimizers import is_adaptive
-from shrinkage.regularizing.rules import Acting, Rule
+from shrinkage.regularizing.rules import Acting, Rule, assign
 from shrinkage.regularizing.targets import Target, Targets
+from shrinkage.tensors.roles import is_lazy
 
 THRESHOLDS = (L1, GroupLasso, SparseGroupLasso, MCP, SCAD)
+MUCH = 0.1
+"""Share of a model's matrices that is not left unpenalized without a word."""
 LEAST_THRESHOLD = 0.01
 """Smallest strength at which an adaptive optimizer's noise leaves any weight at zero: measured."""
 
@@ -46,6 +49,8 @@ def _of_rules(targets: Targets, optimizer: Optimizer) -> Iterator[str]:
                 yield from _small_threshold(acting, optimizer)
             yield from _scale_invariant(acting, held, targets)
             yield from _parametrized(held)
+    if any(rule.select is weights and rule.how for rule in targets.rules):
+        yield from _left_alone(targets)
 
 
 def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
@@ -54,7 +59,7 @@ def _double_decay(penalty: Penalty, held: list[Target]) -> Iterator[str]:
         own = ", ".join(f"{decay:g}" for decay in sorted(decays))
         yield (
             f"double decay: the optimizer already has weight_decay={own}, and "
-            f"{without_twins(penalty)} comes on top; set weight_decay=0 to have only the penalty."
+            f"{penalty!r} comes on top; set weight_decay=0 to have only the penalty."
         )
 
 
@@ -66,7 +71,7 @@ def _too_large_or_small(penalty: Penalty, rule: Rule, held: list[Target]) -> Ite
         least = torch.finfo(row.tensor.dtype).eps / 4
         if rule.how == "decoupled" and share > 1:
             yield (
-                f"overshoot: {without_twins(penalty)} takes 2 * lr * strength = {share:.3g} of a "
+                f"overshoot: {penalty!r} takes 2 * lr * strength = {share:.3g} of a "
                 "weight in a step, which turns its sign"
                 + (" and lets it grow" if share > 2 else "")
                 + "; "
@@ -75,7 +80,7 @@ def _too_large_or_small(penalty: Penalty, rule: Rule, held: list[Target]) -> Ite
             return
         if alone and 0 < share < least:
             yield (
-                f"rounded away: {without_twins(penalty)} takes {share:.2g} of a weight in a step, "
+                f"rounded away: {penalty!r} takes {share:.2g} of a weight in a step, "
                 f"and {row.tensor.dtype} rounds changes below {least:.2g} away: it has no effect. "
                 "Keep the weights in a wider type, as autocast does."
             )
@@ -118,6 +123,24 @@ def _parametrized(held: list[Target]) -> Iterator[str]:
             "effective weights that every forward pass computes anew, and a penalty on parts is "
             "another than on what the model uses; for that one, leave the parts out and add "
             "penalty.value of the effective weight to the loss."
+        )
+
+
+def _left_alone(targets: Targets) -> Iterator[str]:
+    matrices = [
+        (row, rule)
+        for row, rule in assign(targets.model, targets.rules)
+        if row.tensor.requires_grad and not is_lazy(row.tensor) and row.tensor.dim() >= 2
+        if row.role not in ("embedding", "marked")
+    ]
+    alone = [row for row, rule in matrices if rule is None and row.role in ("other", "part")]
+    share = _numbers(alone) / max(_numbers(row for row, _ in matrices), 1)
+    if share > MUCH:
+        named = some_of((f"{row.name} ({row.reason.partition(':')[0]})" for row in alone), most=3)
+        yield (
+            f"left alone: {share:.0%} of the numbers in tensors of two and more axes, embeddings "
+            f"aside: {named}. The summary says why; select by name those that are weights, or "
+            "leave them alone by a rule with None."
         )
 
 

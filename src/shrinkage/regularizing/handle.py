@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from shrinkage.errors import ShrinkageError, as_whole, some_of, warn
+from shrinkage.errors import ShrinkageError, as_whole, counted, some_of, warn
 from shrinkage.penalties import Penalty
 from shrinkage.penalties.base import check_strength
 from shrinkage.regularizing import refusals
 from shrinkage.regularizing.cautions import cautions
-from shrinkage.regularizing.hooks import step_hooks, step_hooks_of
-from shrinkage.regularizing.rules import Acting, Rule, assign, describe
+from shrinkage.regularizing.hooks import StepHooks, step_hooks, step_hooks_of
+from shrinkage.regularizing.rules import Acting, Rule, Selected, assign, describe
 from shrinkage.regularizing.stats import Stats
 from shrinkage.regularizing.summary import Summary, summarize
 from shrinkage.regularizing.targets import Targets
@@ -29,8 +29,8 @@ class Regularization:
 
     ``copy.deepcopy`` and ``pickle`` drop the hooks of an optimizer, so a copy trains without the
     penalty; a warning says so as the copy is made. Call :func:`shrinkage.regularize` on it. Once
-    the first optimizer is gone, ``attached`` is False, ``summary()`` says NOT ACTING, and
-    ``value()`` warns.
+    the first optimizer is gone, ``attached`` is False, and ``summary()`` says in how many steps it
+    acted; if in none, it says NOT ACTING, and ``value()`` warns.
 
     Attributes:
         rules: The rules, each with its ``select``, ``penalty`` and ``how``; one if a penalty was
@@ -41,11 +41,8 @@ class Regularization:
         self, targets: Targets, optimizer: Optimizer, where: str, stats: Stats | None
     ) -> None:
         self._targets, self._where, self._stats = targets, where, stats
-        self._removed = False
-        if self._conflict(optimizer):
-            gc.collect()  # an optimizer that was replaced may linger
-        if conflict := self._conflict(optimizer):
-            raise ShrinkageError(conflict)
+        self._removed, self._first_step = False, 0
+        self._take_over(optimizer)
         self._hooks = step_hooks_of(optimizer)
         self._hooks.targets[targets] = stats
 
@@ -59,6 +56,7 @@ class Regularization:
         """Return a copy, which acts nowhere."""
         copied = object.__new__(type(self))
         copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        copied._first_step = copied._targets.step
         return copied
 
     def __reduce__(self) -> NoReturn:
@@ -69,13 +67,15 @@ class Regularization:
         )
 
     def __repr__(self) -> str:
-        """Return the rules and the optimizer."""
-        what = describe(self.rules)
-        if self._removed:
-            return f"{what}, removed"
-        if not self.attached:
-            return f"{what}, NOT ACTING: its optimizer is gone, and a copy has no penalty"
-        return f"{what}, on {self._where}"
+        """Return the rules and the optimizer, or what has become of them."""
+        what, steps = describe(self.rules), self._steps
+        if self.attached:
+            return f"{what}, on {self._where}"
+        if steps:
+            end = self._ended or "its optimizer is gone, so it acts no more"
+            return f"{what}; acted in {counted(steps, 'step')}; {end}"
+        gone = "NOT ACTING: its optimizer is gone, and a copy has no penalty"
+        return f"{what}, {self._ended or gone}"
 
     @property
     def rules(self) -> list[Rule]:
@@ -107,7 +107,20 @@ class Regularization:
     @property
     def attached(self) -> bool:
         """Whether the penalty still acts, not removed and its optimizer alive."""
-        return not self._removed and self._hooks.attached
+        return not self._ended and self._hooks.attached
+
+    @property
+    def _ended(self) -> str:
+        """How it came to an end other than with its optimizer, if it did."""
+        if self._removed:
+            return "removed"
+        taken = self._targets not in self._hooks.targets
+        return "taken over by a later regularize" if taken else ""
+
+    @property
+    def _steps(self) -> int:
+        """The number of steps in which it acted itself."""
+        return self._targets.step - self._first_step
 
     def remove(self) -> None:
         """Take the penalty off the optimizer; the weights stay as they are."""
@@ -117,7 +130,7 @@ class Regularization:
     @torch.no_grad()
     def value(self) -> Tensor:
         """Return the total penalty of the trainable selected tensors now, a detached 0-d tensor."""
-        if not (self._removed or self.attached):
+        if not (self.attached or self._ended or self._steps):
             warn("nothing minimizes this value", f"{self!r}")
         penalties = {rule: self._targets.now(rule) for rule in self.rules}
         values = [
@@ -139,7 +152,8 @@ class Regularization:
         (without the penalty, from :meth:`observe` or a closure, else NaN), ``penalty``,
         ``gradient_share`` (norm of the penalty's gradient over that of the loss's, on the
         penalized tensors), ``sparsity`` (fraction of exact zeros there) and ``zero_groups``
-        (fraction of groups that are zero: those of the penalty, else output units). A step that
+        (fraction of groups that are zero: those of the penalty, else of ``dim=0``, which are
+        output units, but inputs in a transposed convolution). A step that
         is measured waits for no device; this call does.
 
         Raises:
@@ -171,8 +185,9 @@ class Regularization:
     def summary(self) -> Summary:
         """Return every parameter of the model: is it penalized, why, and how much; print it."""
         optimizer = self._hooks.optimizer() if self.attached else None
-        groups = optimizer.param_groups if optimizer else []
-        held = {id(w) for group in groups for w in group["params"]}
+        held = {id(w) for group in getattr(optimizer, "param_groups", ()) for w in group["params"]}
+        if optimizer is None and self._steps:  # what it acted on
+            held = {id(target.row.tensor) for target in self._targets.targets}
         assigned = assign(self._targets.model, self.rules)
         now, said = self._targets.now, self.cautions()
         return summarize(self.rules, now, assigned, held, title=repr(self), cautions=said)
@@ -218,7 +233,7 @@ class Regularization:
         for rule, penalty in self._penalties():
             loaded = [_loaded(strength, float(next(left))) for strength in penalty.strengths()]
             rule.penalty = penalty.with_strengths(loaded)
-        self._targets.step = step
+        self._targets.step = self._first_step = step
 
     def _penalties(self) -> list[tuple[Rule, Penalty]]:
         return [(rule, rule.penalty) for rule in self.rules if isinstance(rule.penalty, Penalty)]
@@ -230,18 +245,37 @@ class Regularization:
             )
         return self.rules[0]
 
-    def _conflict(self, optimizer: Optimizer) -> str:
-        """Say which other handle acts on the same tensors, if the two exclude each other."""
-        others = [(hooks, other) for hooks in step_hooks() for other in hooks.targets]
-        conflicts = (
-            refusals.conflict(
-                self._targets.selected | self._targets.waiting,
-                other.selected | other.waiting,
-                hooks.optimizer() is optimizer,
-            )
-            for hooks, other in others
-        )
-        return next(filter(None, conflicts), "")
+    def _take_over(self, optimizer: Optimizer) -> None:
+        """Take the place of handles on other optimizers; refuse what excludes this one."""
+        ours = self._targets.selected | self._targets.waiting
+        if self._sharing(ours):
+            gc.collect()  # an optimizer that was replaced may linger
+        sharing = self._sharing(ours)
+        for hooks, other in sharing:
+            theirs = other.selected | other.waiting
+            if conflict := refusals.conflict(ours, theirs, hooks.optimizer() is optimizer):
+                raise ShrinkageError(conflict)
+        for hooks, other in sharing:
+            former = hooks.optimizer()
+            if former is not optimizer:
+                hooks.remove(other)
+                names = some_of(row.name for row, _ in other.selected.values())
+                warn(
+                    "taken over",
+                    f"{names} carried {describe(other.rules)}, on an earlier "
+                    f"{type(former).__name__} that is still there; that handle is removed, and "
+                    "only steps of the new optimizer penalize from now on.",
+                )
+
+    @staticmethod
+    def _sharing(ours: dict[int, Selected]) -> list[tuple[StepHooks, Targets]]:
+        """Return what acts on some of our tensors already."""
+        acting = [(hooks, other) for hooks in step_hooks() for other in hooks.targets]
+        return [
+            (hooks, other)
+            for hooks, other in acting
+            if ours.keys() & (other.selected | other.waiting).keys()
+        ]
 
 
 def _loaded(strength: float | Tensor, number: float) -> float | Tensor:

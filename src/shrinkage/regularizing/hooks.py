@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from shrinkage.errors import ShrinkageError
 from shrinkage.regularizing.batch import Batch, Batches, Tensors
 from shrinkage.regularizing.copies import unwatch, watch
-from shrinkage.regularizing.own_decay import OwnDecay
+from shrinkage.regularizing.optimizers import only_makes_its_state
 from shrinkage.regularizing.stats import Stats
 from shrinkage.regularizing.targets import Targets
 from shrinkage.tensors.sharded import version, whole
@@ -40,50 +40,49 @@ def step_hooks_of(optimizer: Optimizer) -> StepHooks:
     return next(there, None) or StepHooks(optimizer)
 
 
+class _Step:
+    """One step of an optimizer, from the hook before it to the hook after it.
+
+    Attributes:
+        batches: What it penalizes; nothing before the gradients are ready.
+        decrements: What comes off the weights after it, known from when the gradients are ready if
+            a penalty is coupled or decoupled.
+        has_closure: Whether its closure has been wrapped.
+        calls_another: Whether it called the step of a base class.
+    """
+
+    __slots__ = ("batches", "calls_another", "decrements", "has_closure")
+
+    def __init__(self) -> None:
+        self.batches = NOTHING
+        self.decrements: list[tuple[Batch, Tensors]] | None = None
+        self.has_closure = self.calls_another = False
+
+
 class StepHooks:
     """Lets all penalties on one optimizer act together, once in a step.
 
     Before the step, or inside it when a closure has computed the gradients: coupled penalties are
     added to them, decoupled ones are measured. After it: decoupled, proximal, projected, in turn.
-    Where it comes to the same, a decoupled L2 scales the weights before the step, or an L2 is left
-    to the decay of a fused optimizer: under torch's own optimizers without a closure, which read
-    the weights only to update them.
+    Where it comes to the same, a decoupled L2 scales the weights before the step: under torch's own
+    optimizers without a closure, which read the weights only to update them.
 
     Hooks also run when ``step`` calls the ``step`` of a base class; only the outermost counts. The
-    hook at the end does not run if a step fails, and the step may be tried again with the same
-    gradients. So the gradients and weights that hold the penalties already are remembered with
+    hook at the end does not run if a step fails: the next one is told from that of a base class by
+    the stack, where no other step of the optimizer is under way. It may be tried again with the
+    same gradients, so the gradients and weights that hold the penalties already are remembered with
     their versions, until these change or a step ends.
-
-    ===========================  ========  ==========  ============  ===========
-    when                         _in_step  _has_inner  _has_closure  _decrements
-    ===========================  ========  ==========  ============  ===========
-    between steps                False     False       False         None
-    in a step without a closure  True      False       False         known
-    before a closure has run     True      False       True          None
-    after it has run             True      False       True          known
-    in the step of a base class  True      True        as outside    as outside
-    after that, to the end       True      True        as before     as before
-    after a step that failed     True      as it was   as it was     as it was
-    ===========================  ========  ==========  ============  ===========
-
-    Decrements are known from when the gradients are ready, if a penalty is coupled or decoupled.
-    The next step after one that failed is told from that of a base class by the stack, where no
-    other step of the optimizer is under way. It starts as between steps, but for ``_holding``.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = weakref.ref(optimizer)
         self.targets: dict[Targets, Stats | None] = {}
-        self._in_step = self._has_inner = self._has_closure = False
-        self._batches = NOTHING
-        self._decrements: list[tuple[Batch, Tensors]] | None = None
+        self._step: _Step | None = None
         self._holding: list[tuple[Tensor, int]] = []
         self._plain = type(optimizer).__module__.startswith("torch.optim.")
-        self._own_decay = OwnDecay(optimizer)
         self._hooks: tuple[RemovableHandle, ...] = (
             optimizer.register_step_pre_hook(_uncompiled(self._before_step)),
             optimizer.register_step_post_hook(_uncompiled(self._after_step)),
-            *self._own_decay.hooks,
         )
         watch(optimizer)
         _all.add(self)
@@ -100,59 +99,60 @@ class StepHooks:
             for hook in self._hooks:
                 hook.remove()
             if (optimizer := self.optimizer()) is not None:
-                self._own_decay.restore(optimizer)
                 unwatch(optimizer)
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._in_step:  # an outer step's, or one that failed left it so
-            self._has_inner = _steps_under_way(optimizer) > 1
-            if not self._has_inner:
-                self._reset(optimizer)
-        self._in_step = True
+        step, outermost = self._step, True
+        if step is not None and _steps_under_way(optimizer) > 1:
+            step.calls_another, outermost = True, False
+        else:  # after one that failed, too
+            step = self._step = _Step()
         if kwargs and callable(kwargs.get("closure")):
-            return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer)}
+            return args, {**kwargs, "closure": self._wrap(kwargs["closure"], optimizer, step)}
         if len(args) > 1 and callable(args[1]):
-            return (args[0], self._wrap(args[1], optimizer), *args[2:]), kwargs
-        if self._decrements is None:
-            self._gradients_ready(optimizer, plain=self._plain)
+            return (args[0], self._wrap(args[1], optimizer, step), *args[2:]), kwargs
+        if outermost and only_makes_its_state(optimizer):
+            self._step = None
+        elif step.decrements is None:
+            self._gradients_ready(optimizer, step, plain=self._plain)
         else:  # the outer step may have edited them
             self._holding = [(tensor, version(tensor)) for tensor, _ in self._holding]
         return None
 
-    def _wrap(self, closure: Callable[[], Any], optimizer: Optimizer) -> Callable[[], Any]:
-        if self._has_closure:
+    def _wrap(
+        self, closure: Callable[[], Any], optimizer: Optimizer, step: _Step
+    ) -> Callable[[], Any]:
+        if step.has_closure:
             return closure  # which calls the outermost one
-        self._has_closure = True
+        step.has_closure = True
 
         def closure_with_penalty() -> Any:
             loss = closure()
-            self._gradients_ready(optimizer, loss=loss)
+            self._gradients_ready(optimizer, step, loss=loss)
             if not isinstance(optimizer, LBFGS):
                 return loss
             if loss is None:
                 raise ShrinkageError(
                     "the closure returned None, but LBFGS compares losses; let it return the loss."
                 )
-            return loss + self._value()  # its line search compares values
+            return loss + _value(step.batches)  # its line search compares values
 
         return closure_with_penalty
 
     def _gradients_ready(
-        self, optimizer: Optimizer, plain: bool = False, loss: object = None
+        self, optimizer: Optimizer, step: _Step, plain: bool = False, loss: object = None
     ) -> None:
         found = [one.of_step(optimizer) for one in self.targets]
-        self._batches = found[0] if len(found) == 1 else _merged(found)
+        step.batches = found[0] if len(found) == 1 else _merged(found)
         if any(self.targets.values()):
             self._measure(optimizer, found, loss)
-        if plain and self._own_decay.able:
-            self._batches = self._own_decay.split(optimizer, self._batches)
-        if self._batches.coupled or self._batches.decoupled:
+        if step.batches.coupled or step.batches.decoupled:
             with torch.set_grad_enabled(False):
-                changed = self._add(optimizer)
-                if self._decrements is None:
-                    changed += self._start_decoupled(optimizer, plain)
+                changed = self._add(optimizer, step)
+                if step.decrements is None:
+                    changed += self._start_decoupled(optimizer, step, plain)
                 self._holding = [(tensor, version(tensor)) for tensor in changed]
 
     def _measure(self, optimizer: Optimizer, found: list[Batches], loss: object) -> None:
@@ -162,10 +162,10 @@ class StepHooks:
                 stats.see(loss)
                 stats.measure(one.step, chain.from_iterable(batches), loss_scale)
 
-    def _add(self, optimizer: Optimizer) -> list[Tensor]:
+    def _add(self, optimizer: Optimizer, step: _Step) -> list[Tensor]:
         """Add the coupled penalties to the gradients, which are returned."""
         gradients: list[Tensor] = []
-        for batch in self._batches.coupled:
+        for batch in step.batches.coupled:
             own = _gradients(batch.tensors)
             gradients += own
             fresh = self._fresh(batch, own) if self._holding else batch
@@ -173,11 +173,11 @@ class StepHooks:
                 fresh.add_gradients_(_gradients(fresh.tensors), _scale(batch, optimizer))
         return gradients
 
-    def _start_decoupled(self, optimizer: Optimizer, plain: bool) -> list[Tensor]:
+    def _start_decoupled(self, optimizer: Optimizer, step: _Step, plain: bool) -> list[Tensor]:
         """Scale weights where allowed, and return them; of the others measure what comes off."""
         scaled: list[Tensor] = []
-        self._decrements = []
-        for batch in self._batches.decoupled:
+        step.decrements = []
+        for batch in step.batches.decoupled:
             rate = _rate(batch, optimizer)
             if plain and batch.scales:
                 scaled += batch.tensors
@@ -185,7 +185,7 @@ class StepHooks:
                 if fresh is not None:
                     fresh.scale_(rate)
             else:
-                self._decrements.append((batch, batch.decrements(rate)))
+                step.decrements.append((batch, batch.decrements(rate)))
         return scaled
 
     def _fresh(self, batch: Batch, holders: list[Tensor]) -> Batch | None:
@@ -197,35 +197,29 @@ class StepHooks:
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if not self._in_step or (self._has_inner and _steps_under_way(optimizer) > 1):
+        step = self._step
+        if step is None or (step.calls_another and _steps_under_way(optimizer) > 1):
             return
-        batches = self._batches
-        if batches.proximal or batches.projected or self._decrements:
+        if step.batches.proximal or step.batches.projected or step.decrements:
             with torch.set_grad_enabled(False):
-                self._move_weights(optimizer)
-        self._reset(optimizer)
-        self._in_step, self._holding = False, []
+                _move_weights(optimizer, step)
+        self._step, self._holding = None, []
         for one in self.targets:
             one.step += 1
 
-    def _reset(self, optimizer: Optimizer) -> None:
-        self._has_inner = self._has_closure = False
-        self._batches, self._decrements = NOTHING, None
-        self._own_decay.restore(optimizer)
 
-    def _move_weights(self, optimizer: Optimizer) -> None:
-        for batch, decrements in self._decrements or ():
-            batch.subtract_(decrements)
-        for batch in self._batches.proximal:
-            batch.prox_(batch.group["lr"], _skipped(optimizer, batch))
-        for batch in self._batches.projected:
-            batch.project_(_skipped(optimizer, batch))
+def _move_weights(optimizer: Optimizer, step: _Step) -> None:
+    for batch, decrements in step.decrements or ():
+        batch.subtract_(decrements)
+    for batch in step.batches.proximal:
+        batch.prox_(batch.group["lr"], _skipped(optimizer, batch))
+    for batch in step.batches.projected:
+        batch.project_(_skipped(optimizer, batch))
 
-    @torch.no_grad()
-    def _value(self) -> Any:
-        return sum(
-            batch.acting.value(whole(w)) for batch in self._batches.coupled for w in batch.tensors
-        )
+
+@torch.no_grad()
+def _value(batches: Batches) -> Any:
+    return sum(batch.acting.value(whole(w)) for batch in batches.coupled for w in batch.tensors)
 
 
 def _gradients(tensors: list[Tensor]) -> list[Tensor]:

@@ -4,64 +4,40 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from shrinkage.constraints import Constraint
 from shrinkage.coupling import check_coupling
 from shrinkage.errors import ShrinkageError, some_of
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
+from shrinkage.regularizing.optimizers import ESTIMATES, NOT_LAST, hookable, inside
 from shrinkage.regularizing.rules import Rule, Selected, for_tensor
 from shrinkage.tensors.sharded import split_alike, whole
-
-OWN = ("A2Grad", "AccSGD", "DAdaptAdaGrad", "DAdaptSGD", "FTRL", "MADGRAD", "SRMM")
-NOT_LAST = {
-    **dict.fromkeys(OWN, "it computes the weights from others, which it keeps to itself"),
-    "FOCUS": "it pulls the weights back to where they were",
-    "Lookahead": "it mixes in slow weights afterwards",
-    "Nero": "it brings every unit back to its norm",
-    "PruneOptimizer": "it writes weights of its own afterwards",
-    "Ranger": "it mixes in slow weights afterwards",
-    "ScheduleFree": "it trains on averages of other weights, which it keeps to itself",
-    "TRAC": "it moves the weights again afterwards",
-}
-"""Optimizers, by a part of their names, that undo what acts on the weights after their step."""
-
-ESTIMATES = ("DAdapt", "Prodigy")
-"""Parts of the names of optimizers whose rate is ``lr`` times an estimate of their own."""
 
 
 def unwrap(optimizer: Any) -> Optimizer:
     """Return the optimizer whose step updates the weights, inside any wrappers.
 
-    Wrappers keep it in ``optimizer``, sharpness-aware ones in ``base_optimizer``. Their own hooks,
-    if they have any, see perturbed weights or gradients that are not yet projected.
+    The hooks of a wrapper, if it has any, see perturbed weights or gradients that are not yet
+    projected.
     """
-    inner = getattr(optimizer, "base_optimizer", None) or getattr(optimizer, "optimizer", None)
-    averages = "ScheduleFree" in type(optimizer).__name__  # inside, the weights are others
-    if inner and not averages and (_hookable(inner) or not _hookable(optimizer)):
-        return unwrap(inner)
-    if not _hookable(optimizer):
-        kind = type(optimizer).__name__
+    found = inside(optimizer)
+    if found is optimizer and not hookable(optimizer):
         several = isinstance(optimizer, list | tuple)
         raise ShrinkageError(
-            f"{kind} has no step hooks; pass a torch optimizer: regularize(model, optimizer, "
-            "penalty)."
+            f"{type(optimizer).__name__} has no step hooks; pass a torch optimizer: "
+            "regularize(model, optimizer, penalty)."
             + (" Call it once for each optimizer, with select= for its tensors." if several else "")
         )
-    return cast("Optimizer", optimizer)
-
-
-def _hookable(optimizer: object) -> bool:
-    return isinstance(getattr(optimizer, "_optimizer_step_pre_hooks", None), dict)
+    return cast("Optimizer", found) if found is optimizer else unwrap(found)
 
 
 def check_optimizer(optimizer: Optimizer, how: str) -> None:
     """Refuse couplings that an optimizer cannot follow."""
     name = type(optimizer).__name__
-    reasons = [why for kind, why in NOT_LAST.items() if kind in name]
-    if isinstance(optimizer, LBFGS):
-        reasons.append("its line search needs the penalty in the loss it minimizes")
+    kinds = [kind.__name__ for kind in type(optimizer).__mro__]
+    reasons = [why for part, why in NOT_LAST.items() if any(part in kind for kind in kinds)]
     for why in reasons if how == "projected" else ():
         raise ShrinkageError(
             f"a constraint under {name}: {why.replace('penalty', 'constraint')}; use another "
@@ -76,8 +52,8 @@ def check_optimizer(optimizer: Optimizer, how: str) -> None:
             "before a penalty could act; build it without."
         )
     groups = getattr(optimizer, "param_groups", ())  # a wrapper may leave them to the one inside
-    why = f"{name} has none" if any("lr" not in group for group in groups) else ""
-    if any(kind in name for kind in ESTIMATES):
+    why = f"{name} has none" if any(group.get("lr") is None for group in groups) else ""
+    if any(part in kind for part in ESTIMATES for kind in kinds):
         why = f"{name} estimates its own"
     if why and how in ("decoupled", "proximal"):
         raise ShrinkageError(f"how={how!r} needs a learning rate, {why}; use how='coupled'.")
@@ -111,7 +87,12 @@ def check_gradient(row: Row) -> None:
 
 
 def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimizer: bool) -> str:
-    """Say which tensors cannot carry what acts on them already and ours too, and why."""
+    """Say which tensors cannot carry what acts on them already and ours too, and why.
+
+    What acts through another optimizer makes way, if nothing is left of it that ours does not take.
+    """
+    if not same_optimizer and theirs.keys() <= ours.keys():
+        return ""
     for key in ours.keys() & theirs.keys():
         rule, other = ours[key].rule, theirs[key].rule
         shared = [
@@ -121,7 +102,11 @@ def conflict(ours: dict[int, Selected], theirs: dict[int, Selected], same_optimi
         ]
         taken = f"{some_of(shared)} already carr{'ies' if len(shared) == 1 else 'y'} {other}"
         if not same_optimizer:
-            return f"{taken}, on another optimizer; call remove() on that handle first."
+            left = some_of(row.name for key, (row, _) in theirs.items() if key not in ours)
+            return (
+                f"{taken}, on another optimizer, and so does {left}, which would be left without; "
+                "call remove() on that handle first."
+            )
         if type(other.penalty) is type(rule.penalty):
             return f"{taken}; call remove() on that handle first, or assign handle.penalty."
         if other.how == rule.how == "proximal":

@@ -67,7 +67,9 @@ def regularize(
 
     Warns:
         ShrinkageWarning: Something seldom meant, once, with numbers: ``double decay``, ``rounded
-            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``.
+            away``, ``overshoot``, ``small threshold``, ``scale-invariant``, ``parametrized``,
+            ``left alone``; or ``taken over``: these tensors had a handle on another optimizer that
+            is still there, and it is removed.
 
     Example:
         >>> import torch

@@ -13,7 +13,7 @@ from shrinkage.coupling import resolve_coupling
 from shrinkage.errors import ShrinkageError, shown
 from shrinkage.parameters import Row, Selection, check_module, explain_selection, label, weights
 from shrinkage.penalties import Penalty
-from shrinkage.penalties.base import check_strength, kind_of, without_twins
+from shrinkage.penalties.base import check_strength, kind_of
 from shrinkage.tensors.sharded import reshard
 
 Acting: TypeAlias = Penalty | Constraint
@@ -91,7 +91,7 @@ class Rule:
 
     def __str__(self) -> str:
         """Return the penalty and its coupling."""
-        penalty = without_twins(self.penalty)
+        penalty = repr(self.penalty)
         return f"{penalty}, {self.how}" if self.how else penalty
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from shrinkage.constraints import Constraint
 from shrinkage.parameters import Row
 from shrinkage.penalties import Penalty
-from shrinkage.penalties.base import kind_of, without_twins
+from shrinkage.penalties.base import kind_of
 from shrinkage.regularizing.rules import Acting, Assigned, Rule, for_tensor
 from shrinkage.tensors.sharded import whole
 
@@ -132,7 +132,7 @@ def summarize(
     for rule in rules:
         now_acting, about = acting[rule], []
         if now_acting is not rule.penalty:
-            about.append(f"now {without_twins(now_acting)}")
+            about.append(f"now {now_acting!r}")
         if twins := _twins(now_acting, rule.how):
             about.append(f"elsewhere: {twins}")
         if numbers:

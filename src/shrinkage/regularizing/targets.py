@@ -61,6 +61,7 @@ class Targets:
                 "of the step into a factor, such as shrinkage.schedules.linear(0, 1, steps=1000)."
             )
         self.model, self.rules, self.schedule, self.step = model, rules, schedule, 0
+        self.selected: dict[int, Selected] = {}
         self.resolve(optimizer)
         for rule in rules:
             self.now(rule)
@@ -70,9 +71,9 @@ class Targets:
                 "these out with select=."
             )
 
-    def resolve(self, optimizer: Optimizer) -> None:
-        """Decide which tensors are penalized."""
-        assigned = assign(self.model, self.rules)
+    def resolve(self, optimizer: Optimizer) -> list[Row]:
+        """Decide which tensors are penalized; return those that are still there, but no longer."""
+        assigned, before = assign(self.model, self.rules), self.selected
         acted = [Selected(row, rule) for row, rule in assigned if row.selected and rule]
         for row, rule in acted:
             refusals.check_tensor(row, rule)
@@ -87,7 +88,8 @@ class Targets:
         ]
         tables: list[Any] = []
         for module in self.model.modules():
-            tables += [module._modules, module._parameters]
+            own = (module._modules, module._parameters)
+            tables += [table for table in own if isinstance(table, dict)]  # a script cannot change
         self._empty = [table for table in tables if not table]
         self._filled = [table for table in tables if table]
         self._lazy = [row.tensor for row, _ in assigned if is_lazy(row.tensor)]
@@ -96,6 +98,7 @@ class Targets:
         self._states: list[bool | layout] = []
         self._acting: list[Acting | None] = []
         self._batches = Batches([], [], [], [])
+        return [row for row, _ in assigned if id(row.tensor) in before and not row.selected]
 
     def missing(self) -> str:
         """Say which trainable tensors are selected, but not in the optimizer."""
@@ -127,7 +130,8 @@ class Targets:
         each object it touches costs more than what is done with it.
         """
         if any(self._empty) or not all(map(is_, self._look(optimizer), self._known)):
-            self.resolve(optimizer)
+            for row in self.resolve(optimizer):
+                warn("no longer penalized", f"{row.name}, {row.reason}.")
             if missing := self.missing():
                 warn("not trained", f"{missing}: neither trained nor penalized.")
         acting = [self.now(rule) for rule in self.rules]

@@ -10,7 +10,7 @@ from typing import Any
 from shrinkage._version import __version__
 from shrinkage.comparing import CONFIDENCE, Comparison, Row
 from shrinkage.disk.files import atomic_write
-from shrinkage.labels import data_name, printable
+from shrinkage.labels import data_name, printable, printable_lines
 from shrinkage.report.page import digest
 
 WIDTH, HALF_HEIGHT, MARGIN = 260, 11, 8
@@ -110,8 +110,3 @@ def _facts(comparison: Comparison) -> dict[str, str]:
         "versions": ", ".join(f"{n} {v}" for n, v in about.get("versions", {}).items()),
     }
     return {name: printable_lines(str(value)) for name, value in wanted.items() if value}
-
-
-def printable_lines(text: str) -> str:
-    """Return a text whose lines are printable."""
-    return "\n".join(printable(line) for line in text.splitlines())

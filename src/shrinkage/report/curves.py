@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from shrinkage import labels
-from shrinkage.choose.held_out import fold_rows, mean_and_error
+from shrinkage.choose.held_out import fold_rows, mean_and_error, solved
+from shrinkage.choose.overview import loss_name
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result.path_result import PathResult
 
@@ -22,12 +23,6 @@ def loss_label(result: PathResult) -> str:
     """Return the loss and its unit, for an axis."""
     name = loss_name(result)
     return f"loss ({UNITS.get(name, labels.printable(name)[:40])})" if name else "loss"
-
-
-def loss_name(result: PathResult) -> str:
-    """Return what the engine called the loss, or "" if the result does not know."""
-    plan = result.about.get("plan")
-    return str(plan.get("loss", "")) if isinstance(plan, dict) else ""
 
 
 def strength_axis(result: PathResult, places: list[int]) -> dict[str, Any]:
@@ -66,8 +61,13 @@ def _layers(result: PathResult) -> tuple[Tensor, Tensor]:
     return norms.masked_fill(lost, torch.nan), sparsity.masked_fill(lost, torch.nan)
 
 
-def learning(result: PathResult, places: list[int]) -> dict[str, Any]:
-    """Return training and validation loss of every epoch: means, and the range over the folds."""
+def learning(result: PathResult, places: list[int]) -> dict[str, Any] | None:
+    """Return training and validation loss of every epoch: means, and the range over the folds.
+
+    None where nothing was learned in steps.
+    """
+    if solved(result):
+        return None
     epochs = evenly(result.train_loss.shape[-1], MOST_EPOCHS)
     train, valid = (
         losses[places][..., epochs].double() for losses in (result.train_loss, result.valid_loss)

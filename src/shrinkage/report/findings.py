@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs, verdict
-from shrinkage.choose.choices import choice_by
-from shrinkage.choose.held_out import looks
+from shrinkage.choose import STILL_LEARNING, Choice, Verdict, curve, last_epochs
+from shrinkage.choose.held_out import looks, solved
+from shrinkage.choose.overview import Overview
 from shrinkage.coupling import resolve_coupling
-from shrinkage.errors import ShrinkageError
 from shrinkage.labels import capitalized, number
-from shrinkage.penalties.base import kind_of, without_twins
+from shrinkage.penalties.base import kind_of
 from shrinkage.report.noise import seeds_matter
 from shrinkage.result.path_result import PathResult
 
-RULES = {"minimum": "minimum", "one_standard_error": "one standard error"}
 AGAIN = "shrinkage path ..."
 SMALL_GAP, STILL_FALLING = 0.1, 0.02
 
@@ -49,18 +47,10 @@ class Findings:
     steps: list[Step]
 
 
-def find(result: PathResult, among: PathResult | None = None) -> Findings:
-    """Judge a path; where there can be no verdict, the findings say why.
-
-    Args:
-        result: The path.
-        among: The whole result, if ``result`` is its best slice and the verdict is to choose among
-            all of its points.
-    """
-    kind = kind_of(result.penalty)
-    try:
-        best = choice_by("minimum", result)
-    except ShrinkageError:
+def find(seen: Overview) -> Findings:
+    """Say what a path comes to; where there can be no verdict, the findings say why."""
+    result, kind = seen.path, kind_of(seen.path.penalty)
+    if not seen.choices:
         reach = f"from 0 to {number(result.strengths[-1].item())}"
         text = f"At every strength {reach}, a training diverged, so there is nothing to compare."
         step = Step("Lower the learning rate, or standardize the inputs, and run again.")
@@ -68,27 +58,26 @@ def find(result: PathResult, among: PathResult | None = None) -> Findings:
     if len(result.strengths) == 1 and result.about.get("knobs"):
         text = "No strength above 0 was tried, so this says nothing about a penalty. "
         text += f"The validation loss with these knobs is {float(curve(result).mean[0]):.4g}."
-        headline = "Other knobs alone" if among is None else "The best of the other knobs"
+        headline = "Other knobs alone" if seen.among is None else "The best of the other knobs"
         return Findings("no verdict", headline, text, None, {}, [])
     if len(result.strengths) == 1:
         text = "This path has no strength other than 0, so there is nothing to compare."
         step = Step("Give strengths, or let the command choose them:", AGAIN)
         return Findings("no verdict", f"No verdict on {kind}", text, None, {}, [step])
-    if result.n_folds < 2:
+    if seen.verdict is None:
         text = "A single fold gives a loss, but no measure of its uncertainty."
         step = Step("Use at least two folds, preferably five:", f"{AGAIN} --folds 5")
-        name = {best.rule: best}
-        return Findings("no verdict", "No verdict from one fold", text, None, name, [step])
-    simple = choice_by("one_standard_error", result)
-    judged = verdict(result, best) if among is None else verdict(among)
+        headline = "No verdict from one fold"
+        return Findings("no verdict", headline, text, None, seen.choices, [step])
+    judged, choices = seen.verdict, seen.choices
     sentence = capitalized(judged.sentence.removeprefix(f"{judged.answer.capitalize()}: "))
     return Findings(
         judged.answer,
         _headline(result, judged, kind),
         sentence,
         judged,
-        {choice.rule: choice for choice in (best, simple)},
-        _steps(result, judged, best, simple),
+        choices,
+        _steps(result, judged, choices["minimum"], choices["one_standard_error"]),
     )
 
 
@@ -107,7 +96,7 @@ def _steps(result: PathResult, judged: Verdict, best: Choice, simple: Choice) ->
     steps = [*_keep(result, judged, best, simple), *_beyond(result, best)]
     steps += _training(result, best)
     lost = int((result.diverged >= 0).sum())
-    if lost:
+    if lost and not solved(result):
         text = (
             f"{lost} of {result.diverged.numel():,} trainings diverged. Their strengths are left "
             "out of every choice; try a lower learning rate."
@@ -203,7 +192,7 @@ def code_of(result: PathResult, choice: Choice) -> str:
     by_itself = how in (None, resolve_coupling(None, penalty))
     more = "" if by_itself else f", how={how!r}"
     more += f", select={select}" if select else ""
-    return f"regularize(model, optimizer, {without_twins(penalty)}{more})"
+    return f"regularize(model, optimizer, {penalty!r}{more})"
 
 
 def _twin(result: PathResult, choice: Choice) -> str:

@@ -17,7 +17,7 @@ def as_html(result: PathResult) -> str:
     best = slices(result, most=1)[0]
     said, table = best.findings, ""
     if said.choices:
-        choices = choices_table(best.path, said.choices)
+        choices = choices_table(best.seen, said.choices)
         body = "".join(f"<tr>{_row(row, 'td')}</tr>" for row in choices.rows)
         table = (
             '<table style="border-collapse:collapse;margin-top:.6em">'

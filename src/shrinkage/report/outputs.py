@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from shrinkage import labels
+from shrinkage.choose.overview import loss_name
 from shrinkage.metrics import predicted
-from shrinkage.report.curves import loss_name
 from shrinkage.report.thin import evenly, plain
 from shrinkage.result.path_result import PathResult
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from shrinkage import labels
 from shrinkage._version import __version__
+from shrinkage.choose.held_out import solved
 from shrinkage.penalties.base import kind_of
 from shrinkage.report import curves, outputs, tables
-from shrinkage.report.findings import Findings
 from shrinkage.report.noise import scatter
 from shrinkage.report.slices import Slice, knobs_table, slices
 from shrinkage.report.thin import evenly, plain_number
@@ -48,6 +48,7 @@ def render(result: PathResult) -> str:
         data=_escaped([view["numbers"] for view in shown]),
         title=title(result),
         members=tables.members(result),
+        by_steps=not solved(result),
         slices=shown,
         knobs=knobs_table(result),
         selected=tables.selected(result),
@@ -60,16 +61,16 @@ def render(result: PathResult) -> str:
 
 def _view(one: Slice) -> dict[str, Any]:
     """Return what the page has of one combination of knobs: words, tables, numbers."""
-    result, findings = one.path, one.findings
-    judged = judged_metrics(result, findings.choices)
-    places = shown_strengths(result, judged)
+    path, findings = one.seen.path, one.findings
+    judged = judged_metrics(path, findings.choices)
+    places = shown_strengths(path, judged)
     return {
         "name": one.name,
         "findings": findings,
-        "choices": tables.choices_table(result, findings.choices),
-        "strengths": tables.strengths_table(result, places),
+        "choices": tables.choices_table(one.seen, findings.choices),
+        "strengths": tables.strengths_table(one.seen, places),
         "metrics": [metric.name for metric in judged],
-        "numbers": numbers(result, findings, places, judged),
+        "numbers": numbers(one, places, judged),
     }
 
 
@@ -79,12 +80,10 @@ def shown_strengths(result: PathResult, judged: Sequence[Judged]) -> list[int]:
     return evenly(len(result.strengths), curves.MOST_STRENGTHS, keep)
 
 
-def numbers(
-    result: PathResult, findings: Findings, places: list[int], judged: Sequence[Judged]
-) -> dict[str, Any]:
+def numbers(one: Slice, places: list[int], judged: Sequence[Judged]) -> dict[str, Any]:
     """Return what the charts show."""
-    columns = tables.strength_columns(result)
-    verdict = findings.verdict
+    result, findings = one.seen.path, one.findings
+    columns, verdict = tables.strength_columns(one.seen), findings.verdict
     return {
         "answer": findings.answer,
         "effect": None
@@ -100,7 +99,7 @@ def numbers(
         "readout": [
             [name, [texts[k] for k in places]]
             for name, texts in columns.items()
-            if name != "diverged"
+            if name not in ("diverged", "no minimum")
         ],
         "validation": validation(result, places, judged),
         "layers": curves.layers(result, places),

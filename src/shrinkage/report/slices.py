@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shrinkage import labels
 from shrinkage.choose import curve
+from shrinkage.choose.overview import Overview, overview
 from shrinkage.choose.per_strength import best_points
 from shrinkage.report.findings import Findings, find
 from shrinkage.report.tables import MOST_ROWS, Table, with_error
@@ -21,12 +22,12 @@ class Slice:
 
     Attributes:
         name: The combination in words, "" without knobs.
-        path: The path.
-        findings: What it says.
+        seen: Its path, and what it comes to.
+        findings: The same in words.
     """
 
     name: str
-    path: PathResult
+    seen: Overview
     findings: Findings
 
 
@@ -36,11 +37,13 @@ def slices(result: PathResult, most: int = MOST_SLICES) -> list[Slice]:
     The verdict on the first one chooses among all points; those on the others stay on their path.
     """
     if not result.knobs:
-        return [Slice("", result, find(result))]
+        seen = overview(result)
+        return [Slice("", seen, find(seen))]
     found = []
     for place, point in enumerate(best_points(result)[:most]):
         path = result.slice(**knobs_at(result.knobs, point))
-        found.append(Slice(_named(result, point), path, find(path, None if place else result)))
+        seen = overview(path, None if place else result)
+        found.append(Slice(_named(result, point), seen, find(seen)))
     return found
 
 

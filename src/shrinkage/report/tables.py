@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from shrinkage import labels
-from shrinkage.choose import Choice, curve
-from shrinkage.choose.held_out import folds_in_words
-from shrinkage.choose.per_strength import explained, majority_note, total_norm, zero_share
+from shrinkage.choose.choices import RULES, Choice
+from shrinkage.choose.held_out import folds_in_words, solved
+from shrinkage.choose.overview import Overview
 from shrinkage.errors import counted
 from shrinkage.penalties.base import kind_of
-from shrinkage.report.curves import loss_name
-from shrinkage.report.findings import RULES
 from shrinkage.result.path_result import PathResult
 
 MOST_ROWS = 60
@@ -32,77 +29,69 @@ class Table:
     note: str = ""
 
 
-def choices_table(result: PathResult, choices: Mapping[str, Choice]) -> Table:
+def choices_table(seen: Overview, choices: Mapping[str, Choice]) -> Table:
     """Return what strength 0 and the chosen strengths are worth, on folds and on test rows."""
-    columns = strength_columns(result)
-    tests = _test_columns(result)
+    columns, tests = strength_columns(seen), _test_columns(seen)
     named: dict[int, list[str]] = {0: ["no penalty"]}
     for rule, choice in choices.items():
-        named.setdefault(choice.index, []).append(RULES[rule])
-    strengths = [labels.number(s) for s in result.strengths.tolist()]
+        named.setdefault(choice.index, []).append(RULES[rule].words)
+    strengths = [labels.number(s) for s in seen.columns["strength"].tolist()]
     rows = [
         [name, *(column[k] for k in named)]
         for name, column in {"strength": strengths, **columns, **tests}.items()
     ]
     head = ["", *(labels.capitalized(" = ".join(rules)) for rules in named.values())]
     note = "± one standard error over the folds"
-    spread = tests and len(result.seeds) > 1
+    spread = tests and len(seen.path.seeds) > 1
     note += "; test: ± deviation over the seeds." if spread else "."
-    return Table(head, rows, f"{note} {majority_note(result)}".strip())
+    return Table(head, rows, f"{note} {seen.majority}".strip())
 
 
-def strengths_table(result: PathResult, places: list[int]) -> Table:
+def strengths_table(seen: Overview, places: list[int]) -> Table:
     """Return every strength shown, with what the choices see and what they do not."""
-    columns = strength_columns(result)
+    columns, strengths = strength_columns(seen), seen.columns["strength"].tolist()
     rows = [
-        [labels.number(result.strengths[k].item()), *(column[k] for column in columns.values())]
-        for k in places
+        [labels.number(strengths[k]), *(column[k] for column in columns.values())] for k in places
     ]
-    left_out = len(result.strengths) - len(places)
-    note = f"{left_out:,} of {len(result.strengths):,} strengths are left out." if left_out else ""
+    left_out = len(strengths) - len(places)
+    note = f"{left_out:,} of {len(strengths):,} strengths are left out." if left_out else ""
     return Table(["strength", *columns], rows, note)
 
 
-def strength_columns(result: PathResult) -> dict[str, list[str]]:
+def strength_columns(seen: Overview) -> dict[str, list[str]]:
     """Return texts for every strength: validation, training, gap, accuracy, norm, zeros, losses."""
-    loss = curve(result)
-    train = result.fit_loss.double().mean((1, 2))
-    digits = labels.decimals(loss.standard_error.tolist())
+    known = seen.columns
+    loss, error, train = known["loss"], known["standard_error"], known["fit_loss"]
+    digits = labels.decimals(error.tolist())
     columns = {
-        "validation loss": with_error(loss.mean, loss.standard_error),
+        "validation loss": with_error(loss, error),
         "training loss": [_fixed(v, digits) for v in train.tolist()],
-        "gap": [_fixed(v, digits) for v in (loss.mean - train).tolist()],
+        "gap": [_fixed(v, digits) for v in (loss - train).tolist()],
+        **_scores(known),
+        "weight norm": [_fixed(v, 2) for v in known["norm"].tolist()],
     }
-    if result.task == "classification":
-        accuracy = curve(result, "accuracy")
-        columns["accuracy"] = [_percent(v) for v in accuracy.mean.tolist()]
-    elif loss_name(result) == "mse":
-        columns["R²"] = [_fixed(v, 3) for v in explained(loss.mean, result.targets).tolist()]
-    columns["weight norm"] = [_fixed(v, 2) for v in total_norm(result).tolist()]
-    zeros = zero_share(result)
-    if bool((zeros > 0).any()):
-        columns["exact zeros"] = [_percent(v) for v in zeros.tolist()]
-    lost = (result.diverged >= 0).sum((1, 2))
-    if bool(lost.any()):
-        columns["diverged"] = [str(n) for n in lost.tolist()]
-    if result.dropped is not None:
-        columns["dropped"] = [f"epoch {e}" if e > 0 else "" for e in result.dropped.tolist()]
+    if bool((known["zeros"] > 0).any()):
+        columns["exact zeros"] = [_percent(v) for v in known["zeros"].tolist()]
+    if bool(known["diverged"].any()):
+        columns["no minimum" if "no_minimum" in known else "diverged"] = [
+            str(n) for n in known["diverged"].tolist()
+        ]
     return columns
 
 
-def _test_columns(result: PathResult) -> dict[str, list[str]]:
-    if result.refit is None or result.refit.test_targets is None:
+def _test_columns(seen: Overview) -> dict[str, list[str]]:
+    known = seen.tests
+    if not known:
         return {}
-    loss = result.test_metric().double()
-    spread = loss.std(1) if loss.shape[1] > 1 else torch.full_like(loss[:, 0], torch.nan)
-    columns = {"test loss": with_error(loss.mean(1), spread)}
-    if result.task == "classification":
-        accuracy = result.test_metric("accuracy").mean(1)
-        columns["test accuracy"] = [_percent(v) for v in accuracy.tolist()]
-    elif loss_name(result) == "mse":
-        r2 = explained(loss.mean(1), result.refit.test_targets)
-        columns["test R²"] = [_fixed(v, 3) for v in r2.tolist()]
-    return columns
+    scores = {f"test {name}": texts for name, texts in _scores(known).items()}
+    return {"test loss": with_error(known["loss"], known["loss_sd"]), **scores}
+
+
+def _scores(known: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Return the accuracy or the R² of these columns, whichever there is."""
+    if "accuracy" in known:
+        return {"accuracy": [_percent(v) for v in known["accuracy"].tolist()]}
+    return {"R²": [_fixed(v, 3) for v in known["R2"].tolist()]} if "R2" in known else {}
 
 
 def selected(result: PathResult) -> str:
@@ -158,15 +147,16 @@ def facts(result: PathResult) -> list[tuple[str, str]]:
         ("loss", plan.get("loss")),
         ("training", _listed(plan, ("epochs", "batch_size"))),
         ("members", members(result)),
-        (
-            "seeds",
-            ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else ""),
-        ),
+        ("seeds", "" if solved(result) else _seeds(result)),
         ("engine", about.get("engine")),
         ("versions", _listed(_mapping(about.get("versions")))),
         ("model", plan.get("model")),
     ]
     return [(name, _clean(value)) for name, value in rows if value]
+
+
+def _seeds(result: PathResult) -> str:
+    return ", ".join(map(str, result.seeds[:12])) + (" ..." if len(result.seeds) > 12 else "")
 
 
 def members(result: PathResult) -> str:
@@ -176,15 +166,19 @@ def members(result: PathResult) -> str:
     what = f"points of strength, {', '.join(result.knobs)}" if result.knobs else "strengths"
     if K == 1:
         what = "strength"
-    folds, seeds = folds_in_words(result).replace(" x ", " × "), counted(S, "seed")
-    grid = f"{K:,} {labels.printable(what)} × {folds} × {seeds}"
+    folds = folds_in_words(result).replace(" x ", " × ")
+    if solved(result):
+        return f"{K:,} {labels.printable(what)} × {folds} = {K * F:,} fits{refits}"
+    grid = f"{K:,} {labels.printable(what)} × {folds} × {counted(S, 'seed')}"
     return f"{grid} = {K * F * S:,} trainings{refits}"
 
 
 def _data(data: Mapping[str, Any]) -> str:
     sizes = {"rows": "training row", "test_rows": "test row", "features": "feature"}
     known = [counted(data[n], what) for n, what in sizes.items() if isinstance(data.get(n), int)]
-    return ", ".join([str(data.get("name", "")), *known]).strip(", ")
+    notes = data.get("notes")
+    done = map(str, notes) if isinstance(notes, list) else ()
+    return ", ".join([str(data.get("name", "")), *known, *done]).strip(", ")
 
 
 def _how(plan: Mapping[str, Any]) -> str:
@@ -201,8 +195,7 @@ def _listed(facts: Mapping[str, Any], names: tuple[str, ...] | None = None) -> s
 
 
 def _clean(value: object, most: int = 4000) -> str:
-    lines = str(value)[:most].split("\n")
-    return "\n".join(labels.printable(line) for line in lines)
+    return labels.printable_lines(str(value)[:most])
 
 
 def _more(n: int) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from shrinkage import labels
 from shrinkage.choose import Choice, Curve, curve
-from shrinkage.choose.choices import choice_by
+from shrinkage.choose.choices import choices_of
+from shrinkage.choose.overview import loss_name
 from shrinkage.choose.per_strength import frame, total_norm, zero_share
 from shrinkage.errors import ShrinkageError
-from shrinkage.report.curves import loss_label, loss_name
+from shrinkage.report.curves import loss_label
 from shrinkage.report.thin import plain
 from shrinkage.result.path_result import PathResult
 
@@ -74,9 +74,8 @@ def _metrics(result: PathResult) -> dict[str, tuple[str, str, float]]:
 
 
 def _choices(result: PathResult, metric: str) -> dict[str, Choice]:
-    rules = ("minimum", "one_standard_error") if result.n_folds > 1 else ("minimum",)
     try:
-        return {rule: choice_by(rule, result, metric) for rule in rules}
+        return choices_of(result, metric)
     except ShrinkageError:
         return {}
 
@@ -86,7 +85,6 @@ def validation(result: PathResult, places: list[int], judged: Sequence[Judged]) 
     return {
         "metrics": [_numbers(result, places, one) for one in judged],
         "top": _shrinkage(result, places),
-        "why": labels.why_left_out(result),
     }
 
 

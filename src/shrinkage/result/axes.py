@@ -36,7 +36,7 @@ TEST_AXES: Final = {
     "refit.test_targets": "T*",
     "refit.test_loss": "KS",
 }
-OPTIONAL_AXES: Final = {"row_weights": "N", "rows_held": "N", "trained_on": "F", "dropped": "K"}
+OPTIONAL_AXES: Final = {"row_weights": "N", "rows_held": "N", "trained_on": "F"}
 TYPES: Final = {
     "strengths": torch.float64,
     "folds": torch.int64,
@@ -45,7 +45,6 @@ TYPES: Final = {
     "row_weights": torch.float64,
     "rows_held": torch.int64,
     "trained_on": torch.float64,
-    "dropped": torch.int64,
     "refit.diverged": torch.int64,
 }
 

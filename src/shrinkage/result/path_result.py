@@ -53,7 +53,6 @@ class PathResult:
         row_weights: (N,) float64, the weights in every mean loss, or None where all are equal.
         rows_held: (N,) int64, which training rows these are, or None where they are all.
         trained_on: (F,) float64, rows or weight that each fold trained on, or None: all others.
-        dropped: (K,) int64, the epoch after which halving dropped the point, or -1; or None.
 
     Raises:
         ShrinkageError: Some fields do not fit together; the message names every one.
@@ -78,7 +77,6 @@ class PathResult:
     row_weights: Tensor | None = None
     rows_held: Tensor | None = None
     trained_on: Tensor | None = None
-    dropped: Tensor | None = None
 
     def __post_init__(self) -> None:
         problems = check_axes(_tensors(self), len(self.seeds), len(self.tensor_names))
@@ -92,11 +90,9 @@ class PathResult:
     def __repr__(self) -> str:
         """Return one line: the kind of penalty and the sizes of the axes."""
         points = f"points of strength, {', '.join(self.knobs)}" if self.knobs else "strengths"
-        folds, seeds = self.n_folds, len(self.seeds)
-        return (
-            f"PathResult({type(self.penalty).__name__}, {self.task}: {len(self.strengths)} "
-            f"{points} x {counted(folds, 'fold')} x {counted(seeds, 'seed')})"
-        )
+        sizes = f"{len(self.strengths)} {points} x {counted(self.n_folds, 'fold')}"
+        sizes += f" x {counted(len(self.seeds), 'seed')}"
+        return f"PathResult({type(self.penalty).__name__}, {self.task}: {sizes})"
 
     def _repr_html_(self) -> str:
         """Return the verdict and the choices for a notebook."""
@@ -162,8 +158,7 @@ class PathResult:
             return self.valid_loss[..., -1]
         held = [self.folds == fold for fold in range(self.n_folds)]
         parts = [(self.predictions[:, :, rows], self.targets[rows]) for rows in held]
-        scores = [score(name, *part, self.classes) for part in parts]
-        return torch.stack(scores, dim=1)
+        return torch.stack([score(name, *part, self.classes) for part in parts], dim=1)
 
     def test_metric(self, name: Metric = "loss") -> Tensor:
         """Return a metric of the refit models on the test rows, (K, S); names as in `metric`."""
@@ -254,6 +249,12 @@ class PathResult:
             ShrinkageError: It is no run, is incomplete, or was changed since it was saved.
         """
         manifest, tensors = run_directory.read(Path(directory))
+        dropped = tensors.pop("dropped", None)
+        if dropped is not None and bool((dropped >= 0).any()):
+            raise ShrinkageError(
+                f"{directory} holds a run by successive halving, whose strengths trained for "
+                "different epochs, and which this version no longer has. Train all strengths anew."
+            )
         try:
             return _from_tensors(
                 tensors,
@@ -281,13 +282,9 @@ def _from_tensors(flat: Mapping[str, Tensor], **others: Any) -> PathResult:
         return {n.removeprefix(prefix): t for n, t in flat.items() if n.startswith(prefix)}
 
     own: dict[str, Any] = {n: t for n, t in flat.items() if not n.startswith((REFIT, KNOBS))}
-    refit = {n: t for n, t in under(REFIT).items() if not f"{REFIT}{n}".startswith(WEIGHTS)}
-    return PathResult(
-        refit=Refit(weights=under(WEIGHTS), **refit) if refit else None,
-        knobs=under(KNOBS),
-        **own,
-        **others,
-    )
+    found = {n: t for n, t in under(REFIT).items() if not f"{REFIT}{n}".startswith(WEIGHTS)}
+    refit = Refit(weights=under(WEIGHTS), **found) if found else None
+    return PathResult(refit=refit, knobs=under(KNOBS), **own, **others)
 
 
 def _keep(result: PathResult, choice: Chosen) -> tuple[dict[str, Any], dict[str, Tensor] | None]:

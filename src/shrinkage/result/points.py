@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -102,10 +103,24 @@ def arguments(penalty: Penalty) -> list[str]:
     Those of a sum's terms begin with the name of the term, such as ``l2_strength``; where two terms
     are of one kind, neither has any.
     """
-    own = [f.name for f in fields(penalty)[1:] if "float" in str(f.type)]
+    types = _field_types(type(penalty))
+    own = [f.name for f in fields(penalty)[1:] if float in types[f.name]]
     for term, prefix in _terms(penalty):
         own += [prefix + name for name in ("strength", *arguments(term)) if prefix]
     return own
+
+
+def _field_types(kind: type[Penalty]) -> dict[str, tuple[Any, ...]]:
+    """Return the types that each field of a kind of penalty may have."""
+    try:
+        hints = get_type_hints(kind)
+    except NameError as error:
+        raise ShrinkageError(
+            f"the annotations of {kind.__name__} say which of its arguments may be knobs, but "
+            f"{error}; import it where the class is defined."
+        ) from error
+    unions = (UnionType, Union)
+    return {n: get_args(h) if get_origin(h) in unions else (h,) for n, h in hints.items()}
 
 
 def with_arguments(

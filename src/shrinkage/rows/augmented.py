@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
@@ -20,7 +17,7 @@ from shrinkage.rows.datasets import fetch, numbered_items
 from shrinkage.rows.groups import key
 from shrinkage.rows.loss import RowLoss, check_fit
 from shrinkage.rows.rows import check_finite
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 
 NAME = "augmented"
 
@@ -59,7 +56,7 @@ class Augmented:
         Raises:
             ShrinkageError: The batch is no other view of these rows.
         """
-        with _seeded(key(NAME, *parts)):
+        with all_random_numbers(key(NAME, *parts)):
             x, y = fetch(self.dataset, rows, NAME, self.collate)
         plain, x, y = self.X[rows], x.to(self.X.device), y.to(self.y.device)
         if x.shape != plain.shape or x.is_floating_point() != plain.is_floating_point():
@@ -174,20 +171,6 @@ def _check_order(view: Augmented, batches: tuple[Tensor, ...], targets: Tensor) 
             f"augmented= always has other targets than X: item {first}. Give both in the same "
             "order: rows held out by their number in X must be those of that number here."
         )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch, numpy and ``random`` while the block runs; all are left as they were."""
-    python, arrays = random.getstate(), np.random.get_state()
-    try:
-        with own_random_numbers(seed):
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(arrays)
 
 
 def _first_unlike(y: Tensor, target: Tensor, rows: Tensor) -> str:

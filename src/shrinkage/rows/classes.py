@@ -17,15 +17,14 @@ KINDS = "biufU"
 """The kinds of NumPy's truths, numbers and texts."""
 
 
-def as_labels(classes: Sequence[Any] | None, y: Tensor) -> list[Any] | None:
+def distinct_labels(classes: Sequence[Any] | None) -> list[Any] | None:
     """Return the labels of the classes 0, 1, ... as Python's own truths, numbers or texts.
 
     Args:
         classes: One label a class, or None where the classes are called by their numbers.
-        y: Targets: classes, or floating-point zeros and ones, which two labels name.
 
     Raises:
-        ShrinkageError: They are no distinct labels, or fewer than the targets need.
+        ShrinkageError: They are no distinct labels.
     """
     if classes is None:
         return None
@@ -40,6 +39,23 @@ def as_labels(classes: Sequence[Any] | None, y: Tensor) -> list[Any] | None:
         raise ShrinkageError(
             f"classes={shown(classes)[:80]}: give one label a class, distinct texts or numbers."
         )
+    found: list[Any] = labels.tolist()
+    return found
+
+
+def as_labels(classes: Sequence[Any] | None, y: Tensor) -> list[Any] | None:
+    """Return the labels of the classes of these targets.
+
+    Args:
+        classes: As for `distinct_labels`.
+        y: Targets: classes, or floating-point zeros and ones, which two labels name.
+
+    Raises:
+        ShrinkageError: They are no distinct labels, or fewer than the targets need.
+    """
+    labels = distinct_labels(classes)
+    if labels is None:
+        return None
     if y.is_floating_point() and not ((y == 0) | (y == 1)).all():
         raise ShrinkageError("classes= names classes, but y holds numbers; give y.long(), or none.")
     needed = 2 if y.is_floating_point() else int(y.max()) + 1
@@ -47,8 +63,7 @@ def as_labels(classes: Sequence[Any] | None, y: Tensor) -> list[Any] | None:
         raise ShrinkageError(
             f"classes= has {counted(len(labels), 'label')}, but y has classes 0 to {needed - 1}."
         )
-    found: list[Any] = labels.tolist()
-    return found
+    return labels
 
 
 def labeled(y: Tensor, classes: Sequence[Any] | None) -> NDArray[Any]:

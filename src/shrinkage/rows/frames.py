@@ -29,15 +29,17 @@ def as_array(values: Any, name: str) -> Any:
         ShrinkageError: A column does not hold numbers; the message names it.
     """
     if column_names(values) is not None:
-        columns = [_numbers(own, f"{name}: column {label!r}") for label, own in _columns(values)]
+        columns = [
+            _column_array(own, f"{name}: column {label!r}") for label, own in _columns(values)
+        ]
         return np.stack(columns, 1) if columns else np.empty((0, 0))
     if hasattr(values, "to_numpy"):
-        return _numbers(values, name)
+        return _column_array(values, name)
     if isinstance(values, list | tuple) and values and not isinstance(values[0], list | tuple):
         if isinstance(values[0], Tensor):
             return torch.stack(list(values))
         if isinstance(values[0], np.ndarray):
-            return np.stack(values)
+            return np.stack([plain_array(np.asanyarray(own)) for own in values])
     return plain_array(values) if isinstance(values, np.ndarray) else values
 
 
@@ -105,7 +107,7 @@ def _columns(frame: Any) -> Iterator[tuple[str, Any]]:
         yield from frame.items()
 
 
-def _numbers(column: Any, name: str) -> Any:
+def _column_array(column: Any, name: str) -> Any:
     """Return a column as an array of numbers, with NaN where pandas has no value."""
     kind = getattr(column.dtype, "kind", None)
     if kind in ("i", "u", "f", "b") and not isinstance(column.dtype, np.dtype):

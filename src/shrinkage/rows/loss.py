@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shrinkage.errors import ShrinkageError, choose_from, counted
+from shrinkage.errors import ShrinkageError, choose_from, counted, shown
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Loss: TypeAlias = str | nn.Module | RowLoss
@@ -82,15 +82,12 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
         >>> row_loss("auto", torch.tensor([0, 1]))[0]
         'cross_entropy'
     """
+    check_loss(loss)
     if loss == "auto":
         loss = "mse" if y.is_floating_point() else "cross_entropy"
     if isinstance(loss, str):
-        if loss not in NAMED:
-            raise ShrinkageError(f"unknown loss {loss!r}; {choose_from(loss, NAMED)}")
         return loss, NAMED[loss], None
-    name = getattr(loss, "__name__", type(loss).__name__)
-    if isinstance(loss, type):
-        raise ShrinkageError(f"loss={name} is a class; give an instance, such as {name}().")
+    name = name_of(loss)
     if not isinstance(loss, nn.Module):
         return name, loss, None
     each, by_class = _unreduced(loss, classes=not y.is_floating_point())
@@ -103,8 +100,34 @@ def row_loss(loss: Loss, y: Tensor) -> tuple[str, RowLoss, Tensor | None]:
     return name, each, by_class.double()[y.flatten()]
 
 
-def _unreduced(module: nn.Module, *, classes: bool) -> tuple[RowLoss, Tensor | None]:
-    """Return the loss of each row, and the class weights of torch's mean, if any."""
+def name_of(loss: Loss) -> str:
+    """Return what to call a loss."""
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+
+
+def check_loss(loss: Loss) -> None:
+    """Refuse what is no loss, or has no plain mean over rows, whatever the targets.
+
+    Raises:
+        ShrinkageError: The message says what to give instead.
+    """
+    if isinstance(loss, str):
+        if loss not in NAMED and loss != "auto":
+            raise ShrinkageError(f"unknown loss {loss!r}; {choose_from(loss, NAMED)}")
+        return
+    name = name_of(loss)
+    if isinstance(loss, type):
+        raise ShrinkageError(f"loss={name} is a class; give an instance, such as {name}().")
+    if not callable(loss):
+        raise ShrinkageError(
+            f"loss={shown(loss)}: give 'cross_entropy', 'mse', a torch loss, or a function "
+            "(output, target) -> one value per row."
+        )
+    if isinstance(loss, nn.Module):
+        _check_mean(loss)
+
+
+def _check_mean(module: nn.Module) -> None:
     by_class = getattr(module, "weight", None)
     classed = isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
     plain = getattr(module, "reduction", None) == "mean" and (
@@ -118,6 +141,12 @@ def _unreduced(module: nn.Module, *, classes: bool) -> tuple[RowLoss, Tensor | N
             "weight= goes with CrossEntropyLoss and NLLLoss (above 0) and the binary losses. "
             "Or give a function (output, target) -> one value per row."
         )
+
+
+def _unreduced(module: nn.Module, *, classes: bool) -> tuple[RowLoss, Tensor | None]:
+    """Return the loss of each row, and the class weights of torch's mean, if any."""
+    by_class = getattr(module, "weight", None)
+    classed = isinstance(module, nn.CrossEntropyLoss | nn.NLLLoss)
     if type(module) is nn.CrossEntropyLoss and classes:
         return CrossEntropy(module.label_smoothing, by_class), by_class
     each = copy.deepcopy(module)

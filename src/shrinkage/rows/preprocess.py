@@ -67,15 +67,9 @@ def preprocess_rows(
         ShrinkageError: The transformer refuses the rows, or makes other than finite rows of one
             shape.
     """
+    check_transformer(transformer)
     if transformer is None:
         return Views(X)
-    if isinstance(transformer, type) or not (
-        hasattr(transformer, "fit") and hasattr(transformer, "transform")
-    ):
-        raise ShrinkageError(
-            f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
-            "sklearn.preprocessing.StandardScaler()."
-        )
     known = labeled(flat(y), classes)
     whole, fitted = _transformed(transformer, X, known, torch.arange(folds.rows))
     views = []
@@ -89,6 +83,23 @@ def preprocess_rows(
         views.append(view)
     facts = {"transformer": repr(transformer), "learned": _learned(fitted)}
     return Views(whole, tuple(views), facts)
+
+
+def check_transformer(transformer: Transformer | None) -> None:
+    """Refuse what cannot be fitted.
+
+    Raises:
+        ShrinkageError: It lacks ``fit`` or ``transform``, or is a class.
+    """
+    if transformer is None:
+        return
+    if isinstance(transformer, type) or not (
+        hasattr(transformer, "fit") and hasattr(transformer, "transform")
+    ):
+        raise ShrinkageError(
+            f"preprocess={transformer!r} cannot be fitted; give a transformer such as "
+            "sklearn.preprocessing.StandardScaler()."
+        )
 
 
 def _transformed(

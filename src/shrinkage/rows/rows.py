@@ -26,7 +26,7 @@ def as_rows(X: Any, y: Any, prefix: str = "", *, finite: bool = True) -> tuple[T
     """
     if y is None:
         raise ShrinkageError(f"{prefix}y is missing; give X and y, or a Dataset of (x, y) items.")
-    rows, targets = _numbers(X, f"{prefix}X", finite), _numbers(y, f"{prefix}y")
+    rows, targets = _as_tensor(X, f"{prefix}X", finite), _as_tensor(y, f"{prefix}y")
     if len(rows) != len(targets):
         raise ShrinkageError(
             f"{prefix}X has {counted(len(rows), 'row')} and {prefix}y has {len(targets)}."
@@ -80,7 +80,7 @@ def rows_like(
     return rows.to(X), targets.to(y)
 
 
-def _numbers(values: Any, name: str, finite: bool = True) -> Tensor:
+def _as_tensor(values: Any, name: str, finite: bool = True) -> Tensor:
     try:
         rows = torch.as_tensor(as_array(values, name)).detach()
     except ShrinkageError:
@@ -121,7 +121,7 @@ def as_weights(weights: Any, rows: int, tests: int) -> Tensor | None:
     """
     if weights is None:
         return None
-    given = _numbers(weights, "sample_weight").double().cpu()
+    given = _as_tensor(weights, "sample_weight").double().cpu()
     if given.shape != (rows,) or not (given > 0).all():
         raise ShrinkageError(
             f"sample_weight has shape {tuple(given.shape)} and smallest value {given.min():g}; "

@@ -6,6 +6,7 @@ the numbers of every other thread, and gets theirs.
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -108,6 +110,34 @@ def own_random_numbers(seed: int) -> Iterator[torch.Generator]:
     }
     with replaced(torch, states), replaced(torch.random, states), _DrawnBy(own):
         yield own
+
+
+@contextmanager
+def all_random_numbers(seed: int) -> Iterator[None]:
+    """Seed torch, numpy and ``random`` while the block runs; all are left as they were."""
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        with own_random_numbers(seed):
+            seed_others(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+
+
+def seed_others(seed: int) -> None:
+    """Seed the global generators of numpy and Python, which are the whole process's."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def others_drew(act: Callable[[], object]) -> bool:
+    """Return whether a call draws from numpy's or Python's global generator."""
+    with all_random_numbers(0):
+        first = random.random(), np.random.random()
+    with all_random_numbers(0):
+        act()
+        return first != (random.random(), np.random.random())
 
 
 class _DrawnBy(TorchDispatchMode):

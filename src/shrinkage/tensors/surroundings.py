@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -11,6 +14,25 @@ import torch
 from shrinkage.tensors.own_thread import own_random_numbers
 
 _one_at_a_time = threading.RLock()
+
+
+def _load_whole(module: str) -> None:
+    """Import what torch imports when it makes an optimizer, without an interrupt in the middle.
+
+    Half imported, it makes whatever comes after it in the same process fail, or slow.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if module in sys.modules or not in_main or not callable(before):
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        importlib.import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -23,6 +45,7 @@ def own_surroundings(seed: int = 0) -> Iterator[None]:
     Args:
         seed: The numbers that all draw which have no seed of their own.
     """
+    _load_whole("torch._dynamo")
     with ExitStack() as stack:
         stack.enter_context(_one_at_a_time)
         stack.enter_context(torch.inference_mode(False))

@@ -11,11 +11,13 @@ def soft_threshold(w: Tensor, threshold: float | Tensor) -> Tensor:
 
     .. math:: \operatorname{sign}(w_i) \max(|w_i| - t, 0)
 
+    The sign of a zero stays, so that a threshold of 0 leaves every bit as it is.
+
     Example:
         >>> soft_threshold(torch.tensor([3.0, -0.5]), 1.0)
         tensor([2., -0.])
     """
-    return w.sign() * (w.abs() - threshold).clamp_min(0)
+    return torch.copysign((w.abs() - threshold).clamp_min(0), w)
 
 
 def block_soft_threshold(w: Tensor, norm: Tensor, threshold: float | Tensor) -> Tensor:

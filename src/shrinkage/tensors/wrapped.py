@@ -1,10 +1,11 @@
-"""The model inside what wraps it for training."""
+"""The model inside what wraps it for training, and tensors inside transforms of torch.func."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -39,3 +40,13 @@ def bare(model: nn.Module) -> nn.Module:
 def plain_name(name: str) -> str:
     """Return a name of a wrapped model's ``state_dict()`` as it is without wrappers."""
     return name.replace("_orig_mod.", "").removeprefix("module.")
+
+
+def is_constant(tensors: Iterable[Tensor]) -> bool:
+    """Return whether a transform of ``torch.func`` differentiates, but none of these tensors."""
+    if torch.compiler.is_compiling():
+        return False
+    transforms = torch._C._functorch.get_interpreter_stack() or ()
+    if not any(one.key().name in ("Grad", "Jvp") for one in transforms):
+        return False
+    return not any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))

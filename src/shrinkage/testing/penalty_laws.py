@@ -195,11 +195,15 @@ def at_returns_a_copy(penalty: Penalty, tensors: Tensors) -> None:
 
 
 def repr_is_the_call_that_makes_it(penalty: Penalty, tensors: Tensors) -> None:
-    """The text names the class, the strength and the other fields; of a sum, the terms."""
-    call, _, _ = repr(penalty).partition("  #")
+    """The text names the class, the strength and the other fields, of a sum the terms, and no more.
+
+    It stands in the text of other objects, where a comment would swallow what follows.
+    """
+    call = repr(penalty)
+    assert "#" not in call, f"{call} ends in a comment"
     for term in getattr(penalty, "terms", ()):
         repr_is_the_call_that_makes_it(term, tensors)
-        assert repr(term).partition("  #")[0] in call, f"{call} does not show {term!r}"
+        assert repr(term) in call, f"{call} does not show {term!r}"
     if hasattr(penalty, "terms"):
         return
     given = {f.name: getattr(penalty, f.name) for f in fields(penalty)}

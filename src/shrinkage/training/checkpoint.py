@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shrinkage.disk.files import atomic_write
+from shrinkage.disk.files import atomic_write, open_regular
 from shrinkage.disk.storable import restored, storable
 from shrinkage.errors import ShrinkageError
-from shrinkage.identity import differences
+from shrinkage.identity import differences, hash_of
 
-FORMAT = "shrinkage training 1"
+FORMAT = "shrinkage training 2"
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -34,7 +34,9 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     text = json.dumps(_pack(state, "state", tensors))
     tensors = tensors or {"": torch.zeros(0)}
     with atomic_write(path) as stream:
-        stream.write(save(storable(tensors), {"format": FORMAT, "state": text}))
+        stored = storable(tensors)
+        facts = {"format": FORMAT, "state": text, "sha256": _digest(text, stored)}
+        stream.write(save(stored, facts))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -46,20 +48,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_regular(path), safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             if facts.get("format") != FORMAT:
                 raise ShrinkageError(f"{path} is not a checkpoint of {FORMAT!r}. Remove it.")
             # Copied into new memory: sums over other alignments round differently.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        if facts["sha256"] != _digest(facts["state"], tensors):
+            raise ValueError("its content is not what was written")
         state: dict[str, Any] = _unpack(json.loads(facts["state"]), restored(tensors))
         return state
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, ShrinkageError):
             raise
         raise ShrinkageError(
             f"{path} is damaged ({error}). Remove it to start anew, or restore it from a copy."
         ) from error
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    names = sorted(tensors)
+    content = f"{text} {names} {hash_of(*(tensors[name] for name in names))}"
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -19,8 +19,9 @@ from shrinkage.engine.member.precision import Autocast, forward
 from shrinkage.errors import ShrinkageError
 from shrinkage.regularizing.regularize import Regularization
 from shrinkage.rows.augmented import Augmented
-from shrinkage.rows.groups import generator
+from shrinkage.rows.groups import generator, key
 from shrinkage.rows.loss import RowLoss
+from shrinkage.tensors.own_thread import seed_others
 from shrinkage.training.checkpoint import write_checkpoint
 
 ROWS_AT_ONCE = 4096
@@ -78,7 +79,7 @@ class Loop:
         self.best_epoch = 0
         self.stopped_early = False
         self._job, self._manifest, self._path = job, manifest, path
-        self._report = progress or (lambda moment: None)
+        self._progress = progress or (lambda moment: None)
         self._step, self._loss_sum = 0, 0.0
         self._best: dict[str, Tensor] | None = None
 
@@ -120,6 +121,23 @@ class Loop:
         self.curves, self.best_epoch = state["curves"], state["best_epoch"]
         self.stopped_early, self._best = state["stopped_early"], state["best"]
         self._step, self._loss_sum = state["step"], state["loss_sum"]
+        self._check_restored()
+
+    def _check_restored(self) -> None:
+        """Refuse curves and best weights that no training of this job leaves behind."""
+        job, names = self._job, {"epoch", "lr", "train_loss"}
+        names |= set() if job.held is None else {"valid_loss"}
+        rows = [row for row in self.curves if names <= row.keys()]
+        whole = [float(value) for row in rows for value in row.values()]
+        if len(rows) < len(self.curves) or not all(map(math.isfinite, whole)):
+            raise ValueError("its curves are not those of a training")
+        if (self._best is not None) != (job.held is not None and bool(rows)):
+            raise ValueError("it has no weights of the best epoch, or should have none")
+        own = {name: tensor.shape for name, tensor in job.model.state_dict().items()}
+        if self._best is not None and {n: t.shape for n, t in self._best.items()} != own:
+            raise ValueError("the weights of its best epoch are not those of this model")
+        if not 0 <= self.best_epoch <= len(rows) or self._step < 0:
+            raise ValueError("its epochs are not those of a training")
 
     def _write(self) -> None:
         if self._path is None:
@@ -143,7 +161,7 @@ class Loop:
 
     def _tell(self, steps: int) -> None:
         done = min(len(self.curves) + 1, self._job.epochs)
-        self._report(Moment(done, self._job.epochs, self._step, steps, self.curves))
+        self._progress(Moment(done, self._job.epochs, self._step, steps, self.curves))
 
     def _batches(self) -> tuple[Tensor, ...]:
         """Return the batches of this epoch: they depend on the seed and the epoch alone."""
@@ -153,6 +171,7 @@ class Loop:
 
     def _train_on(self, rows: Tensor) -> None:
         job = self._job
+        seed_others(key("training", job.seed, len(self.curves), self._step))
         losses: list[Tensor] = []
         if job.augmented is None:
             x, y = job.X[rows], job.y[rows]
@@ -200,7 +219,7 @@ class Loop:
     def _validate(self, X: Tensor, y: Tensor) -> dict[str, float]:
         job = self._job
         job.model.eval()
-        parts = torch.split(X, ROWS_AT_ONCE)
+        parts = (part.clone() for part in torch.split(X, ROWS_AT_ONCE))
         outputs = torch.cat([forward(job.model, part, job.autocast) for part in parts])
         measured = {"valid_loss": float(job.loss(outputs, y).double().mean())}
         self._require_finite(measured["valid_loss"], "validation")

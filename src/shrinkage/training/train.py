@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from shrinkage.disk.files import as_path
+from shrinkage.engine.keep.dependencies import made_by
+from shrinkage.engine.keep.stopping import interrupted
 from shrinkage.engine.member.precision import check_autocast
-from shrinkage.errors import ShrinkageError, as_whole, is_whole
-from shrinkage.identity import hash_of, named
+from shrinkage.engine.member.schedule import MOST_EPOCHS
+from shrinkage.engine.member.trainable import check_no_script, check_trainable
+from shrinkage.engine.member.trial import check_last_batch, first_output
+from shrinkage.engine.member.update import ADAM, MakeOptimizer
+from shrinkage.errors import ShrinkageError, as_seed, as_whole
+from shrinkage.identity import fingerprint, hash_of, named
 from shrinkage.parameters import Selection, weights
+from shrinkage.regularizing.handle import Regularization
 from shrinkage.regularizing.regularize import regularize
 from shrinkage.regularizing.rules import Acting, Rules
 from shrinkage.regularizing.summary import Summary
@@ -25,13 +31,12 @@ from shrinkage.rows.augmented import make_augmented
 from shrinkage.rows.datasets import batch_size_of, in_memory
 from shrinkage.rows.loss import Loss, check_fit, row_loss
 from shrinkage.rows.rows import as_rows
-from shrinkage.tensors.own_thread import own_random_numbers
+from shrinkage.tensors.own_thread import all_random_numbers
 from shrinkage.tensors.surroundings import own_surroundings
 from shrinkage.training.checkpoint import architecture, check_same, read_checkpoint
 from shrinkage.training.held import split_rows
 from shrinkage.training.loop import Job, Loop, Moment
 
-MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 Rows: TypeAlias = tuple[Any, Any]
 
 
@@ -68,7 +73,7 @@ def train(
     valid: float | Rows | None = 0.2,
     augmented: Dataset[Any] | DataLoader[Any] | None = None,
     loss: Loss = "auto",
-    optimizer: MakeOptimizer = partial(torch.optim.Adam, lr=1e-3),
+    optimizer: MakeOptimizer = ADAM,
     scheduler: Callable[[Optimizer], Any] | None = None,
     epochs: int = 40,
     batch_size: int | None = None,
@@ -124,12 +129,12 @@ def train(
         ['epoch', 'lr', 'train_loss', 'valid_accuracy', 'valid_loss']
     """
     _check_model(model, optimizer, scheduler)
-    epochs = as_whole("epochs", epochs)
+    epochs = as_whole("epochs", epochs, most=MOST_EPOCHS)
     batch_size = None if batch_size is None else as_whole("batch_size", batch_size)
     batch_size = batch_size_of(X if augmented is None else augmented, batch_size)
     patience = None if patience is None else as_whole("patience", patience)
-    if not is_whole(seed):
-        raise ShrinkageError(f"seed={seed!r} is not an integer.")
+    seed = as_seed("seed", seed)
+    path = None if checkpoint is None else _file("checkpoint", checkpoint)
     if patience is not None and valid is None:
         raise ShrinkageError("patience needs a validation loss; give valid=, such as 0.2.")
     check_autocast(autocast, model)
@@ -139,10 +144,9 @@ def train(
     if row_weights is not None:
         raise ShrinkageError("a loss with weight= is not supported here; weight the rows yourself.")
     every_target = targets if held is None else torch.cat([targets, held[1]])
-    output = _first_output(model, rows)
+    output = first_output(model, rows, autocast)
     check_fit(each, name, output, every_target)
-    if len(numbers) % batch_size == 1:
-        _check_last_batch(model, rows[numbers], batch_size)
+    check_last_batch(model, rows[numbers], [len(numbers)], batch_size)
     view = None
     if augmented is not None:
         fits: Any = {"loss": each, "loss_name": name, "output": output}
@@ -150,6 +154,11 @@ def train(
         view.check_batches({len(numbers) % batch_size} - {0})
     opt = optimizer([p for p in model.parameters() if p.requires_grad])
     schedule = scheduler(opt) if scheduler else None
+    if schedule is None and all(group.get("lr") == 0 for group in opt.param_groups):
+        raise ShrinkageError(
+            f"{named(optimizer)} has the learning rate 0, so nothing would be trained; give one "
+            "above 0."
+        )
     handle = (
         regularize(model, opt, penalty, select=select, how=how) if penalty is not None else None
     )
@@ -160,10 +169,11 @@ def train(
     manifest = {
         "rows": hash_of(rows, targets, *(held or ()))[:16],
         "model": architecture(model),
-        "penalty": "none" if handle is None else "; ".join(map(repr, handle.rules)),
-        "loss": name,
-        "optimizer": named(optimizer),
-        "scheduler": "none" if scheduler is None else named(scheduler),
+        "code and attributes of the model": fingerprint(model, "model"),
+        "penalty": "none" if handle is None else _in_words(handle),
+        "loss": f"{name} {fingerprint(each, 'loss', weights=True)}",
+        "optimizer": made_by(optimizer, "optimizer"),
+        "scheduler": made_by(scheduler, "scheduler"),
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": patience,
@@ -171,15 +181,16 @@ def train(
         "augmented": "none" if view is None else view.fact,
         "autocast": str(autocast),
     }
-    path = None if checkpoint is None else Path(checkpoint)
     loop = Loop(job, manifest, path, progress)
     try:
-        with own_random_numbers(seed):
+        with all_random_numbers(seed):
             if path is not None and path.exists():
-                state = read_checkpoint(path)
-                check_same(manifest, state["manifest"], path)
-                loop.restore(state)
-            loop.run()
+                _go_on(loop, manifest, path)
+            try:
+                loop.run()
+            except KeyboardInterrupt:
+                so_far = f"after {len(loop.curves)} of {epochs} epochs"
+                raise interrupted(so_far, checkpoint) from None
         return Trained(
             model,
             loop.curves,
@@ -192,11 +203,38 @@ def train(
             handle.remove()
 
 
+def _in_words(handle: Regularization) -> str:
+    parts = [(rule.select, rule.penalty, rule.how) for rule in handle.rules]
+    return f"{'; '.join(map(repr, handle.rules))} {fingerprint(parts, 'penalty')}"
+
+
+def _file(name: str, place: Any) -> Path:
+    path = as_path(name, place)
+    if not path.parent.is_dir():
+        raise ShrinkageError(f"cannot write {path}: {path.parent} is no directory; make it first.")
+    return path
+
+
+def _go_on(loop: Loop, manifest: dict[str, Any], path: Path) -> None:
+    """Bring the loop to the moment that a checkpoint holds."""
+    state = read_checkpoint(path)
+    try:
+        check_same(manifest, state["manifest"], path)
+        loop.restore(state)
+    except ShrinkageError:
+        raise
+    except Exception as error:  # no training of these arguments writes such a state
+        raise ShrinkageError(
+            f"{path} does not hold the state of this training ({type(error).__name__}: {error}). "
+            "Remove it to start anew, or restore it from a copy."
+        ) from error
+
+
 def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
     if not isinstance(model, nn.Module):
         raise ShrinkageError(f"model={model!r:.80} is not a module; give one with its weights.")
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ShrinkageError("the model has no parameter with requires_grad=True to train.")
+    check_no_script(model)
+    check_trainable(model)
     if any(p.is_inference() for p in model.parameters()):
         raise ShrinkageError(
             "the model was made inside torch.inference_mode(), where nothing can be trained; make "
@@ -208,30 +246,3 @@ def _check_model(model: Any, optimizer: Any, scheduler: Any) -> None:
                 f"{name} is a {type(given).__name__}, which cannot make one; give its class, or a "
                 "functools.partial of it with settings: it is made here, for this model."
             )
-
-
-def _first_output(model: nn.Module, rows: Tensor) -> Tensor:
-    was = model.training
-    try:
-        with torch.no_grad(), own_random_numbers(0):
-            output: Tensor = model.eval()(rows[:2])
-    except Exception as error:
-        raise ShrinkageError(
-            f"the model refuses rows of shape {tuple(rows.shape[1:])} and type {rows.dtype}: "
-            f"{type(error).__name__}: {error}."
-        ) from error
-    finally:
-        model.train(was)
-    return output
-
-
-def _check_last_batch(model: nn.Module, rows: Tensor, batch_size: int) -> None:
-    """Refuse a last batch of one row where batch normalization needs two."""
-    try:
-        with torch.no_grad(), own_random_numbers(0):
-            copy.deepcopy(model).train()(rows[:1])
-    except ValueError as error:
-        raise ShrinkageError(
-            f"the last batch of an epoch has one row ({len(rows)} rows, batch_size={batch_size}): "
-            f"{error}. Choose another batch_size."
-        ) from error

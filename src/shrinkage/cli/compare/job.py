@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import typer
 
 from shrinkage.cli import screens
 from shrinkage.cli.compare.options import CompareOptions
-from shrinkage.cli.compare.screen import notes, show_comparison
-from shrinkage.cli.exits import usage
-from shrinkage.cli.facts import about, data_line, without_nan
-from shrinkage.cli.inputs import folds_of, make_factory, make_preprocessing, read_data
-from shrinkage.cli.learning import OPTIMIZERS, make_scheduler
-from shrinkage.cli.notes import warnings_as_notes
-from shrinkage.cli.path.job import COMPILE
-from shrinkage.cli.places import check_free, free_directory
+from shrinkage.cli.compare.screen import methods_line, show_comparison
+from shrinkage.cli.exits import telling_how_to_go_on, usage
+from shrinkage.cli.facts import about, data_line, network_line, training_line
+from shrinkage.cli.inputs import make_trials, read_data
+from shrinkage.cli.learning import COMPILE, OPTIMIZERS, make_scheduler
+from shrinkage.cli.places import Saved, check_free, draw, free_directory
 from shrinkage.comparing import NAMES, Comparison, compare
 from shrinkage.comparing.methods import METHODS, check_names
 from shrinkage.engine.member.update import MakeOptimizer
-from shrinkage.errors import ShrinkageError, choose_from, counted
-from shrinkage.parameters import explain_selection, weights
+from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.parameters import weights
 from shrinkage.plots import plot_comparison
 from shrinkage.report.comparison import write_comparison
 
@@ -61,71 +56,53 @@ def run(job: CompareOptions, screen: Console, side: Console, *, started: float) 
     with usage("--methods"):
         check_names(methods or METHODS)
     scheduler = make_scheduler(job)
-    with screens.busy(side, "Reading the data"):
-        train, test, data_facts = read_data(job)
+    train, test, facts = read_data(job, side)
     directory = job.out or free_directory(f"{train.name}-compare", job.overwrite)
     check_free(directory, job.overwrite, NAMES)
-    with usage("--model"):
-        factory = make_factory(job, train, dropout=True)
-        first = factory()
-    with usage("--select"):
-        explain_selection(first, job.select or weights)
-    with usage("--folds"):
-        folds = folds_of(job, train)
-    preprocess = make_preprocessing(train)
-    seeds = counted(job.seeds, "seed")
-    folds_line = counted(job.folds, "fold") + f" x {job.repeats} repeats" * (job.repeats > 1)
+    trials = make_trials(job, train, dropout=True)
     header = {
-        "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
-        "Network": f"{job.model}, {sum(p.numel() for p in first.parameters()):,} parameters",
-        "Methods": ", ".join(methods or ["all"])
-        + f", each at {job.values} values x {folds_line} x {seeds}, plus refits on all rows",
-        "Training": f"{', '.join(map(_with_rate, optimizers))}, batches of {job.batch_size}, "
-        f"{job.epochs} epochs"
-        + (f", {job.scheduler}" if job.scheduler else "")
-        + ", bfloat16" * job.bfloat16,
+        "Data": data_line(facts, trials.preprocess),
+        "Network": network_line(job.model, (row.tensor.numel() for row in trials.explained)),
+        "Methods": methods_line(job, methods),
+        "Training": training_line(", ".join(map(_with_rate, optimizers)), job),
     }
     screens.show_facts(screen, header)
-    with warnings_as_notes(side), screens.live_progress(side) as progress:
+    with (
+        screens.warnings_as_notes(side),
+        telling_how_to_go_on(job.checkpoint),
+        screens.live_progress(side) as progress,
+    ):
         comparison = compare(
-            factory,
+            trials.factory,
             train.X,
             train.y,
             test=(test.X, test.y),
             methods=methods,
             optimizers=optimizers,
             values=job.values,
-            folds=folds,
+            folds=trials.folds,
             groups=train.groups,
             seeds=range(job.seed * job.seeds, (job.seed + 1) * job.seeds),
             epochs=job.epochs,
             batch_size=job.batch_size,
             scheduler=scheduler,
-            preprocess=preprocess,
+            preprocess=trials.preprocess,
             select=job.select or weights,
             autocast=torch.bfloat16 if job.bfloat16 else None,
             compile=COMPILE[job.compile],
             progress=progress,
+            checkpoint=job.checkpoint,
         )
-    comparison = replace(comparison, about={**comparison.about, **about(), "data": data_facts})
+    comparison = replace(comparison, about={**comparison.about, **about(), "data": facts})
     with screens.busy(side, "Saving"):
         comparison.save(directory, overwrite=job.overwrite)
         fault = _draw(comparison, directory)
-    files = [name for name in FILES if (directory / name).exists()]
-    seconds = time.perf_counter() - started
+    saved = Saved(directory, FILES, time.perf_counter() - started, fault)
     if job.as_json:
-        places = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
-        facts = {"answer": comparison.sentence, "rows": comparison.records()}
-        typer.echo(json.dumps(without_nan({**places, **comparison.about, **facts}), indent=2))
+        answer = {"answer": comparison.sentence, "rows": comparison.records()}
+        saved.print_json({**comparison.about, **answer})
     show_comparison(screen, comparison, len(test.y))
-    for note in notes(comparison):
-        screen.print(f"Note: {note}", style="yellow")
-    screen.print()
-    screens.show_facts(screen, {"Answer": comparison.sentence})
-    screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}")
-    screens.show_files(screen, {str(directory / name): FILES[name] for name in files})
-    if fault is not None:
-        raise fault
+    saved.show(screen)
 
 
 def read_optimizers(text: str, side: Console) -> dict[str, MakeOptimizer]:
@@ -143,10 +120,10 @@ def read_optimizers(text: str, side: Console) -> dict[str, MakeOptimizer]:
     for label in [label for label in found if label.startswith("adamw")]:
         if label.replace("adamw", "adam") in found:
             del found[label]
-            side.print(
-                f"Note: {label} is left out. It is adam with decoupled decay, which is compared "
-                "with adam anyway.",
-                style="yellow",
+            screens.show_note(
+                side,
+                f"{label} is left out. It is adam with decoupled decay, which is compared with "
+                "adam anyway.",
             )
     return found
 
@@ -166,18 +143,9 @@ def _with_rate(label: str) -> str:
 
 
 def _draw(comparison: Comparison, directory: Path) -> Exception | None:
-    """Write page and pictures; a fault is handed back, for the results come first."""
-    fault: Exception | None = None
-    try:
-        write_comparison(comparison, directory / "report.html")
-    except Exception as error:
-        fault = error
-    if importlib.util.find_spec("matplotlib") is None:
-        return fault
-    try:
+    def figures() -> None:
         display = plot_comparison(comparison.differences, baseline="none", measure="test loss")
         for name in ("comparison.png", "comparison.svg"):
             display.save(directory / name)
-    except Exception as error:
-        fault = error
-    return fault
+
+    return draw(figures, functools.partial(write_comparison, comparison, directory / "report.html"))

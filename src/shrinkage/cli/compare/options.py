@@ -1,33 +1,35 @@
-"""The options of ``shrinkage compare`` that no other command has."""
+"""The options of ``shrinkage compare``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from shrinkage.cli.options import (
-    CompileOption,
-    DataOptions,
-    FoldOptions,
-    Grid,
-    LearningOptions,
-    ModelOptions,
-    Output,
-    PrecisionOption,
-    ScreenOptions,
-    SeedOption,
-    Seeds,
-    SelectOption,
-    Training,
-    What,
+from shrinkage.cli import options as shared
+from shrinkage.cli.options import Grid, Output, Training, What, command
+
+EXAMPLES = (
+    "Example: shrinkage compare (handwritten digits, Adam)\n\n"
+    "Example: shrinkage compare --data wine --methods l2,l1,dropout,best_pair\n\n"
+    "Example: shrinkage compare --data diabetes --optimizer adam,sgd:0.05,rmsprop"
 )
 
 
-@dataclass(frozen=True)
-class MethodOptions:
-    """What is compared."""
+@command
+class CompareOptions:
+    """Tune regularization methods with equal effort, and judge them on test rows none has seen.
 
+    All methods share folds, starts and batches, and are tuned over the same number of values.
+    """
+
+    data: shared.Data
+    target: shared.Target
+    task: shared.Task
+    missing: shared.Missing
+    ignore: shared.Ignore
+    groups: shared.Groups
+    max_bytes: shared.MaxBytes
+    model: shared.Model
     methods: Annotated[
         str | None,
         What(
@@ -38,22 +40,18 @@ class MethodOptions:
             "regularization is always included.",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class ValueOptions:
-    """How hard each method is tuned."""
-
+    select: shared.Select
     values: Annotated[
         int,
         Grid(min=4, metavar="N", help="How many values each method is tuned over, including none."),
     ] = 8
-
-
-@dataclass(frozen=True)
-class OptimizerOptions:
-    """With which optimizers."""
-
+    folds: shared.Folds
+    repeats: shared.Repeats
+    seeds: shared.Seeds = 2
+    seed: shared.Seed
+    epochs: shared.Epochs
+    batch_size: shared.BatchSize
+    scheduler: shared.Scheduler
     optimizer: Annotated[
         str,
         Training(
@@ -62,12 +60,8 @@ class OptimizerOptions:
             "adam,sgd:0.05. The rate is not tuned; without one it is 0.001, for sgd 0.1.",
         ),
     ] = "adam"
-
-
-@dataclass(frozen=True)
-class CompareOutputOptions:
-    """Where results go."""
-
+    compile: shared.Compile
+    bfloat16: shared.BFloat16
     out: Annotated[
         Path | None,
         Output(
@@ -79,29 +73,15 @@ class CompareOutputOptions:
     overwrite: Annotated[bool, Output("--overwrite", help="Replace an existing comparison.")] = (
         False
     )
-
-
-@dataclass(frozen=True)
-class FewerSeeds(FoldOptions):
-    """How many members a value."""
-
-    seeds: Seeds = 2
-
-
-@dataclass(frozen=True)
-class CompareOptions(
-    ScreenOptions,
-    CompareOutputOptions,
-    PrecisionOption,
-    CompileOption,
-    OptimizerOptions,
-    LearningOptions,
-    SeedOption,
-    FewerSeeds,
-    ValueOptions,
-    SelectOption,
-    MethodOptions,
-    ModelOptions,
-    DataOptions,
-):
-    """The options of ``shrinkage compare``."""
+    checkpoint: Annotated[
+        Path | None,
+        Output(
+            metavar="DIR",
+            show_default="nothing is kept",
+            help="Keep here what has been trained. After a stop, the same command resumes from it; "
+            "with more methods or seeds it trains only what is new.",
+        ),
+    ] = None
+    as_json: shared.AsJson
+    quiet: shared.Quiet
+    debug: shared.Debug

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shrinkage.cli import screens, tables
+from shrinkage.cli import screens, widths
+from shrinkage.cli.compare.options import CompareOptions
 from shrinkage.errors import counted
 from shrinkage.labels import decimals
 
@@ -24,8 +26,16 @@ MEANING = (
 SCORES = {"classification": "accuracy", "regression": "R2"}
 
 
+def methods_line(job: CompareOptions, methods: Sequence[str] | None) -> str:
+    """Return in a line what is compared, and how often each is trained."""
+    folds = counted(job.folds, "fold") + f" x {job.repeats} repeats" * (job.repeats > 1)
+    seeds = counted(job.seeds, "seed")
+    tuned = f"each at {job.values} values x {folds} x {seeds}, plus refits on all rows"
+    return ", ".join([*(methods or ["all"]), tuned])
+
+
 def show_comparison(console: Console, comparison: Comparison, rows: int) -> None:
-    """Print the ranking, without the columns for which there is no room.
+    """Print the ranking, without the columns for which there is no room, and the answer.
 
     Args:
         console: Where to.
@@ -34,12 +44,12 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     """
     from shrinkage.comparing import CONFIDENCE
 
-    score, difference = SCORES[comparison.task], f"to none {tables.plus_minus(console)}"
+    score, difference = SCORES[comparison.task], f"to none {widths.plus_minus(console)}"
     digits = _decimals(comparison)
-    lines: list[tables.Row] = []
+    lines: list[widths.Row] = []
     for row in comparison.rows:
         who = row.contender
-        loss = tables.show_number(who.test_loss, digits)
+        loss = widths.show_number(who.test_loss, digits)
         cells = {
             "#": str(row.rank or "-"),
             "method": who.method,
@@ -48,7 +58,7 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
             "chosen": "failed" if who.note else row.setting,
             "test loss": loss,
             "loss": loss,
-            score: tables.show_score(score, who.score),
+            score: widths.show_score(score, who.score),
             difference: _difference(row, digits),
             "": _answer(row),
         }
@@ -62,8 +72,12 @@ def show_comparison(console: Console, comparison: Comparison, rows: int) -> None
     screens.show_title(
         console, "Test", f"{counted(rows, 'row')} that no choice has seen; best first"
     )
-    console.print(tables.fitting(console, lines, versions, WORDS))
+    console.print(widths.fitting(console, lines, versions, WORDS))
     console.print(MEANING.format(confidence=CONFIDENCE), style="dim")
+    for note in notes(comparison):
+        screens.show_note(console, note)
+    console.print()
+    screens.show_facts(console, {"Answer": comparison.sentence})
 
 
 def _decimals(comparison: Comparison) -> int:

@@ -2,54 +2,46 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from shrinkage.choose.choices import best_path, choice_by
-from shrinkage.choose.overview import path_rows, summarize
+from shrinkage.choose.overview import as_plain, overview, rows_of
 from shrinkage.cli import screens
-from shrinkage.cli.exits import usage
-from shrinkage.cli.facts import about, data_line, without_nan
-from shrinkage.cli.inputs import (
-    class_labels,
-    folds_of,
-    make_factory,
+from shrinkage.cli.exits import telling_how_to_go_on
+from shrinkage.cli.facts import about, data_line
+from shrinkage.cli.inputs import class_labels, make_trials, read_data
+from shrinkage.cli.learning import COMPILE
+from shrinkage.cli.path.arguments import (
+    check_solver,
+    combinations_of,
     make_penalty,
-    make_preprocessing,
-    read_data,
+    read_grid,
     read_strengths,
+    training_of,
 )
-from shrinkage.cli.learning import check_solver, training_of
-from shrinkage.cli.notes import warnings_as_notes
-from shrinkage.cli.path.knobs import combinations_of, grid_line, read_grid
 from shrinkage.cli.path.lines import show_path
 from shrinkage.cli.path.options import PathOptions
 from shrinkage.cli.path.screen import (
+    grid_line,
+    member_line,
     members_line,
     model_line,
     penalty_line,
     show_summary,
-    training_line,
 )
-from shrinkage.cli.places import check_free, free_directory
+from shrinkage.cli.places import Saved, check_free, draw, free_directory
 from shrinkage.engine import fit_path
-from shrinkage.errors import ShrinkageError
-from shrinkage.parameters import explain_selection, weights
+from shrinkage.parameters import weights
 from shrinkage.plots import save_figures
 from shrinkage.result.path_result import PathResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-COMPILE: dict[str, Any] = {"auto": "auto", "on": True, "off": False}
 FILES = {
     "path.png": "picture of the path",
     "path.svg": "the same, to scale",
@@ -75,35 +67,26 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
     grid = read_grid(job, penalty)
     strengths = read_strengths(job, side)
     training = training_of(job, how)
-    with screens.busy(side, "Reading the data"):
-        train, test, data_facts = read_data(job)
-    check_free(
-        job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite), job.overwrite
-    )
-    with usage("--model"):
-        factory = make_factory(job, train, dropout="dropout" in grid)
-        first = factory()
-    with usage("--select"):
-        explained = explain_selection(first, job.select or weights)
-    with usage("--folds"):
-        folds = folds_of(job, train)
-    preprocess = make_preprocessing(train)
+    train, test, facts = read_data(job, side)
+    name = f"{train.name}-{job.penalty}"
+    check_free(job.out or free_directory(name, job.overwrite), job.overwrite)
+    trials = make_trials(job, train, dropout="dropout" in grid)
     lines = {
-        "Data": data_line(data_facts) + (", standardized" if preprocess else ""),
-        "Network": model_line(job, grid, explained),
-        "Penalty": penalty_line(penalty, how, explained),
+        "Data": data_line(facts, trials.preprocess),
+        "Network": model_line(job, grid, trials.explained),
+        "Penalty": penalty_line(penalty, how, trials.explained),
         "Knobs": grid_line(grid, job.draws),
-        "Training": training_line(job, grid),
+        "Training": member_line(job, grid),
         "Members": members_line(job, strengths, combinations_of(grid, job.draws)),
     }
     screens.show_facts(screen, {label: line for label, line in lines.items() if line})
     with (
-        warnings_as_notes(side),
-        _telling_how_to_go_on(job),
+        screens.warnings_as_notes(side),
+        telling_how_to_go_on(job.checkpoint),
         screens.live_progress(side) as progress,
     ):
         result = fit_path(
-            factory,
+            trials.factory,
             train.X,
             train.y,
             penalty,
@@ -113,63 +96,32 @@ def run(job: PathOptions, screen: Console, side: Console, *, started: float) -> 
             grid=grid or None,
             draws=job.draws,
             refine=job.refine,
-            folds=folds,
-            preprocess=preprocess,
+            folds=trials.folds,
+            preprocess=trials.preprocess,
             select=job.select or weights,
             **training,
             compile=COMPILE[job.compile],
             progress=progress,
             checkpoint=job.checkpoint,
         )
-    result = replace(result, about={**result.about, **about(), "data": data_facts})
-    try:
-        best = choice_by("minimum", result)
-    except ShrinkageError:
+    result = replace(result, about={**result.about, **about(), "data": facts})
+    seen = overview(best_path(result), result)
+    if not seen.choices:
         screen.print()
-        show_path(screen, path_rows(best_path(result)), {})
-        raise
-    summary = summarize(result)
-    directory = job.out or free_directory(f"{train.name}-{job.penalty}", job.overwrite)
+        show_path(screen, rows_of(seen.columns), {})
+    best = choice_by("minimum", result)  # says why where there is none
+    summary = as_plain(seen)
+    directory = job.out or free_directory(name, job.overwrite)
     with screens.busy(side, "Saving"):
         result.save(directory, overwrite=job.overwrite, choice=best)
         fault = _draw(result, directory)
-    files = [name for name in FILES if (directory / name).exists()]
-    seconds = time.perf_counter() - started
+    saved = Saved(directory, FILES, time.perf_counter() - started, fault)
     if job.as_json:
-        run_facts = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
-        typer.echo(json.dumps(without_nan({**run_facts, **result.about, **summary}), indent=2))
+        saved.print_json({**result.about, **summary})
     show_summary(screen, summary, len(test.y))
-    engine = result.about.get("engine", "")
-    screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}; engine {engine}")
-    screens.show_files(screen, {str(directory / name): FILES[name] for name in files})
-    if fault is not None:
-        raise fault
-
-
-@contextmanager
-def _telling_how_to_go_on(job: PathOptions) -> Iterator[None]:
-    """End a stopped training that has a checkpoint with 130, or what the signal asks for."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if job.checkpoint is None:
-            raise
-        typer.echo(f"Stopped. The same command resumes from {job.checkpoint}.", err=True)
-        code = stop.code if isinstance(stop, SystemExit) else 130
-        raise typer.Exit(int(code or 0)) from None
+    saved.show(screen, f"; engine {result.about.get('engine', '')}")
 
 
 def _draw(result: PathResult, directory: Path) -> Exception | None:
-    """Write the report, and figures if matplotlib is there; a fault is handed back, not raised."""
-    fault = None
-    try:
-        result.report(directory / "report.html", overwrite=True)
-    except Exception as error:
-        fault = error
-    if importlib.util.find_spec("matplotlib") is None:
-        return fault
-    try:
-        save_figures(result, directory)
-    except Exception as error:
-        fault = error
-    return fault
+    page = partial(result.report, directory / "report.html", overwrite=True)
+    return draw(partial(save_figures, result, directory), page)

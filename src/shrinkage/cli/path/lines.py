@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from shrinkage.cli.screens import Facts
-from shrinkage.cli.tables import (
+from shrinkage.choose.choices import RULES, SHOWN
+from shrinkage.cli.widths import (
     Row,
     fitting,
     plus_minus,
@@ -21,12 +21,11 @@ from shrinkage.labels import decimals
 if TYPE_CHECKING:
     from rich.console import Console
 
-RULES = {
-    "no_penalty": "no penalty",
-    "minimum": "minimum",
-    "one_standard_error": "one standard error",
-}
-SHORT = {"no_penalty": "no penalty", "minimum": "min", "one_standard_error": "1 SE"}
+    from shrinkage.cli.screens import Facts
+
+NAMES = {"no_penalty": ("no penalty", "no penalty")}
+NAMES |= {rule: (RULES[rule].words, RULES[rule].short) for rule in SHOWN}
+"""What a choice is called, and where there is little room."""
 STYLES = {"no_penalty": "cyan", "minimum": "bold green", "one_standard_error": "bold magenta"}
 PICTURE = 30
 
@@ -36,11 +35,10 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
 
     Args:
         console: Where to.
-        rows: ``strengths`` of `summarize`.
+        rows: ``strengths`` of `as_plain`.
         choices: ``choices`` of the same.
     """
-    score = "accuracy" if "accuracy" in rows[0] else "R2"
-    loss = f"CV loss {plus_minus(console)} SE"
+    scores, loss = _scores(rows), f"CV loss {plus_minus(console)} SE"
     digits = decimals([row["standard_error"] for row in rows])
     axis, picture = _picture(console, rows, digits)
     lines: list[Row] = []
@@ -50,30 +48,30 @@ def show_path(console: Console, rows: Sequence[Facts], choices: Mapping[str, Fac
             "strength": show_strength(row["strength"]),
             loss: with_error(console, row["loss"], row["standard_error"], digits),
             "CV loss": show_number(row["loss"], digits),
-            score: show_score(score, row[score]),
+            **{score: show_score(score, row[score]) for score in scores},
             "train loss": show_number(row["fit_loss"], digits),
             "norm": show_number(row["norm"], 2),
             "zeros": show_score("accuracy", row["zeros"]),
             axis: picture[index],
-            "": ", ".join([*(SHORT[rule] for rule in rules), *_faults(row)]),
+            "": ", ".join([*(NAMES[rule][1] for rule in rules), *_faults(row)]),
         }
         lines.append((cells, STYLES[rules[-1]] if rules else None))
     zeros = ["zeros"] * any(row["zeros"] > 0 for row in rows)
-    small = ["strength", loss, score]
+    small = ["strength", loss, *scores]
     usual = [*small, "train loss", "norm", *zeros]
     versions = [[*usual, axis, ""]] if axis else []
     versions += [
         [*usual, ""],
         [*small, *zeros, ""],
         [*small, ""],
-        ["strength", "CV loss", score, ""],
+        ["strength", "CV loss", *scores, ""],
     ]
     console.print(fitting(console, lines, versions, {axis: PICTURE} if axis else {}))
 
 
 def _faults(row: Facts) -> list[str]:
-    faults = [f"{row['diverged']} diverged"] if row["diverged"] else []
-    return faults + ([f"dropped, epoch {row['dropped']}"] if row.get("dropped", 0) > 0 else [])
+    word = "without a minimum" if "no_minimum" in row else "diverged"
+    return [f"{row['diverged']} {word}"] if row["diverged"] else []
 
 
 def show_test(console: Console, rows: Sequence[Facts]) -> None:
@@ -81,27 +79,32 @@ def show_test(console: Console, rows: Sequence[Facts]) -> None:
 
     Args:
         console: Where to.
-        rows: ``test`` of `summarize`.
+        rows: ``test`` of `as_plain`.
     """
-    score = "accuracy" if "accuracy" in rows[0] else "R2"
-    digits = decimals([row["loss_sd"] for row in rows])
+    digits, scores = decimals([row["loss_sd"] for row in rows]), _scores(rows)
     lines: list[Row] = []
     for row in rows:
-        value, spread = (show_score(score, row[name]) for name in (score, f"{score}_sd"))
-        known = math.isfinite(row[f"{score}_sd"])
         cells = {
-            "choice": RULES[row["rule"]],
-            "rule": SHORT[row["rule"]],
+            "choice": NAMES[row["rule"]][0],
+            "rule": NAMES[row["rule"]][1],
             "strength": show_strength(row["strength"]),
             "test loss": with_error(console, row["loss"], row["loss_sd"], digits),
             "loss": show_number(row["loss"], digits),
-            f"test {score}": f"{value} {plus_minus(console)} {spread}" if known else value,
-            score: value,
         }
+        for score in scores:
+            value, spread = (show_score(score, row[name]) for name in (score, f"{score}_sd"))
+            known = math.isfinite(row[f"{score}_sd"])
+            cells[score] = value
+            cells[f"test {score}"] = f"{value} {plus_minus(console)} {spread}" if known else value
         lines.append((cells, STYLES[row["rule"]]))
-    numbers = ["strength", "test loss", f"test {score}"]
-    versions = [["choice", *numbers], ["rule", *numbers], ["rule", "strength", "loss", score]]
+    numbers = ["strength", "test loss", *(f"test {score}" for score in scores)]
+    versions = [["choice", *numbers], ["rule", *numbers], ["rule", "strength", "loss", *scores]]
     console.print(fitting(console, lines, versions, {"choice": 18, "rule": 10}))
+
+
+def _scores(rows: Sequence[Facts]) -> list[str]:
+    """Return which score these rows have, if any."""
+    return [name for name in ("accuracy", "R2") if name in rows[0]]
 
 
 def _picture(console: Console, rows: Sequence[Facts], digits: int) -> tuple[str, list[str]]:

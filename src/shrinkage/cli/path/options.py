@@ -1,35 +1,35 @@
-"""The options of ``shrinkage path`` that no other command has."""
+"""The options of ``shrinkage path``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shrinkage.cli.options import (
-    HOW_UNLESS_GIVEN,
-    CompileOption,
-    DataOptions,
-    FoldOptions,
-    Grid,
-    How,
-    ModelOptions,
-    Output,
-    OutputOptions,
-    PrecisionOption,
-    ScreenOptions,
-    SeedOption,
-    SelectOption,
-    Training,
-    TrainingOptions,
-    What,
+from shrinkage.cli import options as shared
+from shrinkage.cli.options import HOW_UNLESS_GIVEN, Grid, How, Output, Training, What, command
+
+EXAMPLES = (
+    "Example: shrinkage path (handwritten digits, L2, 378 small networks)\n\n"
+    "Example: shrinkage path --data breast_cancer --penalty l1\n\n"
+    "Example: shrinkage path --strengths 1e-5,1e-4,1e-3 --out runs/mine"
 )
 
 
-@dataclass(frozen=True)
-class PenaltyOptions:
-    """Which penalty, and how."""
+@command
+class PathOptions:
+    """Train at many strengths, cross-validate, choose a strength, and say whether it helped.
 
+    All strengths share folds, starts and batches, and no choice ever sees the test rows.
+    """
+
+    data: shared.Data
+    target: shared.Target
+    task: shared.Task
+    missing: shared.Missing
+    ignore: shared.Ignore
+    groups: shared.Groups
+    max_bytes: shared.MaxBytes
+    model: shared.Model
     penalty: Annotated[
         str,
         What(
@@ -49,12 +49,7 @@ class PenaltyOptions:
             "decoupled shrinks before the step, proximal thresholds after it to exact zeros.",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class StrengthOptions:
-    """Which strengths."""
-
+    select: shared.Select
     strengths: Annotated[
         str | None,
         Grid(
@@ -72,12 +67,6 @@ class StrengthOptions:
         int,
         Grid(min=0, metavar="N", help="How many more strengths to add around the best one."),
     ] = 0
-
-
-@dataclass(frozen=True)
-class KnobOptions:
-    """What the strengths are crossed with, and which of these trainings are cut short."""
-
     grid: Annotated[
         list[str] | None,
         Grid(
@@ -97,21 +86,16 @@ class KnobOptions:
             help="How many combinations of knobs to draw, each with a whole path of strengths.",
         ),
     ] = None
-    halving: Annotated[
-        int,
-        Grid(
-            min=0,
-            metavar="N",
-            help="After each third of the epochs, keep the best 1 of N. 0 trains all to the end, "
-            "which is safer: what is best early is often not best in the end.",
-        ),
-    ] = 0
-
-
-@dataclass(frozen=True)
-class SolverOptions:
-    """How a member is fit."""
-
+    folds: shared.Folds
+    repeats: shared.Repeats
+    seeds: shared.Seeds
+    seed: shared.Seed
+    epochs: shared.Epochs
+    batch_size: shared.BatchSize
+    scheduler: shared.Scheduler
+    lr: shared.LearningRate
+    optimizer: shared.Optimizer
+    compile: shared.Compile
     solver: Annotated[
         Literal["steps", "exact"],
         Training(
@@ -119,12 +103,16 @@ class SolverOptions:
             help="exact finds the minimum itself; it needs --model linear and a convex penalty.",
         ),
     ] = "steps"
-
-
-@dataclass(frozen=True)
-class CheckpointOption:
-    """What is kept while training."""
-
+    bfloat16: shared.BFloat16
+    out: Annotated[
+        Path | None,
+        Output(
+            metavar="DIR",
+            show_default="runs/DATA-PENALTY",
+            help="Where to save numbers and figures.",
+        ),
+    ] = None
+    overwrite: shared.Overwrite
     checkpoint: Annotated[
         Path | None,
         Output(
@@ -134,24 +122,6 @@ class CheckpointOption:
             "with more strengths, seeds or epochs it trains only what is new.",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class PathOptions(
-    ScreenOptions,
-    CheckpointOption,
-    OutputOptions,
-    PrecisionOption,
-    SolverOptions,
-    CompileOption,
-    TrainingOptions,
-    SeedOption,
-    FoldOptions,
-    KnobOptions,
-    StrengthOptions,
-    SelectOption,
-    PenaltyOptions,
-    ModelOptions,
-    DataOptions,
-):
-    """The options of ``shrinkage path``."""
+    as_json: shared.AsJson
+    quiet: shared.Quiet
+    debug: shared.Debug

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shrinkage.cli.places import draw
 from shrinkage.disk.files import atomic_write
+from shrinkage.disk.replacing import inventory
 from shrinkage.disk.storable import storable
 from shrinkage.errors import ShrinkageError
 from shrinkage.training import Trained
@@ -27,17 +29,16 @@ FILES = {
 
 
 def claim(directory: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the directory; refuse one that holds something else, or nothing to go on with."""
-    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-        raise ShrinkageError(f"{directory} is a link or a file. Give a directory of its own.")
-    present = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-    if resume and CHECKPOINT not in present:
-        raise ShrinkageError(f"{directory} has no {CHECKPOINT} to resume from. Leave out --resume.")
-    if foreign := present - set(FILES):
+    """Make the directory; refuse one that holds something else, or results that cannot go on."""
+    present, foreign, leftovers = inventory(directory, FILES)
+    if foreign:
         raise ShrinkageError(
             f"{directory} holds files that do not belong to a training: "
             f"{', '.join(sorted(foreign)[:5])}. Choose another --out."
         )
+    resumes = resume and CHECKPOINT in present
+    if resume and not resumes and present - {LOG}:
+        raise ShrinkageError(f"{directory} has no {CHECKPOINT} to resume from. Leave out --resume.")
     if present and not (resume or overwrite):
         raise ShrinkageError(
             f"{directory} is in use. Choose another --out, continue it with --resume, or pass "
@@ -45,7 +46,9 @@ def claim(directory: Path, *, resume: bool, overwrite: bool) -> None:
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not resume:
+        for name in leftovers:
+            (directory / name).unlink(missing_ok=True)
+        if not resumes:
             (directory / CHECKPOINT).unlink(missing_ok=True)
             shutil.rmtree(directory / LOG, ignore_errors=True)
     except OSError as error:
@@ -69,13 +72,7 @@ def save(directory: Path, trained: Trained, manifest: dict[str, Any]) -> Excepti
     for name, content in contents.items():
         with atomic_write(directory / name) as stream:
             stream.write(content)
-    if importlib.util.find_spec("matplotlib") is None:
-        return None
-    try:
-        _draw(trained, directory / "curves.png")
-    except Exception as error:
-        return error
-    return None
+    return draw(partial(_draw, trained, directory / "curves.png"))
 
 
 def _draw(trained: Trained, path: Path) -> None:

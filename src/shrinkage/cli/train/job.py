@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +13,17 @@ import torch
 import typer
 
 from shrinkage.cli import screens
-from shrinkage.cli.exits import usage
-from shrinkage.cli.facts import about, data_line, without_nan
+from shrinkage.cli.exits import say, usage
+from shrinkage.cli.facts import about, data_line, network_line, training_line, without_nan
 from shrinkage.cli.inputs import make_preprocessing, read_data
 from shrinkage.cli.learning import make_optimizer, make_scheduler
-from shrinkage.cli.notes import warnings_as_notes
-from shrinkage.cli.train import directory as train_files
+from shrinkage.cli.places import Saved, free_directory
+from shrinkage.cli.train.directory import CHECKPOINT, FILES, LOG, claim, save
 from shrinkage.cli.train.options import TrainOptions
-from shrinkage.cli.train.screen import epoch_progress, show_epochs
+from shrinkage.cli.train.screen import epoch_progress, show_epochs, show_penalized
 from shrinkage.data import Dataset, split_test
 from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.metrics import explained
 from shrinkage.models import make_model
 from shrinkage.parameters import explain_selection, weights
 from shrinkage.penalties import Penalty, catalogue
@@ -48,12 +46,11 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
         started: When the command started, by `time.perf_counter`.
     """
     rules = read_penalties(job.penalty or [])
-    with screens.busy(side, "Reading the data"):
-        rows, test, facts = read_data(job)
-        with usage("--valid"):
-            fit, held = split_test(rows, job.valid, seed=job.seed)
-        preprocess = make_preprocessing(fit)
-        fit, held, test = _prepared(preprocess, fit, held, test)
+    rows, test, facts = read_data(job, side)
+    with usage("--valid"):
+        fit, held = split_test(rows, job.valid, seed=job.seed)
+    preprocess = make_preprocessing(fit)
+    fit, held, test = _prepared(preprocess, fit, held, test)
     with usage("--model"):
         factory = make_model(job.model, fit.X.shape[1], rows.outputs, rows.feature_shape)
     with torch.random.fork_rng():
@@ -63,15 +60,12 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
         for select in rules:
             explain_selection(model, select)
     scheduler = make_scheduler(job)
-    directory = _directory(job, rows.name)
+    directory = _directory(job, rows.name, side)
     header = {
-        "Data": data_line(facts) + (", standardized" if preprocess else ""),
-        "Network": f"{job.model}, {sum(p.numel() for p in model.parameters()):,} parameters",
+        "Data": data_line(facts, preprocess),
+        "Network": network_line(job.model, (p.numel() for p in model.parameters())),
         "Penalty": ", ".join(job.penalty or ["none"]),
-        "Training": f"{job.optimizer}, learning rate {job.lr:g}, batches of {job.batch_size}, "
-        f"{job.epochs} epochs"
-        + (f", {job.scheduler}" if job.scheduler else "")
-        + ", bfloat16" * job.bfloat16,
+        "Training": training_line(f"{job.optimizer}, learning rate {job.lr:g}", job),
         "Validation": f"{len(held.y):,} of the training rows",
     }
     screens.show_facts(screen, header)
@@ -80,7 +74,7 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     how = job.how or ("decoupled" if job.optimizer == "adamw" and smooth else None)
     try:
         with (
-            warnings_as_notes(side) as said,
+            screens.warnings_as_notes(side) as said,
             epoch_progress(side) as progress,
             _logged(job, directory, progress) as report,
         ):
@@ -90,10 +84,10 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
                 optimizer=make_optimizer(job), scheduler=scheduler, epochs=job.epochs,
                 autocast=torch.bfloat16 if job.bfloat16 else None,
                 batch_size=job.batch_size, patience=job.patience, seed=job.seed,
-                checkpoint=directory / train_files.CHECKPOINT, progress=report,
+                checkpoint=directory / CHECKPOINT, progress=report,
             )  # fmt: skip
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted. To resume, add: --out {directory} --resume", err=True)
+        say(f"Interrupted. To resume, add: --out {directory} --resume")
         raise typer.Exit(130) from None
     except ShrinkageError:
         with suppress(OSError):
@@ -110,21 +104,13 @@ def run(job: TrainOptions, screen: Console, side: Console, *, started: float) ->
     }
     manifest = without_nan({**about(), "data": facts, **result})
     with screens.busy(side, "Saving"):
-        fault = train_files.save(directory, trained, manifest)
-    files = [name for name in train_files.FILES if (directory / name).exists()]
-    seconds = time.perf_counter() - started
+        fault = save(directory, trained, manifest)
+    saved = Saved(directory, FILES, time.perf_counter() - started, fault)
     if job.as_json:
-        places = {"directory": str(directory), "files": files, "seconds": round(seconds, 3)}
-        typer.echo(json.dumps({**places, **manifest}, indent=2))
+        saved.print_json(manifest)
     show_epochs(screen, trained, measured, len(test.y))
-    if trained.summary is not None:
-        screens.show_title(screen, "Penalized", "")
-        notes = tuple(note for note in trained.summary.notes if note not in said)
-        screen.print(replace(trained.summary, notes=notes))
-    screens.show_title(screen, "Saved", f"after {screens.show_time(seconds)}")
-    screens.show_files(screen, {str(directory / name): train_files.FILES[name] for name in files})
-    if fault is not None:
-        raise fault
+    show_penalized(screen, trained, said)
+    saved.show(screen)
 
 
 def read_penalties(texts: list[str]) -> dict[Any, Penalty]:
@@ -167,11 +153,11 @@ def evaluate(trained: Trained, test: Dataset) -> dict[str, float]:
     trained.model.eval()
     with torch.no_grad():
         outputs = trained.model(test.X)
-        mean = loss(outputs, test.y).double().mean().item()
+        mean = loss(outputs, test.y).double().mean()
     if test.task == "classification":
-        right = (outputs.argmax(1) == test.y).double().mean().item()
-        return {"loss": mean, "accuracy": right}
-    return {"loss": mean, "R2": 1 - mean / test.y.double().var(correction=0).item()}
+        right = (outputs.argmax(1) == test.y).double().mean()
+        return {"loss": mean.item(), "accuracy": right.item()}
+    return {"loss": mean.item(), "R2": explained(mean, test.y).item()}
 
 
 def _prepared(preprocess: Any, fit: Dataset, *others: Dataset) -> list[Dataset]:
@@ -185,14 +171,14 @@ def _prepared(preprocess: Any, fit: Dataset, *others: Dataset) -> list[Dataset]:
     ]
 
 
-def _directory(job: TrainOptions, data: str) -> Path:
+def _directory(job: TrainOptions, data: str, side: Console) -> Path:
     """Return where the run goes, made; refuse what is not free or cannot go on."""
-    base = re.sub(r"[^\w.-]+", "-", f"{data}-train")
-    names = (Path("runs") / (base if n == 1 else f"{base}-{n}") for n in count(1))
     if job.resume and job.out is None:
         raise typer.BadParameter("say which run with --out.", param_hint="--resume")
-    directory = job.out or next(p for p in names if job.overwrite or not os.path.lexists(p))
-    train_files.claim(directory, resume=job.resume, overwrite=job.overwrite)
+    directory = job.out or free_directory(f"{data}-train", job.overwrite)
+    claim(directory, resume=job.resume, overwrite=job.overwrite)
+    if job.resume and not (directory / CHECKPOINT).exists():
+        screens.show_note(side, f"{directory} has no {CHECKPOINT} yet; the training starts anew.")
     return directory
 
 
@@ -202,4 +188,4 @@ def _logged(job: TrainOptions, directory: Path, progress: Any) -> Any:
         return nullcontext(progress)
     from shrinkage.integrations.tensorboard import tensorboard
 
-    return tensorboard(directory / train_files.LOG, progress)
+    return tensorboard(directory / LOG, progress)

@@ -1,30 +1,36 @@
-"""The options of ``shrinkage train`` that no other command has."""
+"""The options of ``shrinkage train``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from shrinkage.cli.options import (
-    HOW_UNLESS_GIVEN,
-    DataOptions,
-    How,
-    ModelOptions,
-    Output,
-    Overwrite,
-    PrecisionOption,
-    ScreenOptions,
-    Training,
-    TrainingOptions,
-    What,
+from shrinkage.cli import options as shared
+from shrinkage.cli.options import HOW_UNLESS_GIVEN, How, Output, Training, What, command
+
+EXAMPLES = (
+    "Example: shrinkage train --penalty l2:1e-3 --patience 10\n\n"
+    "Example: shrinkage train --penalty 'group_lasso:3e-3@0.*' --penalty l2:1e-4\n\n"
+    "Example: shrinkage train --epochs 500 --out runs/long (Ctrl-C), then again with --resume"
 )
 
 
-@dataclass(frozen=True)
-class TrainPenaltyOptions:
-    """Which penalties, on which tensors, and how."""
+@command
+class TrainOptions:
+    """Train one model, with validation, early stopping and checkpoints.
 
+    The weights of the epoch with the lowest validation loss are kept. The test rows are used once,
+    at the end.
+    """
+
+    data: shared.Data
+    target: shared.Target
+    task: shared.Task
+    missing: shared.Missing
+    ignore: shared.Ignore
+    groups: shared.Groups
+    max_bytes: shared.MaxBytes
+    model: shared.Model
     penalty: Annotated[
         list[str] | None,
         What(
@@ -43,12 +49,12 @@ class TrainPenaltyOptions:
             help="How the penalties enter a step; see shrinkage path --help.",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """What is watched, and when it ends."""
-
+    epochs: shared.Epochs
+    batch_size: shared.BatchSize
+    scheduler: shared.Scheduler
+    lr: shared.LearningRate
+    optimizer: shared.Optimizer
+    bfloat16: shared.BFloat16
     valid: Annotated[
         float,
         Training(metavar="X", help="Fraction of the training rows to hold out for validation."),
@@ -62,12 +68,6 @@ class WatchOptions:
             help="Stop after N epochs without a smaller validation loss.",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class TrainSeedOption:
-    """Which random numbers."""
-
     seed: Annotated[
         int,
         Training(
@@ -76,35 +76,17 @@ class TrainSeedOption:
             help="Another seed draws other test and validation rows, weights and batches.",
         ),
     ] = 0
-
-
-@dataclass(frozen=True)
-class TrainOutputOptions:
-    """Where results go."""
-
     out: Annotated[
         Path | None,
         Output(
             metavar="DIR", show_default="runs/DATA-train", help="Where to save weights and figures."
         ),
     ] = None
-    resume: Annotated[bool, Output("--resume", help="Resume the run in --out, bit for bit.")] = (
-        False
-    )
-    overwrite: Overwrite = False
+    resume: Annotated[
+        bool, Output("--resume", help="Resume the run in --out, bit for bit, or start it there.")
+    ] = False
+    overwrite: shared.Overwrite
     tensorboard: Annotated[bool, Output("--tensorboard", help="Also log for TensorBoard.")] = False
-
-
-@dataclass(frozen=True)
-class TrainOptions(
-    ScreenOptions,
-    TrainOutputOptions,
-    TrainSeedOption,
-    WatchOptions,
-    PrecisionOption,
-    TrainingOptions,
-    TrainPenaltyOptions,
-    ModelOptions,
-    DataOptions,
-):
-    """The options of ``shrinkage train``."""
+    as_json: shared.AsJson
+    quiet: shared.Quiet
+    debug: shared.Debug

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shrinkage.cli import screens
+from shrinkage.cli.widths import show_score
 from shrinkage.errors import counted
 
 if TYPE_CHECKING:
@@ -55,11 +57,20 @@ def show_epochs(console: Console, trained: Trained, test: dict[str, float], rows
     facts = {f"Epoch {best['epoch']}": f"{_losses(best)}, the best: its weights are kept"}
     if last is not best:
         facts[f"Epoch {last['epoch']}"] = f"{_losses(last)}, the last"
-    score = f"accuracy {test['accuracy']:.1%}" if "accuracy" in test else f"R2 {test['R2']:.3f}"
+    name = "accuracy" if "accuracy" in test else "R2"
+    score = f"{name} {show_score(name, test[name])}"
     facts["Test"] = (
         f"loss {test['loss']:.4f}, {score}, on {counted(rows, 'row')} not used until now"
     )
     screens.show_facts(console, facts)
+
+
+def show_penalized(console: Console, trained: Trained, said: Sequence[str]) -> None:
+    """Print which tensors were penalized, without the notes that were said before."""
+    if trained.summary is not None:
+        screens.show_title(console, "Penalized", "")
+        notes = tuple(note for note in trained.summary.notes if note not in said)
+        console.print(replace(trained.summary, notes=notes))
 
 
 def _losses(row: dict[str, float], brief: bool = False) -> str:

@@ -9,23 +9,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from shrinkage.disk.files import as_path
 from shrinkage.engine.keep.dependencies import dependencies
+from shrinkage.engine.keep.entry import (
+    About,
+    Entry,
+    UnlikeError,
+    about_members,
+    like,
+    row_of,
+)
 from shrinkage.engine.keep.stopping import Stopped, stopping_gently
-from shrinkage.engine.keep.store import Entry, Store, open_store
+from shrinkage.engine.keep.store import Store, open_store, warn_damaged
 from shrinkage.engine.member.member import Member, Tensors, named_tensors
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.plan.chunk import Chunk
 from shrinkage.engine.plan.outcome import Outcome
 from shrinkage.engine.plan.plan import Plan
-from shrinkage.errors import ShrinkageError
+from shrinkage.errors import CheckpointError
 from shrinkage.rows.groups import Group
 
 SECONDS_BETWEEN_WRITES = 10.0
+
+CURVES = ("train_loss", "held_loss")
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,7 @@ class Kept:
     """The members of a plan that a checkpoint holds, and room for those to come.
 
     A member is known by its point, its fold's rows and its seed, so a plan with more strengths,
-    knobs, seeds or epochs finds those of the smaller one. A plan for the first epochs of a run, as
-    in halving, takes from members that came further what they were then: curves and divergence.
+    knobs, seeds or epochs finds those of the smaller one.
 
     Attributes:
         plan: The plan.
@@ -79,20 +88,25 @@ class Kept:
     def restore(self, chunk: Chunk, members: Member, outcome: Outcome) -> int:
         """Bring fresh members to where they were, and their curves; return the steps done."""
         places = [self.places.get((chunk.group, k)) for k in chunk.strengths]
-        if any(place is None for place in places):
+        found = [place for place in places if place is not None]
+        if len(found) < len(places):
             return 0
-        entries = {
-            id(place.entry): self._loaded(place.entry, chunk.group) for place in places if place
-        }
-        rows = [(entries[id(place.entry)], place.row) for place in places if place]
-        for name, target in named_tensors(members).items():
-            target.copy_(torch.stack([tensors[name][row] for tensors, row in rows]))
+        targets = named_tensors(members)
+        wanted = {name: tensor[0] for name, tensor in targets.items()}
+        wanted |= dict.fromkeys(CURVES, torch.empty(self._epochs(chunk.group, found[0].steps)))
+        try:
+            loaded = {place.entry.path: place.entry.load() for place in found}
+            own = [like(row_of(loaded[at.entry.path], at.row), wanted) for at in found]
+        except UnlikeError as error:
+            warn_damaged(found[0].entry.path, error)
+            return 0
+        for name, target in targets.items():
+            target.copy_(torch.stack([tensors[name] for tensors in own]))
         column = outcome.columns[chunk.group]
-        for k, (tensors, row) in zip(chunk.own_strengths, rows, strict=False):
-            for name in ("train_loss", "held_loss"):
-                curve = tensors[name][row]
-                getattr(outcome, name)[k, column, : len(curve)] = curve
-        return places[0].steps if places[0] else 0
+        for k, tensors in zip(chunk.own_strengths, own, strict=False):
+            for name in CURVES:
+                getattr(outcome, name)[k, column, : len(tensors[name])] = tensors[name]
+        return found[0].steps
 
     def after_step(self, chunk: Chunk, members: Member, outcome: Outcome, steps: int) -> None:
         """Stop within an epoch if that was asked, with everything written."""
@@ -123,22 +137,24 @@ class Kept:
         """Write what one member that trained alone left behind."""
         self._write(group, [k], tensors, {"steps": self._all_steps(group)})
 
-    def load_alone(self, group: Group, k: int) -> Tensors | None:
-        """Return what a member that trained alone left behind, or None if it has to train."""
+    def restore_alone(self, group: Group, k: int, own: Tensors) -> bool:
+        """Fill ``own`` with what a member that trained alone left behind, if it is kept."""
         place = self.places.get((group, k))
         if place is None or place.steps < self._all_steps(group):
-            return None
-        tensors = self._loaded(place.entry, group)
+            return False
+        try:
+            tensors = like(place.entry.load(), own)
+        except UnlikeError as error:
+            warn_damaged(place.entry.path, error)
+            return False
         tensors["epochs_done"].clamp_(max=self.plan.epochs)
-        return tensors
+        for name, target in own.items():
+            target.copy_(tensors[name])
+        return True
 
-    def _loaded(self, entry: Entry, group: Group) -> Tensors:
-        """Return what was kept, with curves and divergence as they were at the plan's end."""
-        tensors = entry.load()
-        for name in ("train_loss", "held_loss"):
-            tensors[name] = tensors[name][..., : self.plan.epochs]
-        tensors["diverged"][tensors["diverged"] > self._all_steps(group)] = -1
-        return tensors
+    def _epochs(self, group: Group, steps: int) -> int:
+        """Return the length of the curves after so many steps."""
+        return min(steps // self.plan.steps(group), self.plan.epochs)
 
     def _all_steps(self, group: Group) -> int:
         return self.plan.epochs * self.plan.steps(group)
@@ -154,27 +170,22 @@ class Kept:
 
 @contextmanager
 def keeping(
-    problem: Problem, plan: Plan, checkpoint: str | Path | None, halving: int
+    problem: Problem, plan: Plan, checkpoint: str | Path | None
 ) -> Iterator[Callable[[Plan], Kept]]:
     """Yield a function that returns what is kept of a plan; what is trained inside is written.
 
     Args:
         problem: What to train.
-        plan: The grid, or the first one of several rounds.
+        plan: The plan, or the first one of several rounds.
         checkpoint: The directory, or None where nothing is kept.
-        halving: Rounds go on from one another where it is above 0, if need be in a directory of
-            their own.
     """
     lrs = problem.lrs.tolist()
-    if halving and checkpoint is None:
-        with TemporaryDirectory() as place, open_store(Path(place), {}) as store:
-            yield lambda plan: find_kept(plan, lrs, store, lambda: False)
-        return
     if checkpoint is None:
         yield lambda plan: Kept(plan, lrs)
         return
+    directory = as_path("checkpoint", checkpoint)
     facts = dependencies(problem, plan)
-    with open_store(Path(checkpoint), facts) as store, stopping_gently() as stop_asked:
+    with open_store(directory, facts) as store, stopping_gently() as stop_asked:
         yield lambda plan: find_kept(plan, lrs, store, stop_asked)
 
 
@@ -182,22 +193,26 @@ def find_kept(plan: Plan, lrs: list[float], store: Store, stop_asked: Callable[[
     """Return what ``store`` holds of ``plan``, part of a run at the learning rates ``lrs``.
 
     Raises:
-        ShrinkageError: Members have trained longer than the run, or at other learning rates.
+        CheckpointError: Members have trained longer than the run, or at other learning rates.
     """
     kept = Kept(plan, lrs, store, stop_asked)
     groups = {identify(plan, group): group for group in plan.groups()}
     points = {json.dumps(plan.point(k)): k for k in range(len(plan.strengths))}
     for entry in store.entries():
-        about = entry.about
-        kept.width = about.get("width", kept.width)
-        group = groups.get(about["group"])
+        try:
+            about = about_members(entry.about)
+        except UnlikeError as error:
+            warn_damaged(entry.path, error)
+            continue
+        kept.width = about.width or kept.width
+        group = groups.get(about.group)
         if group is None:
             continue
         _check_schedule(plan, group, kept.lrs, about)
-        for row, point in enumerate(about["points"]):
-            k = points.get(json.dumps(point))
-            if k is not None and about["steps"] > kept.steps_done(group, k):
-                kept.places[group, k] = Place(entry, row, about["steps"])
+        for row, point in enumerate(about.points):
+            k = points.get(point)
+            if k is not None and about.steps > kept.steps_done(group, k):
+                kept.places[group, k] = Place(entry, row, about.steps)
     return kept
 
 
@@ -209,15 +224,15 @@ def identify(plan: Plan, group: Group) -> str:
     return digest.hexdigest()
 
 
-def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: dict[str, Any]) -> None:
-    if about["steps"] > len(lrs) * plan.steps(group):
-        raise ShrinkageError(
-            f"the checkpoint's members have trained {about['steps'] // plan.steps(group)} epochs, "
+def _check_schedule(plan: Plan, group: Group, lrs: list[float], about: About) -> None:
+    if about.steps > len(lrs) * plan.steps(group):
+        raise CheckpointError(
+            f"the checkpoint's members have trained {about.steps // plan.steps(group)} epochs, "
             f"more than epochs={len(lrs)}; ask for as many, or give a new directory."
         )
-    if about["lrs"] != lrs[: len(about["lrs"])]:
-        raise ShrinkageError(
-            f"the checkpoint's members trained at the learning rates {about['lrs'][:5]}..., the "
+    if about.lrs != lrs[: len(about.lrs)]:
+        raise CheckpointError(
+            f"the checkpoint's members trained at the learning rates {about.lrs[:5]}..., the "
             f"plan begins with {lrs[:5]}...; a schedule that depends on the number of epochs "
             "cannot be extended. Give a new directory."
         )

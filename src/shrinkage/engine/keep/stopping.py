@@ -7,13 +7,26 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+from shrinkage.errors import ShrinkageError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
     """Training ended between two steps, on request; what was done is written."""
+
+
+def interrupted(so_far: str, checkpoint: str | Path | None) -> KeyboardInterrupt:
+    """Return the interrupt that says how far a run came, and what goes on from there."""
+    again = (
+        "nothing is kept; with checkpoint= the same call would go on from here"
+        if checkpoint is None
+        else f"the same call resumes from {checkpoint}"
+    )
+    return KeyboardInterrupt(f"stopped {so_far}; {again}.")
 
 
 @contextmanager
@@ -27,7 +40,13 @@ def stopping_gently() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came = mmap.mmap(-1, 1)
+    try:
+        came = mmap.mmap(-1, 1)
+    except OSError as error:
+        raise ShrinkageError(
+            f"there is no memory to note a signal in ({error.strerror or error}); raise the limit "
+            "of this process (ulimit -v)."
+        ) from error
     before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) is not None}
 
     def restore() -> None:

@@ -8,37 +8,21 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from shrinkage.disk.files import atomic_write, open_regular
-from shrinkage.disk.storable import restored, storable
-from shrinkage.errors import ShrinkageError, warn
+from shrinkage.disk.files import atomic_write, leftovers, open_regular, read_regular
+from shrinkage.disk.storable import storable
+from shrinkage.engine.keep.entry import Entry
+from shrinkage.errors import CheckpointError, warn
 from shrinkage.identity import differences
 
 FORMAT, VERSION = "shrinkage checkpoint", 1
 MANIFEST, LOCK, SUFFIX = "manifest.json", "lock", ".safetensors"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Tensors and what is said of them, as they were put.
-
-    Attributes:
-        about: What was said of the tensors.
-        path: Where they are; :meth:`load` reads them.
-    """
-
-    about: dict[str, Any]
-    path: Path
-
-    def load(self) -> dict[str, Tensor]:
-        from safetensors.torch import load_file
-
-        return restored(load_file(self.path))
+NAMES = (MANIFEST, f"*{SUFFIX}")
+MOST_OF_A_MANIFEST = 2**24
 
 
 class Store:
@@ -62,16 +46,18 @@ class Store:
         target = self._directory / f"{name}.{_digest(content)}{SUFFIX}"
         with atomic_write(target) as stream:
             stream.write(content)
-        for earlier in self._directory.glob(f"{name}.*{SUFFIX}"):
-            if earlier != target:
-                earlier.unlink(missing_ok=True)
+        with _faults_named(self._directory):
+            for earlier in self._directory.glob(f"{name}.*{SUFFIX}"):
+                if earlier != target:
+                    earlier.unlink(missing_ok=True)
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry that is whole; where two have one name, only the newer."""
         seen: set[str] = set()
-        newest_first = sorted(
-            self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.lstat().st_mtime_ns
-        )[::-1]
+        with _faults_named(self._directory):
+            newest_first = sorted(
+                self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.lstat().st_mtime_ns
+            )[::-1]
         for path in newest_first:
             name, digest, *_ = path.name.split(".")
             if name in seen:
@@ -83,10 +69,18 @@ class Store:
                     raise ValueError("its content is not what was written")
                 size = int.from_bytes(content[:8], "little")
                 about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["about"])
-                yield Entry(about, path)
+                if not isinstance(about, dict):
+                    raise TypeError("nothing is said of its tensors")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                warn_damaged(path, error)
+            else:
                 seen.add(name)
-            except (ValueError, KeyError, TypeError) as error:
-                warn("damaged", f"{path} ({error}); its members are trained again.")
+                yield Entry(about, path)
+
+
+def warn_damaged(path: Path, why: object) -> None:
+    """Say that a file is not used."""
+    warn("damaged", f"{path} ({why}); its members are trained again.")
 
 
 @contextmanager
@@ -98,32 +92,53 @@ def open_store(directory: Path, facts: Mapping[str, str]) -> Iterator[Store]:
         facts: Everything that the trained numbers depend on, in words or hashes.
 
     Raises:
-        ShrinkageError: The directory is another run's (the facts that differ are given), is no
+        CheckpointError: The directory is another run's (the facts that differ are given), is no
             checkpoint, is in use, or cannot be written.
     """
-    try:
+    with _faults_named(directory):
+        _check_names(directory)
         directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise ShrinkageError(
-            f"checkpoint={str(directory)!r} cannot be written: {error.strerror}. Choose another "
-            "directory."
-        ) from error
     try:
-        _take(lock, directory)
-        _check_facts(directory, facts)
-        for leftover in directory.glob(f".*{SUFFIX}.*"):
-            leftover.unlink(missing_ok=True)
+        with _faults_named(directory):
+            _take(lock, directory)
+            for leftover in leftovers(directory, *NAMES):
+                leftover.unlink(missing_ok=True)
+            _check_facts(directory, facts)
         yield Store(directory)
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _faults_named(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint={str(directory)!r} cannot be written: {error.strerror or error}. Choose "
+            "another directory."
+        ) from error
+
+
+def _check_names(directory: Path) -> None:
+    """Refuse a directory of something else, before anything is written there."""
+    if not directory.is_dir() or (directory / MANIFEST).exists():
+        return
+    ours = {LOCK, *(path.name for path in leftovers(directory, *NAMES))}
+    foreign = {path.name for path in directory.iterdir()} - ours
+    if foreign:
+        raise CheckpointError(
+            f"checkpoint={str(directory)!r} holds files that do not belong to a checkpoint: "
+            f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
+        )
 
 
 def _take(lock: int, directory: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"checkpoint={str(directory)!r} is in use by another run; wait for it, or choose "
             "another directory."
         ) from error
@@ -132,29 +147,23 @@ def _take(lock: int, directory: Path) -> None:
 def _check_facts(directory: Path, facts: Mapping[str, str]) -> None:
     path = directory / MANIFEST
     if not path.exists():
-        foreign = {p.name for p in directory.iterdir()} - {LOCK}
-        if foreign:
-            raise ShrinkageError(
-                f"checkpoint={str(directory)!r} holds files that do not belong to a checkpoint: "
-                f"{', '.join(sorted(foreign)[:5])}. Give a new or an empty directory."
-            )
         with atomic_write(path) as stream:
             whole = {"format": FORMAT, "version": VERSION, "facts": dict(facts)}
             stream.write(json.dumps(whole, indent=2).encode() + b"\n")
         return
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(read_regular(path, MOST_OF_A_MANIFEST))
         known = (manifest["format"], manifest["version"]) == (FORMAT, VERSION)
         earlier = dict(manifest["facts"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         known, earlier = False, {}
     if not known:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"{path} is not the manifest of a checkpoint of this version; give a new directory."
         )
     changed = differences(earlier, facts)
     if changed:
-        raise ShrinkageError(
+        raise CheckpointError(
             f"checkpoint={str(directory)!r} belongs to another run:\n  "
             + "\n  ".join(changed)
             + "\n"

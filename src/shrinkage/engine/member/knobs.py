@@ -7,7 +7,7 @@ never compiles again, and plain numbers for a member alone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypeAlias
@@ -17,15 +17,13 @@ from torch import Tensor
 from shrinkage.engine.member.layers import drawn, dropout, replaced
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import MakeOptimizer, Update, unmoving, with_decay
-from shrinkage.errors import ShrinkageError, choose_from
+from shrinkage.errors import ShrinkageError
 from shrinkage.penalties import Penalty
 from shrinkage.result.points import arguments, with_arguments
 from shrinkage.rows.groups import Group
 from shrinkage.rows.loss import CrossEntropy, RowLoss
 
 Point: TypeAlias = Mapping[str, float | Tensor]
-
-SETTINGS = ("dropout", "epochs", "label_smoothing", "lr", "weight_decay")
 
 
 def penalty_at(problem: Problem, point: Point) -> Penalty:
@@ -64,43 +62,6 @@ def dropout_alone(
     """Make a member that trains alone drop what it would drop among the others."""
     functions = dropout(drawn(group, step), point.get("dropout"))
     return replaced(functions if problem.draws else {})
-
-
-def check_values(penalty: Penalty, epochs: int, name: str, values: Sequence[float]) -> None:
-    """Refuse an unknown knob, or a value that is out of its range.
-
-    Raises:
-        ShrinkageError: The message names the nearest knob and all others, or the allowed values.
-    """
-    shape = arguments(penalty)
-    if name == "strength":
-        raise ShrinkageError(
-            "grid: the strength has an argument of its own; give strengths=[...] and cross it "
-            "with the knobs in grid."
-        )
-    if name not in (*SETTINGS, *shape):
-        raise ShrinkageError(
-            f"grid: {name!r} is not a knob; {choose_from(name, [*SETTINGS, *shape])}"
-        )
-    if name in shape:
-        for value in values:
-            with_arguments(penalty, {name: value})
-        return
-    if name == "epochs":
-        bad = [value for value in values if value not in range(1, epochs + 1)]
-        if bad:
-            raise ShrinkageError(
-                f"grid: epochs={', '.join(f'{v:g}' for v in bad)} must be whole numbers from 1 to "
-                f"the epochs of the run, {epochs}."
-            )
-        return
-    low, high = (0.0, float("inf")) if name in ("lr", "weight_decay") else (0.0, 1.0)
-    bad = [v for v in values if not (low <= v < high) or (name == "lr" and v == 0)]
-    if bad:
-        allowed = {"lr": "above 0", "weight_decay": "at least 0"}.get(name, "at least 0, below 1")
-        raise ShrinkageError(
-            f"grid: {name}={', '.join(f'{v:g}' for v in bad)} must be finite and {allowed}."
-        )
 
 
 def check_lacking(problem: Problem, name: str) -> None:

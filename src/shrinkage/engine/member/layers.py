@@ -141,7 +141,7 @@ def mappable_attention() -> Iterator[None]:
         yield
 
 
-def linear() -> Functions:
+def narrow_linear() -> Functions:
     """Return torch's linear layer, computed as ``weight @ input.T`` where there are few units.
 
     Matrix libraries multiply into many rows of 10 numbers half as fast as into 10 rows of many. For

@@ -58,8 +58,15 @@ def model_tensors(model: nn.Module) -> Tensors:
     return {name: tensor.detach() for name, tensor in named}
 
 
-def member_bytes(problem: Problem, update: Update, batch_size: int) -> tuple[int, int]:
-    """Estimate the bytes of a member's state, and of all that it needs while training."""
+class MemberBytes(NamedTuple):
+    """What one member needs: its parameters and optimizer state, and all of it while it trains."""
+
+    state: int
+    training: int
+
+
+def member_bytes(problem: Problem, update: Update, batch_size: int) -> MemberBytes:
+    """Estimate the bytes that a member needs."""
     model = problem.build(0)
     sizes = [_bytes(problem.X[:1])]
     hooks = [
@@ -67,12 +74,12 @@ def member_bytes(problem: Problem, update: Update, batch_size: int) -> tuple[int
         for module in model.modules()
     ]
     with torch.no_grad():
-        model(problem.X[:2])
+        model(problem.first_rows(2))
     for hook in hooks:
         hook.remove()
     tensors = sum(_bytes(tensor) for tensor in model_tensors(model).values())
     state = tensors * (1 + update.slots)
-    return state, state + 2 * tensors + 3 * batch_size * sum(sizes)
+    return MemberBytes(state, state + 2 * tensors + 3 * batch_size * sum(sizes))
 
 
 def _bytes(output: object) -> int:

@@ -24,19 +24,28 @@ NARROW_WHOLE = ("linear", "conv1d", "conv2d", "conv3d")
 """Functions that add a bias; mapped, torch's own would add it in float32."""
 
 
+def check_type(autocast: Autocast) -> None:
+    """Refuse a type other than bfloat16.
+
+    Raises:
+        ShrinkageError: The message says what is allowed.
+    """
+    if autocast not in (None, torch.bfloat16):
+        raise ShrinkageError(
+            f"autocast={autocast!r}: give torch.bfloat16, or None to compute in the model's own "
+            "type. (float16 would need its losses scaled.)"
+        )
+
+
 def check_autocast(autocast: Autocast, model: nn.Module) -> None:
     """Refuse a type other than bfloat16, or a model that autocast would leave alone.
 
     Raises:
         ShrinkageError: The message says what is allowed.
     """
+    check_type(autocast)
     if autocast is None:
         return
-    if autocast is not torch.bfloat16:
-        raise ShrinkageError(
-            f"autocast={autocast!r}: give torch.bfloat16, or None to compute in the model's own "
-            "type. (float16 would need its losses scaled.)"
-        )
     stray = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     if stray:
         raise ShrinkageError(

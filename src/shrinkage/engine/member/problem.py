@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from shrinkage.coupling import Coupling, check_coupling, resolve_coupling
 from shrinkage.engine.member.fresh import ModelSource, make_builder
 from shrinkage.engine.member.layers import inspected
-from shrinkage.engine.member.precision import Autocast, check_autocast, forward
+from shrinkage.engine.member.precision import Autocast, check_autocast
 from shrinkage.engine.member.schedule import MakeScheduler, learning_rates
 from shrinkage.engine.member.settings import Settings
+from shrinkage.engine.member.trainable import check_trainable
+from shrinkage.engine.member.trial import first_output
 from shrinkage.engine.member.update import MakeOptimizer, sparse_refused
-from shrinkage.errors import ShrinkageError, counted, shown
+from shrinkage.errors import ShrinkageError, counted
 from shrinkage.parameters import selected_parameters
 from shrinkage.penalties import Penalty
 from shrinkage.rows.augmented import Augmented, make_augmented
@@ -25,14 +27,12 @@ from shrinkage.rows.loss import RowLoss, check_fit, row_loss
 from shrinkage.rows.preprocess import Views
 from shrinkage.rows.read import Data
 from shrinkage.rows.rows import check_finite
-from shrinkage.tensors.own_thread import own_random_numbers
-
-WHOLE = " X holds whole numbers; give X.float(), X.astype('float32') of a frame or an array."
+from shrinkage.tensors.own_thread import all_random_numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The data, the model and the update, without the grid.
+    """The data, the model and the update, without the members.
 
     Attributes:
         build: Makes a freshly initialized model from a random key.
@@ -91,35 +91,41 @@ class Problem:
         weights = self.row_weights[rows].to(losses.dtype)
         return (losses * weights).sum(-1) / weights.sum()
 
+    def mean_loss(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the weighted mean loss of one model's outputs for these rows, in float32."""
+        return self.mean(self.loss(outputs, self.y[rows]), rows).float()
+
     @property
     def X(self) -> Tensor:  # noqa: N802
         """Return the rows as the refit on all training rows sees them."""
         return self.views.X
+
+    def first_rows(self, count: int) -> Tensor:
+        """Return a copy of the first rows, for a model that may work on its input in place."""
+        return self.X[:count].clone()
 
     def initial(self, group: Group) -> nn.Module:
         """Return the model all members of ``group`` start from."""
         return self.build(key("initial weights", group))
 
 
+@all_random_numbers(0)
 def make_problem(
     model: ModelSource, data: Data, penalty: Penalty, settings: Settings, batch_size: int
 ) -> Problem:
     """Check that model, data, loss and penalty fit together; see ``fit_path`` for the arguments."""
-    if not isinstance(penalty, Penalty):
-        raise ShrinkageError(
-            f"penalty={shown(penalty)} is not a penalty; give L2(1.0) or the like."
-        )
     build, autocast, optimizer = make_builder(model), settings.autocast, settings.optimizer
     fresh = build(0)
     _check_device(fresh)
     check_autocast(autocast, fresh)
+    check_trainable(fresh)
     dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
     by_fold = tuple(_typed("X", X, dtype) for X in data.views.by_fold)
     views = Views(_typed("X", data.views.X, dtype), by_fold, data.views.facts)
     y = _typed("y", data.y, dtype)
     loss_name, each, class_weights = row_loss(settings.loss, y)
-    check_fit(each, loss_name, _first_output(fresh, views.X, autocast), y)
-    rows, knobs = views.X[:batch_size], tuple(settings.grid)
+    check_fit(each, loss_name, _outputs(fresh, views.X, autocast), y)
+    rows, knobs = views.X[:batch_size].clone(), tuple(settings.grid or ())
     draws, normalizes = _inspected(build(0), rows, any_rate="dropout" in knobs)
     penalized = selected_parameters(fresh, settings.select)
     coupling = resolve_coupling(settings.how, penalty)
@@ -152,19 +158,14 @@ def with_augmented(problem: Problem, data: Any, count: int, batch_size: int) -> 
     Raises:
         ShrinkageError: What is drawn is no other view of the rows, or no target of the loss.
     """
-    if problem.views.facts is not None:
-        raise ShrinkageError(
-            "preprocess= and augmented= do not go together: what is learned from plain rows is not "
-            "applied to drawn ones. Give both views scaled."
-        )
     made = make_augmented(
         data,
-        problem.X[:count],
+        problem.first_rows(count),
         problem.y[:count],
         batch_size=batch_size,
         loss=problem.loss,
         loss_name=problem.loss_name,
-        output=_first_output(problem.build(0), problem.X, problem.autocast),
+        output=_outputs(problem.build(0), problem.X, problem.autocast),
         weighed=problem.row_weights is not None,
     )
     return replace(problem, augmented=made)
@@ -202,7 +203,7 @@ def _typed(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _inspected(model: nn.Module, X: Tensor, *, any_rate: bool) -> tuple[tuple[int, ...], bool]:
     try:
-        with torch.no_grad(), own_random_numbers(0):
+        with torch.no_grad(), all_random_numbers(0):
             return inspected(lambda: model.train()(X), any_rate=any_rate)
     except Exception as error:
         raise ShrinkageError(
@@ -217,19 +218,8 @@ def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return one * other
 
 
-def _first_output(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
-    try:
-        with torch.no_grad():
-            output = forward(model, X[:2], autocast)
-    except Exception as error:
-        raise ShrinkageError(
-            f"the model refuses rows of shape {tuple(X.shape[1:])} and type {X.dtype}: "
-            f"{type(error).__name__}: {error}.{WHOLE * (not X.is_floating_point())}"
-        ) from error
-    if not isinstance(output, Tensor):
-        raise ShrinkageError(
-            f"the model returned {type(output).__name__}; it must return one tensor."
-        )
+def _outputs(model: nn.Module, X: Tensor, autocast: Autocast) -> Tensor:
+    output = first_output(model, X, autocast)
     if not 1 <= output.dim() <= 2 or len(output) != len(X[:2]):
         raise ShrinkageError(
             f"the model returned shape {tuple(output.shape)} for "

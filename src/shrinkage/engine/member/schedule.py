@@ -15,6 +15,9 @@ from shrinkage.errors import ShrinkageError
 
 MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
 
+MOST_EPOCHS = 10_000_000
+"""Every epoch has a learning rate of its own, and a place in the curves of every member."""
+
 
 def learning_rates(
     optimizer: MakeOptimizer, scheduler: MakeScheduler | None, epochs: int
@@ -31,7 +34,8 @@ def learning_rates(
         (epochs,), float64.
 
     Raises:
-        ShrinkageError: The scheduler needs a metric, or changes more than the learning rate.
+        ShrinkageError: The scheduler needs a metric, or changes more than the learning rate; or all
+            rates are 0.
 
     Example:
         >>> from functools import partial
@@ -58,6 +62,11 @@ def learning_rates(
                 f"{type(schedule).__name__} changes more than the learning rate; "
                 "pass cycle_momentum=False."
             )
+    if max(rates) == 0:
+        raise ShrinkageError(
+            "the learning rate is 0 in every epoch, so nothing would be trained; give one above 0, "
+            "such as functools.partial(torch.optim.Adam, lr=1e-3)."
+        )
     return torch.tensor(rates, dtype=torch.float64)
 
 

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from shrinkage import coupling
-from shrinkage.coupling import Coupling
 from shrinkage.engine.member.knobs import Point, loss_at, penalty_at, update_at
 from shrinkage.engine.member.layers import (
     cut,
     dropout,
-    linear,
     mappable_attention,
+    narrow_linear,
     normalization,
     replaced,
 )
@@ -53,36 +52,36 @@ class Batch(NamedTuple):
 Step: TypeAlias = Callable[[Member, dict[str, Tensor], Batch], Member]
 
 
-def updated(
-    w: Tensor,
-    g: Tensor,
-    state: State,
-    factors: Tensor,
-    lr: Tensor,
-    update: Update,
-    penalty: Penalty,
-    how: Coupling | None,
-) -> tuple[Tensor, State]:
-    """Return one tensor and its optimizer state after one step with the penalty.
+class Move(NamedTuple):
+    """How the tensors of one member move in one step.
 
-    Args:
-        w: The tensor.
-        g: Gradient of the data loss.
-        state: The optimizer's state of the tensor.
+    Attributes:
+        problem: Which tensors are penalized, and by which coupling.
+        update: The optimizer, with the member's own settings.
+        penalty: The penalty, with the member's own strength and shape.
         factors: The optimizer's numbers of this step.
         lr: Learning rate.
-        update: The optimizer.
-        penalty: The penalty.
-        how: Its coupling, or None where the tensor is not penalized.
     """
-    if how == "coupled":
-        g = coupling.coupled(penalty, w, g)
-    moved, state = update.apply(w, g, state, factors, lr)
-    if how == "decoupled":
-        moved = moved - coupling.decoupled(penalty, w, lr)
-    if how == "proximal":
-        moved = coupling.proximal(penalty, moved, lr)
-    return moved, state
+
+    problem: Problem
+    update: Update
+    penalty: Penalty
+    factors: Tensor
+    lr: Tensor
+
+    def of(self, name: str, w: Tensor, g: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return one tensor and its optimizer state after the step, by its data gradient ``g``."""
+        if name not in self.problem.selected:
+            return self.update.apply(w, g, state, self.factors, self.lr)
+        penalty, how = self.penalty.for_tensor(name, w), self.problem.how
+        if how == "coupled":
+            g = coupling.coupled(penalty, w, g)
+        moved, state = self.update.apply(w, g, state, self.factors, self.lr)
+        if how == "decoupled":
+            moved = moved - coupling.decoupled(penalty, w, self.lr)
+        if how == "proximal":
+            moved = coupling.proximal(penalty, moved, self.lr)
+        return moved, state
 
 
 def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
@@ -115,14 +114,17 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
         moving = member.diverged < 0
         if "epochs" in point:  # those left
             moving = moving & (point["epochs"] > 0)
-        penalty, own_update = penalty_at(problem, point), update_at(update, point)
-        lr = point.get("lr", batch.lr)
+        move = Move(
+            problem,
+            update_at(update, point),
+            penalty_at(problem, point),
+            batch.factors,
+            point.get("lr", batch.lr),
+        )
         params, slots = {}, {}
         for name, w in member.params.items():
-            how = problem.how if name in problem.selected else None
-            one = penalty.for_tensor(name, w) if how else penalty
             own = member.slots[name]
-            moved, state = updated(w, gradient[name], own, batch.factors, lr, own_update, one, how)
+            moved, state = move.of(name, w, gradient[name], own)
             params[name] = torch.where(moving, moved, w)
             slots[name] = tuple(
                 torch.where(moving, new, old) for new, old in zip(state, own, strict=True)
@@ -139,7 +141,7 @@ def make_step(model: nn.Module, problem: Problem, update: Update) -> Step:
 
 
 def _functions(problem: Problem, point: Point, batch: Batch) -> Functions:
-    functions = dict(linear())
+    functions = dict(narrow_linear())
     if problem.draws:
         functions |= dropout(cut(batch.uniform, problem.draws), point.get("dropout"))
     if problem.normalizes:

@@ -18,6 +18,9 @@ State: TypeAlias = tuple[Tensor, ...]
 Apply: TypeAlias = Callable[[Tensor, Tensor, State, Tensor, Tensor], tuple[Tensor, State]]
 MakeOptimizer: TypeAlias = Callable[[Iterable[Tensor]], Optimizer]
 
+ADAM = functools.partial(Adam, lr=1e-3)
+"""The optimizer where none is given."""
+
 
 class Update(NamedTuple):
     """One optimizer for one tensor.

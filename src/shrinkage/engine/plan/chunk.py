@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shrinkage.engine.member.member import MemberBytes
 from shrinkage.engine.plan.memory import free_memory
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.errors import ShrinkageError
@@ -37,38 +38,38 @@ class Chunk:
         return list(self.strengths[: self.members])
 
 
-def make_chunks(
-    plan: Plan,
-    state_bytes: int,
-    step_bytes: int,
-    *,
-    workers: int,
-    members: int | None = None,
-    width: int | None = None,
-    max_memory: int | None = None,
-) -> list[Chunk]:
-    """Cut the plan into chunks of one shape, the longest first.
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a chunk.
 
-    Args:
-        plan: The grid.
-        state_bytes: Parameters and optimizer state of one member.
-        step_bytes: All that one member needs while it trains.
+    Attributes:
         workers: How many chunks train at once.
         members: Members a chunk, or None to choose.
         width: Members of an earlier run's chunks, kept where they fit, to reuse its compiled step.
         max_memory: Bytes for all that trains at once, or None for half of what is free.
+    """
+
+    workers: int
+    members: int | None = None
+    width: int | None = None
+    max_memory: int | None = None
+
+
+def make_chunks(plan: Plan, member: MemberBytes, limits: Limits) -> list[Chunk]:
+    """Cut the plan into chunks of one shape, the longest first.
 
     Raises:
         ShrinkageError: Not even one member a worker fits.
     """
-    allowed = free_memory() // 2 if max_memory is None else max_memory
-    fitting = allowed // (step_bytes * workers)
+    workers, members, width = limits.workers, limits.members, limits.width
+    allowed = free_memory() // 2 if limits.max_memory is None else limits.max_memory
+    fitting = allowed // (member.training * workers)
     if fitting < 1:
         raise ShrinkageError(
-            f"one member needs {step_bytes / 1e6:.0f} MB, {workers} train at once, and "
+            f"one member needs {member.training / 1e6:.0f} MB, {workers} train at once, and "
             f"{allowed / 1e6:.0f} MB are allowed; raise max_memory or use a smaller model."
         )
-    favored = max(FEWEST_MEMBERS, CACHE_BYTES // state_bytes) if members is None else members
+    favored = max(FEWEST_MEMBERS, CACHE_BYTES // member.state) if members is None else members
     strengths = list(range(len(plan.strengths)))
     most = max(1, min(favored, fitting, len(strengths)))
     wide = math.ceil(len(strengths) / math.ceil(len(strengths) / most))

@@ -42,15 +42,34 @@ class Progress:
     note: str = ""
 
 
-def as_report(progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Return what is told of the progress, nobody if None.
+class Teller:
+    """Tells a caller how far a run is, and remembers it.
+
+    Args:
+        progress: The caller's function, or None where nobody listens.
 
     Raises:
         ShrinkageError: It is no function.
     """
-    if not callable(progress or print):
-        raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
-    return progress or (lambda _: None)
+
+    def __init__(self, progress: Callable[[Progress], None] | None) -> None:
+        if not callable(progress or print):
+            raise ShrinkageError(f"progress={progress!r}: give a function of a Progress, or print.")
+        self._progress = progress
+        self._last: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell of a progress."""
+        self._last = progress
+        if self._progress is not None:
+            self._progress(progress)
+
+    @property
+    def so_far(self) -> str:
+        """How far the run is, in words."""
+        if self._last is None:
+            return "before the training"
+        return f"at {self._last.members_done} of {self._last.members_total} members"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +87,6 @@ class Outcome:
         outputs: Per group (K, held rows, ...) outputs on the held-out rows.
         weights: Per refit group the stacked model (K, ...) by name.
         epochs_done: (K, G) epochs that each member has behind it.
-        dropped: (K,) epoch after which halving dropped the point, or -1.
     """
 
     columns: dict[Group, int]
@@ -81,7 +99,6 @@ class Outcome:
     outputs: dict[Group, Tensor]
     weights: dict[Group, dict[str, Tensor]]
     epochs_done: Tensor
-    dropped: Tensor
 
 
 def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
@@ -90,7 +107,7 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
     k, g, p = len(plan.strengths), len(groups), len(problem.selected)
     model = problem.build(0)
     with torch.no_grad():
-        output = model(problem.X[:2])
+        output = model(problem.first_rows(2))
     return Outcome(
         columns={group: column for column, group in enumerate(groups)},
         train_loss=shared((k, g, plan.epochs)),
@@ -113,7 +130,6 @@ def empty_outcome(problem: Problem, plan: Plan) -> Outcome:
             if group.fold == ALL_ROWS
         },
         epochs_done=shared((k, g), torch.int64).zero_(),
-        dropped=shared((k,), torch.int64),
     )
 
 

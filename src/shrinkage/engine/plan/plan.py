@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from shrinkage.errors import ShrinkageError, is_whole
 from shrinkage.result.points import knobs_at
 from shrinkage.rows.folds import Folds
 from shrinkage.rows.groups import ALL_ROWS, Group, generator
@@ -18,7 +15,7 @@ from shrinkage.rows.groups import ALL_ROWS, Group, generator
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The grid of members and the rows they train on, made once.
+    """All members and the rows they train on, made once.
 
     Attributes:
         strengths: (K,) float64, increasing from 0 for every combination of knobs.
@@ -93,18 +90,3 @@ class Plan:
         batches = places.view(-1, self.batch_size)
         real = batches >= 0
         return torch.where(real, batches, batches[:, :1]), real
-
-
-def make_seeds(seeds: Any) -> tuple[int, ...]:
-    """Return the seeds; a number S stands for 0..S-1.
-
-    Raises:
-        ShrinkageError: ``seeds`` is neither a number >= 1 nor distinct integers.
-    """
-    try:
-        chosen = tuple(range(seeds) if is_whole(seeds) else map(operator.index, seeds))
-    except TypeError as error:
-        raise ShrinkageError(f"seeds={seeds!r}: give a number or distinct integers.") from error
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ShrinkageError(f"seeds={seeds!r}: give a number >= 1 or distinct integers.")
-    return chosen

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from shrinkage.engine.member.layers import replaced, without_memory
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import unmoving
-from shrinkage.errors import ShrinkageError, warn
+from shrinkage.errors import ShrinkageError
 from shrinkage.regularizing.optimizers import is_adaptive
 
 DECADES = 4.0
 MARGIN = 0.5
 """Decades more at either end around a balance, which is no more than an estimate."""
-NULL_FIT_STEPS = 50
+NULL_FIT_STEPS = 200
 
 
 def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
@@ -31,13 +28,8 @@ def automatic_strengths(problem: Problem, rows: int, count: int) -> Tensor:
     Args:
         problem: Data, loss, penalty and selection.
         rows: How many of the first rows are training rows.
-        count: How many strengths.
-
-    Raises:
-        ShrinkageError: ``count`` is not a number >= 2.
+        count: How many strengths, at least 2.
     """
-    if count < 2:
-        raise ShrinkageError(f"strengths={count}: give at least 2, or the strengths themselves.")
     exact = zeroing_strength(problem, rows)
     if exact is not None:
         return exact * torch.logspace(-DECADES, 0, count, dtype=torch.float64)
@@ -53,7 +45,7 @@ def zeroing_strength(problem: Problem, rows: int) -> float | None:
     of the other parameters alone. A net of several layers has no such condition, its gradient at
     zero weights vanishes; and no L2 strength gives exact zeros.
     """
-    x, y, model = _start(problem, rows)
+    x, y, model = _in_double(*_start(problem, rows))
     penalty = problem.penalty.at(1.0)
     with torch.no_grad():
         for name, w in _penalized(problem, model).items():
@@ -97,18 +89,30 @@ def _start(problem: Problem, rows: int) -> tuple[Tensor, Tensor, nn.Module]:
     return problem.X[:rows], problem.y[:rows], problem.build(0).eval()
 
 
+def _in_double(x: Tensor, y: Tensor, model: nn.Module) -> tuple[Tensor, Tensor, nn.Module]:
+    """Return them in float64, so that the null fit is as exact as rows of any type allow."""
+    if any(p.is_complex() for p in model.parameters()):
+        return x, y, model
+    x, y = (t.double() if t.is_floating_point() else t for t in (x, y))
+    return x, y, model.double()
+
+
 def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> None:
     own = null.named_parameters()
     others = [p for name, p in own if name not in problem.selected and p.requires_grad]
     if not others:
         return
     optimizer = torch.optim.LBFGS(
-        others, max_iter=NULL_FIT_STEPS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+        others,
+        max_iter=NULL_FIT_STEPS,
+        tolerance_grad=1e-14,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = problem.mean(problem.loss(null(x), y), torch.arange(len(x)))
+        loss = problem.mean(problem.loss(null(x.clone()), y), torch.arange(len(x)))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -116,7 +120,7 @@ def _fit_the_others(problem: Problem, null: nn.Module, x: Tensor, y: Tensor) -> 
 
 
 def _gradients(problem: Problem, model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    loss = problem.mean(problem.loss(model(x), y), torch.arange(len(x)))
+    loss = problem.mean(problem.loss(model(x.clone()), y), torch.arange(len(x)))
     tensors = list(_penalized(problem, model).values())
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     if problem.how == "coupled":
@@ -142,38 +146,3 @@ def _penalized(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
 
 def _norm(tensors: list[Tensor]) -> float:
     return float(torch.stack([t.detach().abs().double().norm() for t in tensors]).norm())
-
-
-def make_strengths(strengths: Iterable[float]) -> Tensor:
-    """Return the strengths sorted, each once, with 0 in front.
-
-    Raises:
-        ShrinkageError: One is negative, not finite or not a number, or none is given.
-
-    Warns:
-        ShrinkageWarning: One is given twice.
-
-    Example:
-        >>> make_strengths([1e-2, 1e-3])
-        tensor([0.0000, 0.0010, 0.0100], dtype=torch.float64)
-    """
-    try:
-        given = list(strengths)
-        if any(isinstance(s, str) for s in given):
-            raise TypeError("a text")
-        values = [float(s) for s in given]
-    except (TypeError, ValueError) as error:
-        raise ShrinkageError(
-            f"strengths={strengths!r} are not numbers >= 0; give such numbers, or how many "
-            "automatic ones."
-        ) from error
-    bad = [s for s in values if not (math.isfinite(s) and s >= 0)]
-    if bad:
-        raise ShrinkageError(f"strengths must be finite and >= 0; got {', '.join(map(str, bad))}.")
-    twice = sorted({s for s in values if values.count(s) > 1})
-    if twice:
-        listed = ", ".join(f"{s:g}" for s in twice)
-        warn("strengths", f"given more than once but trained once: {listed}.")
-    if not any(values):
-        raise ShrinkageError("no strength above 0 is given; a path needs at least one.")
-    return torch.tensor(sorted({0.0, *values}), dtype=torch.float64)

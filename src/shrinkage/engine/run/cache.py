@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from shrinkage.disk.private import Shelf, is_private_folder
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.update import Update
 from shrinkage.identity import UnidentifiedError, identity, source_digest
@@ -41,14 +41,22 @@ def cache_directory() -> Path | None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # no such place, or no home
         return None
-    return directory if is_private(directory) and os.access(directory, os.W_OK) else None
+    return directory if is_private_folder(directory) and os.access(directory, os.W_OK) else None
 
 
-def is_private(path: Path) -> bool:
-    """Return whether ``path`` belongs to this user and nobody else can write to it."""
-    status = path.lstat()
-    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return status.st_uid == os.getuid() and not others_write and not stat.S_ISLNK(status.st_mode)
+def step_shelf(
+    model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]
+) -> Shelf | None:
+    """Return where the compiled step is kept, or None if it cannot be.
+
+    Args:
+        model: The module in training mode.
+        problem: What to train.
+        update: The optimizer.
+        inputs: One call's arguments, for their shapes.
+    """
+    directory, key = cache_directory(), step_key(model, problem, update, inputs)
+    return Shelf(directory, key, ".pt2") if directory and key else None
 
 
 def step_sources() -> list[Path]:

@@ -10,30 +10,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from shrinkage.engine.member.knobs import (
-    Point,
-    dropout_alone,
-    loss_at,
-    penalty_at,
-    rate_at,
-    update_at,
-)
+from shrinkage.engine.member.knobs import penalty_at, rate_at, update_at
 from shrinkage.engine.member.layers import mappable_attention, replaced, without_memory
-from shrinkage.engine.member.member import (
-    Member,
-    Tensors,
-    model_tensors,
-    stacked_members,
-    trained_names,
-)
-from shrinkage.engine.member.precision import forward
-from shrinkage.engine.member.problem import Problem
-from shrinkage.engine.member.step import updated
+from shrinkage.engine.member.member import Tensors, model_tensors, trained_names
+from shrinkage.engine.member.step import Move
 from shrinkage.engine.member.update import Update
 from shrinkage.engine.plan.chunk import Chunk
-from shrinkage.engine.plan.plan import Plan
-from shrinkage.engine.run.chunks import outputs_of, step_inputs
+from shrinkage.engine.run.alone import Alone, Closure
 from shrinkage.engine.run.compiled import Stepper
+from shrinkage.engine.run.run import Run
+from shrinkage.engine.run.stacked import Stacked, outputs_of, stacked
 
 TOLERANCE = 1e-2
 AUTOCAST_TOLERANCE = 0.25
@@ -43,9 +29,7 @@ STEPS_FROM_EACH_END = 2
 ROWS = 256
 
 
-def difference_together(
-    problem: Problem, plan: Plan, update: Update, chunk: Chunk, stepper: Stepper
-) -> str | None:
+def difference_together(run: Run, chunk: Chunk, stepper: Stepper) -> str | None:
     """Train a few steps of two members together and alone; return what differs, or None.
 
     The steps are the first and the last two of an epoch, the short batch among them. The two
@@ -56,34 +40,31 @@ def difference_together(
     running means of batch normalization, which follow a bias that has only such gradients.
 
     Args:
-        problem: What to train.
-        plan: The grid.
-        update: The optimizer.
+        run: The run; nothing is written into it.
         chunk: The members to try.
         stepper: The mapped step under test.
     """
+    problem, group = run.problem, chunk.group
     tolerance = TOLERANCE if problem.autocast is None else AUTOCAST_TOLERANCE
-    together = stacked_members(problem.initial(chunk.group), update, len(chunk.strengths))
-    chosen = _run_some(problem, plan, update, chunk, together, stepper)
-    x = problem.views.of(chunk.group.fold)[plan.train_rows(chunk.group)[:ROWS]]
+    together = stacked(run, chunk)
+    steps = _run_some(together, stepper)
+    x = run.rows(group, run.plan.train_rows(group)[:ROWS])
     for place in {0, chunk.members - 1}:
-        model = problem.initial(chunk.group)
+        member = Alone(run, group, chunk.strengths[place], problem.initial(group))
         with replaced(without_memory()):
-            before = _outputs(model, x)
-        point = plan.point(chunk.strengths[place])
-        unused = _train_alone(model.train(), problem, plan, update, chunk, point, chosen)
+            before = _outputs(member.model, x)
+        unused = _train_alone(member, together.update, steps)
         if unused:
             return f"{unused} has no part in the loss"
-        tensors = {**together.params, **together.fixed}
-        own = {name: tensor[place : place + 1] for name, tensor in tensors.items()}
+        own = {name: tensor[place : place + 1] for name, tensor in together.tensors.items()}
         with replaced(without_memory()):
-            alone = _outputs(model, x)
-            stacked = outputs_of(model.eval(), own, x)[0]
-        way, gap = (alone - before).norm(), (alone - stacked).norm()
+            alone = _outputs(member.model, x)
+            mapped = outputs_of(problem.build(0).eval(), own, x.clone())[0]
+        way, gap = (alone - before).norm(), (alone - mapped).norm()
         if way.isfinite() and not gap <= tolerance * way + 1e-5 * alone.norm():
             return (
-                f"{_suspect(model)}trained together, outputs differ by {gap / way:.1%} of their "
-                "change"
+                f"{_suspect(member.model)}trained together, outputs differ by {gap / way:.1%} of "
+                "their change"
             )
     return None
 
@@ -142,60 +123,47 @@ def _suspect(model: nn.Module) -> str:
     return f"{found[0]}: " if found else ""
 
 
-def _run_some(
-    problem: Problem,
-    plan: Plan,
-    update: Update,
-    chunk: Chunk,
-    members: Member,
-    stepper: Stepper,
-) -> list[int]:
-    last, some = plan.steps(chunk.group), STEPS_FROM_EACH_END
+def _run_some(together: Stacked, stepper: Stepper) -> list[int]:
+    last, some = together.run.plan.steps(together.chunk.group), STEPS_FROM_EACH_END
     chosen = sorted({*range(min(some, last)), *range(max(0, last - some), last)})
     for step in chosen:
-        stepper.run(next(step_inputs(problem, plan, update, chunk, members, 0, step)))
+        stepper.call(next(together.inputs(0, step)))
     return chosen
 
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     training = model.training
     with torch.no_grad():
-        outputs: Tensor = model.eval()(x)
+        outputs: Tensor = model.eval()(x.clone())
     model.train(training)
     return outputs
 
 
-def _train_alone(
-    model: nn.Module,
-    problem: Problem,
-    plan: Plan,
-    update: Update,
-    chunk: Chunk,
-    point: Point,
-    steps: list[int],
-) -> str | None:
-    penalty, update, rate = penalty_at(problem, point), update_at(update, point), point.get("lr")
+def _train_alone(member: Alone, update: Update, steps: list[int]) -> str | None:
+    """Take the steps of one member by itself; return a parameter that the loss leaves out."""
+    problem, point, model = member.run.problem, member.point, member.model.train()
     own = dict(model.named_parameters())
     trained: Tensors = {name: own[name] for name in trained_names(model)}
+    update, rate = update_at(update, point), point.get("lr")
     slots = {n: tuple(torch.zeros_like(p) for _ in range(update.slots)) for n, p in trained.items()}
     dtype = next(iter(trained.values())).dtype
     lr = problem.lrs[0] if rate is None else rate_at(problem, torch.as_tensor(rate), 0)
-    lr = lr.to(dtype)
-    rows, real = plan.batches(chunk.group, 0)
+    rows, real = member.run.plan.batches(member.group, 0)
+    unused: list[str] = []
     for step in steps:
         factors = torch.tensor(update.factors(step + 1), dtype=dtype)
-        batch = rows[step][real[step]]
-        x, y = problem.batch(chunk.group, step + 1, batch)
-        with dropout_alone(problem, point, chunk.group, step + 1):
-            output = forward(model, x, problem.autocast)
-        loss = problem.mean(loss_at(problem, point)(output, y), batch)
-        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
-        with torch.no_grad():
-            for (name, w), g in zip(trained.items(), gradients, strict=True):
-                if g is None:
-                    return name
-                how = problem.how if name in problem.selected else None
-                one = penalty.for_tensor(name, w) if how else penalty
-                moved, slots[name] = updated(w, g, slots[name], factors, lr, update, one, how)
-                w.copy_(moved)
+        move = Move(problem, update, penalty_at(problem, point), factors, lr.to(dtype))
+
+        def by_updates(closure: Closure, move: Move = move) -> None:
+            closure()
+            unused.extend(name for name, w in trained.items() if w.grad is None)
+            with torch.no_grad():
+                for name, w in trained.items():
+                    if w.grad is not None:
+                        moved, slots[name] = move.of(name, w, w.grad, slots[name])
+                        w.copy_(moved)
+
+        member.step(step + 1, rows[step][real[step]], by_updates)
+        if unused:
+            return unused[0]
     return None

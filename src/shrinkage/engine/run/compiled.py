@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from shrinkage.disk.private import Shelf
 from shrinkage.engine.member.member import Member, leaves, rebuilt
 from shrinkage.engine.member.problem import Problem
 from shrinkage.engine.member.step import Batch, make_step
 from shrinkage.engine.member.update import Update
-from shrinkage.engine.run.cache import cache_directory, is_private, step_key
 from shrinkage.errors import warn
 
-Run: TypeAlias = Callable[[list[Tensor]], object]
+Call: TypeAlias = Callable[[list[Tensor]], object]
 
 OPTIONS: dict[str, Any] = {
     "cpp.threads": 1,
@@ -50,13 +49,13 @@ class Stepper:
 
     Attributes:
         kind: "compiled" or "eager".
-        run: Takes the leaves of the stacked members, then strengths and knobs, each (K,), then
+        call: Takes the leaves of the stacked members, then strengths and knobs, each (K,), then
             learning rate (), factors, count (), X, y, rows (B,), weights (B,), uniform (D,);
             changes the leaves in place.
     """
 
     kind: str
-    run: Run
+    call: Call
 
 
 def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: Member) -> Stepper:
@@ -71,7 +70,7 @@ def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: M
     mapped = vmap(make_step(model, problem, update), in_dims=(0, 0, None))
     n, names = len(leaves(members)), ("strength", *problem.knobs)
 
-    def run(flat: list[Tensor]) -> tuple[()]:
+    def call(flat: list[Tensor]) -> tuple[()]:
         point = dict(zip(names, flat[n:], strict=False))
         lr, factors, count, X, y, rows, weight, uniform = flat[n + len(names) :]
         batch = Batch(lr, factors, count, X[rows], y[rows], weight, uniform)
@@ -80,68 +79,53 @@ def eager_stepper(model: nn.Module, problem: Problem, update: Update, members: M
             old.copy_(new)
         return ()
 
-    return Stepper("eager", run)
+    return Stepper("eager", call)
 
 
-def package_path(
-    model: nn.Module, problem: Problem, update: Update, inputs: list[Tensor]
-) -> Path | None:
-    """Return where the compiled step is kept, or None if it cannot be.
-
-    Args:
-        model: The module in training mode.
-        problem: What to train.
-        update: The optimizer.
-        inputs: One call's arguments, for their shapes.
-    """
-    directory, key = cache_directory(), step_key(model, problem, update, inputs)
-    return directory / f"{key}.pt2" if directory and key else None
-
-
-def earlier_stepper(path: Path | None) -> Stepper | None:
-    """Return the compiled step that an earlier run has left at ``path``, if there is one."""
-    if path is None or not (path.exists() and is_private(path)):
+def earlier_stepper(shelf: Shelf | None) -> Stepper | None:
+    """Return the compiled step that an earlier run has left, if there is one."""
+    package = shelf.found() if shelf else None
+    if shelf is None or package is None:
         return None
     try:
-        return Stepper("compiled", _load(path))
-    except Exception:  # torn, or made for another machine
-        path.unlink()
+        return Stepper("compiled", _load(package))
+    except Exception:  # made for another machine
+        shelf.clear()
         return None
 
 
-def compiled_stepper(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Stepper:
+def compiled_stepper(eager: Stepper, inputs: list[Tensor], shelf: Shelf | None) -> Stepper:
     """Return the fastest step that this machine can make.
 
     Args:
         eager: The plain step.
         inputs: One call's arguments; read for their shapes, never changed.
-        path: Where to keep the compiled step, or None.
+        shelf: Where to keep the compiled step, or None.
     """
     if not _has_compiler():
         warn("no compiler", "no C++ compiler was found; training runs uncompiled, which is slower.")
         return eager
     reason = "no private cache folder"
-    for make in (_just_in_time,) if path is None else (_packaged, _just_in_time):
+    for make in (_just_in_time,) if shelf is None else (_packaged, _just_in_time):
         try:
-            return Stepper("compiled", make(eager, inputs, path))
+            return Stepper("compiled", make(eager, inputs, shelf))
         except Exception as error:  # compilers fail in every way, and plain eager is always right
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     warn("not compiled", f"the step could not be compiled; training runs slower ({reason}).")
     return eager
 
 
-def _packaged(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Run:
-    assert path is not None
-    _compile_ahead(eager, inputs, path)
-    return _load(path)
+def _packaged(eager: Stepper, inputs: list[Tensor], shelf: Shelf | None) -> Call:
+    assert shelf is not None
+    return _load(shelf.make(lambda package: _compile_ahead(eager, inputs, package)))
 
 
-def _load(path: Path) -> Run:
+def _load(path: Path) -> Call:
     loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
     return lambda flat: loader.boxed_run(list(flat))
 
 
-def _compile_ahead(eager: Stepper, inputs: list[Tensor], path: Path) -> None:
+def _compile_ahead(eager: Stepper, inputs: list[Tensor], package: Path) -> None:
     import torch._inductor
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -153,22 +137,19 @@ def _compile_ahead(eager: Stepper, inputs: list[Tensor], path: Path) -> None:
         def forward(self, *flat: Tensor) -> object:
             return self.graph(list(flat))
 
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         copies = [t.clone() for t in inputs]
-        graph = make_fx(eager.run, tracing_mode="real")(copies)
+        graph = make_fx(eager.call, tracing_mode="real")(copies)
         program = torch.export.export(Traced(graph), tuple(copies), strict=False)
-        package = Path(scratch, "step.pt2")
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(package), inductor_configs={**OPTIONS, **AHEAD_OPTIONS}
         )
-        package.chmod(0o600)
-        package.replace(path)
 
 
-def _just_in_time(eager: Stepper, inputs: list[Tensor], path: Path | None) -> Run:
+def _just_in_time(eager: Stepper, inputs: list[Tensor], shelf: Shelf | None) -> Call:
     compiled = torch.compile(
-        lambda *flat: eager.run(list(flat)), dynamic=False, fullgraph=True, options=OPTIONS
+        lambda *flat: eager.call(list(flat)), dynamic=False, fullgraph=True, options=OPTIONS
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

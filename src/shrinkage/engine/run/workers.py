@@ -19,7 +19,7 @@ import torch
 from shrinkage.engine.keep.stopping import Stopped
 from shrinkage.errors import ShrinkageError, warn
 
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_TELLS = 0.05
 
 DONE, STOPPED, KILLED = b"D", b"S", b"K"
 
@@ -45,7 +45,7 @@ def worker_count() -> int:
 
 
 def run_in_workers(
-    jobs: int, work: Callable[[int], None], look: Callable[[], None], workers: int
+    jobs: int, work: Callable[[int], None], tell: Callable[[], None], workers: int
 ) -> None:
     """Call ``work(0) ... work(jobs - 1)``, several at once.
 
@@ -56,9 +56,9 @@ def run_in_workers(
         jobs: How many there are. The first ones start first.
         work: Does one job; what it leaves behind must lie in shared memory, and stay right if the
             job is done again.
-        look: Called while the workers work.
+        tell: Called while the workers work.
         workers: How many at once; with 1 this process does all the work, and ``work`` has to
-            call ``look`` itself.
+            call ``tell`` itself.
 
     Raises:
         ShrinkageError: ``work`` raised one, or a worker died.
@@ -80,8 +80,8 @@ def run_in_workers(
             for worker in crew:
                 if waiting and worker.job is None:
                     worker.begin(waiting.pop(0))
-            look()
-            wait([worker.pipe for worker in crew], SECONDS_BETWEEN_LOOKS)
+            tell()
+            wait([worker.pipe for worker in crew], SECONDS_BETWEEN_TELLS)
             for worker in list(crew):
                 said = worker.said()
                 if said == DONE:

@@ -43,7 +43,7 @@ function drawEffect() {
 
 function drawValidation() {
   const host = byId("validation");
-  const { top, why, metrics } = data.validation;
+  const { top, metrics } = data.validation;
   const metric = metrics[measured];
   const { name, valid, error, train, frame } = metric;
   byId("validation-title").textContent = train ? "Validation and training loss" : `Validation: ${name}`;
@@ -70,7 +70,7 @@ function drawValidation() {
   const leftOut = valid.filter((value) => !known(value)).length;
   byId("validation-note").textContent = [
     beyond.length ? `${beyond.length} of ${valid.length} strengths lie ${metric.more ? "below the frame, down" : "above the frame, up"} to ${short(Math[metric.more ? "min" : "max"](...beyond))}.` : "",
-    leftOut ? `${leftOut} of ${valid.length} strengths are left out, because ${why}.` : "",
+    leftOut ? `${leftOut} of ${valid.length} strengths are left out, because training diverged.` : "",
     data.total > valid.length ? `${valid.length} of ${data.total.toLocaleString("en")} strengths are shown, evenly chosen.` : "",
   ].join(" ");
   panel(host, train ? "validation and training loss against strength" : `validation ${name} against strength`, (root, width, k) => {
@@ -205,6 +205,7 @@ function overStrengths(host, title, lines, colors, ceiling) {
 }
 
 function drawLearning() {
+  if (!data.learning) return;
   const host = byId("learning");
   host.replaceChildren();
   byId("learning-legend").replaceChildren();
