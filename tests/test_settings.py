@@ -51,7 +51,7 @@ LISTS: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], set[str]]] = {
     "compare": (
         defaults_of(compare),
         {"strengths", "grid", "draws", "refine", "sample_weight", "how", "refit", "solver"}
-        | {"chunk", "max_memory", "checkpoint", "optimizer"},
+        | {"chunk", "max_memory", "optimizer"},
         {"test": NO_DEFAULT, "seeds": 2, "epochs": 40},
         {"methods", "optimizers", "values"},
     ),
@@ -68,7 +68,7 @@ LISTS: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], set[str]]] = {
         options_of(CompareOptions),
         {"test", "augmented", "sample_weight", "preprocess", "refit", "autocast", "progress"}
         | {"chunk", "max_memory", "loss"}
-        | {"strengths", "grid", "draws", "refine", "how", "solver", "checkpoint"},
+        | {"strengths", "grid", "draws", "refine", "how", "solver"},
         {"select": None, "optimizer": "adam", "seeds": 2, "epochs": 40, "batch_size": 32},
         {"data", "target", "task", "missing", "ignore", "max_bytes", "model"}
         | {"methods", "values", "repeats", "bfloat16", "seed"}
@@ -150,7 +150,7 @@ WRONG: list[tuple[Mapping[str, Any], str]] = [
     ({"grid": {"lr": (1e-4, 1e-2)}, "draws": 0}, "draws=0: give a whole number"),
     ({"refine": -1}, "refine=-1: give a whole number"),
     ({"folds": 1}, "folds=1: give a whole number of at least 2"),
-    ({"seeds": 0}, "seeds=0: give a number >= 1"),
+    ({"seeds": 0}, "seeds=0: give a whole number of at least 1"),
     ({"seeds": [1, 1]}, "distinct integers"),
     ({"seeds": "3"}, "seeds='3'"),
     ({"epochs": 0}, "epochs=0: give a whole number"),
