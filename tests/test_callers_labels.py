@@ -21,6 +21,8 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.metrics import score
 from shrinkage.report.outputs import out_of_fold
 
+pytestmark = pytest.mark.filterwarnings("ignore:no minimum")
+
 random = np.random.default_rng(11)
 X = random.normal(size=(200, 5))
 FRAUD = X @ [1.4, -1, 0.6, 0, 0] - 1.2 + random.logistic(size=200) > 0

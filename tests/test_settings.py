@@ -67,7 +67,7 @@ LISTS: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], set[str]]] = {
     "shrinkage compare": (
         options_of(CompareOptions),
         {"test", "augmented", "sample_weight", "preprocess", "refit", "autocast", "progress"}
-        | {"classes", "chunk", "max_memory", "loss"}
+        | {"chunk", "max_memory", "loss"}
         | {"strengths", "grid", "draws", "refine", "how", "solver"},
         {"select": None, "optimizer": "adam", "seeds": 2, "epochs": 40, "batch_size": 32},
         {"data", "target", "task", "missing", "ignore", "max_bytes", "model"}
@@ -151,7 +151,7 @@ WRONG: list[tuple[Mapping[str, Any], str]] = [
     ({"refine": -1}, "refine=-1: give a whole number"),
     ({"classes": ["a", "a"]}, "classes=['a', 'a']: give one label a class"),
     ({"folds": 1}, "folds=1: give a whole number of at least 2"),
-    ({"seeds": 0}, "seeds=0: give a number >= 1"),
+    ({"seeds": 0}, "seeds=0: give a whole number of at least 1"),
     ({"seeds": [1, 1]}, "distinct integers"),
     ({"seeds": "3"}, "seeds='3'"),
     ({"epochs": 0}, "epochs=0: give a whole number"),

@@ -18,6 +18,8 @@ from shrinkage.errors import ShrinkageError
 from shrinkage.rows.folds import make_folds
 from shrinkage.rows.rows import as_rows
 
+pytestmark = pytest.mark.filterwarnings("ignore:no minimum")
+
 random = np.random.default_rng(0)
 X = random.normal(size=(60, 4)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)

@@ -136,7 +136,7 @@ def compare(
         "autocast": autocast,
         "compile": compile,
     }
-    Settings(**shared).checked(L2(1.0))
+    Settings(**shared, checkpoint=checkpoint).checked(L2(1.0))
     shared["batch_size"] = batch_size_of(X if augmented is None else augmented, batch_size)
     test = pair_in_memory(test, "test")
     rows, targets = as_rows(*in_memory(X, y), finite=preprocess is None)
