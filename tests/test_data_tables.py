@@ -95,13 +95,6 @@ def test_the_target_becomes_classes_or_numbers(
     assert data.y.is_floating_point() == (data.task == "regression") == (not classes)
 
 
-@pytest.mark.parametrize("others", ["", "4,1\n5,1\n6,0\n7,0\n"])
-def test_labels_that_numbers_cannot_tell_apart_are_refused(place: Path, others: str) -> None:
-    labels = f"a,y\n1,{2**53}\n2,{2**53 + 1}\n3,{2**53}\n{others}"
-    with pytest.raises(ShrinkageError, match=r"labels from 2\*\*53 .* write them as text"):
-        read(place, labels, "y")
-
-
 def test_large_numbers_to_predict_are_no_labels(place: Path) -> None:
     data = read(place, "a,y\n1,1e17\n2,2e17\n3,4e17\n", "y", task="regression")
     assert data.y.tolist() == pytest.approx([1e17, 2e17, 4e17])

@@ -16,7 +16,8 @@ MADE_FROM = (PACKAGE / "engine/member/step.py", PACKAGE / "engine/run/compiled.p
 NEVER_INLINED = {
     "__init__.py": "names alone, each loaded on use",
     "constraints.py": "a path has none; coupling moves into their sets for regularize",
-    "engine/run/cache.py": "makes the key",
+    "disk/files.py": "writes what was compiled",
+    "disk/private.py": "keeps it",
     "errors.py": "raises and warns before a step is made",
     "identity.py": "hashes and names what a step is made of",
 }

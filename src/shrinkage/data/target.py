@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 MOST_NUMBERED_CLASSES = 20
 MOST_CLASSES = 65536
-FIRST_MERGED = 2**53
-"""From here on a float64 no longer tells whole numbers apart."""
 
 
 def read_target(
