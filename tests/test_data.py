@@ -246,6 +246,6 @@ def test_one_of_anything_is_not_several() -> None:
     assert repr(replace(one, test=one)) == (
         "Dataset('one', regression: 1 row, 1 test row, 1 feature, 1 output)"
     )
-    facts = {"name": "one", "rows": 1, "test_rows": 1, "features": 1, "notes": ()}
-    line = data_line({**facts, "task": "classification", "outputs": 2000})
+    facts = {"name": "one", "rows": 1, "test_rows": 1, "features": 1, "columns": 1, "notes": ()}
+    line = data_line({**facts, "task": "classification", "outputs": 2000}, None)
     assert line == "one: 1 training row, 1 test row, 1 feature, 2,000 classes"

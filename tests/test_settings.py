@@ -67,7 +67,7 @@ LISTS: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], set[str]]] = {
     "shrinkage compare": (
         options_of(CompareOptions),
         {"test", "augmented", "sample_weight", "preprocess", "refit", "autocast", "progress"}
-        | {"chunk", "max_memory", "loss"}
+        | {"classes", "chunk", "max_memory", "loss"}
         | {"strengths", "grid", "draws", "refine", "how", "solver"},
         {"select": None, "optimizer": "adam", "seeds": 2, "epochs": 40, "batch_size": 32},
         {"data", "target", "task", "missing", "ignore", "max_bytes", "model"}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def data_line(facts: dict[str, Any], preprocess: Any) -> str:
     """Return the data in a line."""
-    outputs = f"{facts['outputs']} classes" if facts["task"] == "classification" else "regression"
+    outputs = f"{facts['outputs']:,} classes" if facts["task"] == "classification" else "regression"
     features = counted(facts["features"], "feature")
     if facts["columns"] not in (0, facts["features"]):
         features += f" from {counted(facts['columns'], 'column')}"
