@@ -75,7 +75,7 @@ def problem_of(
     given = {"grid": {}, "optimizer": SGD, "epochs": 3, "batch_size": 8, **changes}
     penalty = penalty or L2(1.0)
     settings = Settings(**given).checked(penalty)
-    data = Data(Views(X), y, None, Folds(len(X), (), ()), tests=0, columns=None)
+    data = Data(Views(X), y, None, Folds(len(X), (), ()), tests=0, columns=None, classes=None)
     return make_problem(model, data, penalty, settings, given["batch_size"])
 
 
