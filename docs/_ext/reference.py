@@ -35,7 +35,7 @@ SECTIONS = {
 }
 NAMED = {
     "shrinkage.parameters": ("everything", "explain_selection", "weights", "Row"),
-    "shrinkage.regularizing": ("regularize", "Regularization"),
+    "shrinkage.regularizing": ("Activity", "activity", "regularize", "Regularization"),
     "shrinkage.estimators": ("PathClassifier", "PathRegressor"),
     "shrinkage.result": ("PathResult", "Refit"),
 }

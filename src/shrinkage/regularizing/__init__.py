@@ -2,6 +2,6 @@
 
 from shrinkage.regularizing.activity import Activity, activity
 from shrinkage.regularizing.handle import Regularization
-from shrinkage.regularizing.regularize import attach, regularize
+from shrinkage.regularizing.regularize import regularize
 
-__all__ = ["Activity", "Regularization", "activity", "attach", "regularize"]
+__all__ = ["Activity", "Regularization", "activity", "regularize"]

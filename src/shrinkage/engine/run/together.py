@@ -62,8 +62,9 @@ def train_together(run: Run, settings: Settings) -> tuple[bool, str]:
     problem, plan, kept = run.problem, run.plan, run.kept
     if run.update is None:
         return False, f"no vectorized {named(problem.optimizer)}"
-    if reason := _known_refusal(run):
-        return False, reason
+    with one_thread():
+        if reason := _known_refusal(run):
+            return False, reason
     work = sum(map(plan.steps, plan.groups())) * len(plan.strengths) * plan.epochs
     with one_thread():
         member = member_bytes(problem, run.update, plan.batch_size)
