@@ -77,8 +77,8 @@ def one(checkpoint: Path, out: Path) -> None:
 def comparison(checkpoint: Path, out: Path) -> None:
     X, y = data()
     result = compare(
-        net, X[:90], y[:90], test=(X[90:], y[90:]), methods=["none", "l2"], folds=3, seeds=1,
-        values=2, epochs=12, batch_size=8, checkpoint=checkpoint,
+        net, X[:90], y[:90], test=(X[90:], y[90:]), methods=["l2"], folds=3, seeds=1,
+        values=4, epochs=12, batch_size=8, checkpoint=checkpoint,
     )  # fmt: skip
     result.save(out, overwrite=True)
 

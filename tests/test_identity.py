@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -204,3 +207,55 @@ def test_a_run_that_cannot_be_read_whole_says_what_its_checkpoint_will_not_notic
 
     with pytest.warns(ShrinkageWarning, match="unidentified: the loss holds a lock"):
         run(tmp_path, {"loss": loss})
+
+
+SCRIPT = """
+import torch, torch.nn.functional as F
+from shrinkage.identity import identity
+A, B, C = 1.0, 2.0, 3.0
+def one(x): return F.relu(x) * A + other(x) + B
+def other(x): return F.gelu(x) * B + C
+print(identity([one, other, {("a", 1), ("b", 2)}, frozenset("abc")]))
+"""
+
+
+def test_an_identity_is_the_same_in_every_process() -> None:
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(said) == 1
+
+
+def test_what_a_function_takes_of_modules_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tuned(x: Tensor) -> Tensor:
+        return F.relu(x)
+
+    def importing(x: Tensor) -> Tensor:
+        import math
+
+        return math.tau * x
+
+    tuned.level = 1.0  # type: ignore[attr-defined]
+    before = identity(tuned), identity(importing)
+    tuned.level = 2.0  # type: ignore[attr-defined]
+    assert identity(tuned) != before[0]
+    tuned.level = 1.0  # type: ignore[attr-defined]
+    assert identity(tuned) == before[0]
+    monkeypatch.setattr(F, "relu", lambda x: 2 * x)
+    monkeypatch.setattr("math.tau", 6.0)
+    assert identity(tuned) != before[0]
+    assert identity(importing) != before[1]
+
+
+def test_a_teacher_that_a_loss_asks_counts_by_its_weights() -> None:
+    def loss_by(teacher: nn.Module) -> Callable[..., Tensor]:
+        return lambda output, target: (output - teacher(target)).square()
+
+    assert identity(loss_by(nn.Linear(2, 2))) != identity(loss_by(nn.Linear(2, 2)))

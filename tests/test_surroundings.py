@@ -284,3 +284,52 @@ def test_a_model_that_was_made_where_nothing_trains_is_refused() -> None:
         net = nn.Linear(6, 2)
     with pytest.raises(ShrinkageError, match=r"made inside torch.inference_mode\(\)"):
         train(net, X, Y, L2(0.1), epochs=1)
+
+
+def numbers_of(name: str) -> Callable[..., list[Tensor]]:
+    def path(**given: Any) -> list[Tensor]:
+        optimizer = partial(Adagrad if name == "one by one" else SGD, lr=0.1)
+        return numbers(fit(NETS["dropout"], optimizer=optimizer, **given))
+
+    return path
+
+
+@pytest.mark.parametrize("name", ["together", "one by one"])
+def test_a_thread_that_ends_during_a_path_changes_no_number(name: str) -> None:
+    run = numbers_of(name)
+    alone, over = run(), threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+
+    def end_it(progress: Any) -> None:
+        over.set()
+        thread.join()
+
+    assert_equal(run(progress=end_it), alone)
+
+
+def test_what_progress_draws_is_not_taken_from_the_training() -> None:
+    def curves(progress: Any) -> list[dict[str, float]]:
+        torch.manual_seed(0)
+        return train(NETS["dropout"](), X, Y, L2(0.1), epochs=2, progress=progress).curves
+
+    assert curves(lambda _: torch.rand(3)) == curves(None)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adagrad])
+def test_a_hook_that_changes_gradients_acts_on_those_of_its_step(kind: Any) -> None:
+    def without_gradients(parameters: Any) -> torch.optim.Optimizer:
+        optimizer = kind(parameters, lr=0.1)
+
+        def silence(own: Any, *_: Any) -> None:
+            for group in own.param_groups:
+                for p in group["params"]:
+                    p.grad.zero_()
+
+        optimizer.register_step_pre_hook(silence)
+        return optimizer
+
+    net = nn.Linear(6, 2)
+    before = net.weight.detach().clone()
+    train(net, X, Y, epochs=1, optimizer=without_gradients)
+    assert torch.equal(net.weight, before)

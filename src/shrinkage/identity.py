@@ -31,8 +31,15 @@ INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "pl
 READS = ("LOAD_GLOBAL", "LOAD_NAME")
 """Instructions of Python that read a global."""
 
+TAKES = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
+"""Instructions that take a part of something, perhaps of a module."""
+
 KNOWN_BY_VERSION = ("torch", "shrinkage")
 """Packages whose version, or whose files, whoever asks for an identity looks at by himself."""
+
+
+HEAP_TYPE = 1 << 9
+"""CPython's mark of a class that was made by a class statement."""
 
 
 class UnidentifiedError(Exception):
@@ -47,13 +54,14 @@ def identity(thing: object, *, weights: bool = False) -> str:
 
     Args:
         thing: The object.
-        weights: Whether parameters and buffers of modules count by value; else by their shape.
+        weights: Whether its own parameters and buffers count by value, as those of other modules
+            do; else by their shape.
 
     Raises:
         UnidentifiedError: The object is of a kind whose code or data cannot be read.
     """
     try:
-        return _Reading(weights).text(thing)
+        return _Reading(thing, weights).text(thing)
     except RecursionError:
         raise UnidentifiedError(f"{type(thing).__qualname__}, which is nested too deeply") from None
 
@@ -74,17 +82,22 @@ def fingerprint(thing: object, what: str, *, weights: bool = False) -> str:
 class _Reading:
     """One reading of an object and all that it refers to, each part once."""
 
-    def __init__(self, weights: bool) -> None:
-        self.weights = weights
-        self.seen: dict[int, tuple[int, object]] = {}  # holds them, so that no id comes again
+    def __init__(self, thing: object, weights: bool) -> None:
+        self.free = set() if weights else {id(t) for t in _own_tensors(thing)}
+        self.known: dict[int, tuple[str, object]] = {}  # holds them, so that no id comes again
+        self.under_way: list[int] = []
 
     def text(self, thing: object) -> str:
         if isinstance(thing, PLAIN):
             return repr(thing)
-        if id(thing) in self.seen:
-            return f"<{self.seen[id(thing)][0]}>"
-        self.seen[id(thing)] = (len(self.seen), thing)
-        return hashlib.sha256(self._read(thing).encode()).hexdigest()
+        if id(thing) in self.under_way:
+            return f"<{len(self.under_way) - self.under_way.index(id(thing))} up>"
+        if id(thing) not in self.known:
+            self.under_way.append(id(thing))
+            text = hashlib.sha256(self._read(thing).encode()).hexdigest()
+            self.under_way.pop()
+            self.known[id(thing)] = text, thing
+        return self.known[id(thing)][0]
 
     def _read(self, thing: Any) -> str:
         if isinstance(thing, dict):
@@ -127,22 +140,32 @@ class _Reading:
         return str([self.text(part) for part in (type(module), forms, attributes)])
 
     def _part_of_a_module(self, tensor: Tensor) -> str:
-        return _form(tensor) + (f" {hash_of(tensor)}" if self.weights else "")
+        return _form(tensor) + ("" if id(tensor) in self.free else f" {hash_of(tensor)}")
 
     def _function(self, function: types.FunctionType) -> str:
         if _is_installed(function.__module__):
             return _installed(function)
         codes = list(_codes(function.__code__))
-        read = {
-            step.argval
-            for code in codes
-            for step in dis.get_instructions(code)
-            if step.opname in READS
-        }
-        globals_read = {n: function.__globals__[n] for n in read & function.__globals__.keys()}
         closed_over = [cell.cell_contents for cell in function.__closure__ or ()]
-        rest = [closed_over, function.__defaults__, function.__kwdefaults__, globals_read]
+        given = [function.__defaults__, function.__kwdefaults__, vars(function)]
+        rest = [closed_over, given, self._read_outside(function)]
         return str([*map(self._code, codes), self.text(rest)])
+
+    def _read_outside(self, function: types.FunctionType) -> dict[str, Any]:
+        """Return the globals that a function reads, and what it imports and takes of modules."""
+        steps = [step for code in _codes(function.__code__) for step in dis.get_instructions(code)]
+        names = sorted({step.argval for step in steps if step.opname in READS})
+        imported = sorted({step.argval for step in steps if step.opname == "IMPORT_NAME"})
+        taken = sorted({step.argval for step in steps if step.opname in TAKES})
+        own = {n: function.__globals__[n] for n in names if n in function.__globals__}
+        own |= {f"import {n}": sys.modules[n] for n in imported if n in sys.modules}
+        modules = [(n, m) for n, m in own.items() if isinstance(m, types.ModuleType)]
+        return own | {
+            f"{n}.{part}": vars(module)[part]
+            for n, module in modules
+            for part in taken
+            if isinstance(vars(module).get(part, module), (types.FunctionType, Tensor, *PLAIN))
+        }
 
     def _code(self, code: types.CodeType) -> str:
         constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
@@ -150,7 +173,7 @@ class _Reading:
         return str([code.co_code.hex(), *(self.text(c) for c in constants), *names])
 
     def _class(self, kind: type) -> str:
-        if _is_installed(kind.__module__):
+        if _is_installed(kind.__module__) and not _made_by_exec(kind):
             return _installed(kind)
         body = {
             n: value
@@ -171,6 +194,12 @@ class _Reading:
         return str([self.text(part) for part in (type(thing), state)])
 
 
+def _own_tensors(thing: object) -> list[Tensor]:
+    """Return the parameters and buffers of a module, or of the modules in a list."""
+    modules = thing if isinstance(thing, list) else [thing]
+    return [t for m in modules if isinstance(m, nn.Module) for t in [*m.parameters(), *m.buffers()]]
+
+
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     yield code
     for constant in code.co_consts:
@@ -184,6 +213,11 @@ def _is_installed(module: str | None) -> bool:
         return True
     file = getattr(sys.modules.get(str(module)), "__file__", None)
     return file is not None and file.startswith(INSTALLED)
+
+
+def _made_by_exec(kind: type) -> bool:
+    """Return whether a class was made where no module had a name: it then claims to be built in."""
+    return kind.__module__ == "builtins" and bool(kind.__flags__ & HEAP_TYPE)
 
 
 def _installed(thing: type | types.FunctionType) -> str:

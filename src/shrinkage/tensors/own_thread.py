@@ -27,6 +27,7 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.functions: dict[Place, Callable[..., Any]] = {}
+        self.draws_by_itself = False
 
 
 _here = _Here()
@@ -96,7 +97,7 @@ def own_random_numbers(seed: int) -> Iterator[torch.Generator]:
     Yields:
         What draws them, for its state.
     """
-    if threading.active_count() == 1:
+    if threading.active_count() == 1 and not _here.draws_by_itself:
         with torch.random.fork_rng(devices=[]):
             yield torch.default_generator.manual_seed(seed)
         return
@@ -108,8 +109,12 @@ def own_random_numbers(seed: int) -> Iterator[torch.Generator]:
         "manual_seed": lambda number: own.manual_seed(int(number)),
         "seed": own.seed,
     }
-    with replaced(torch, states), replaced(torch.random, states), _DrawnBy(own):
-        yield own
+    before, _here.draws_by_itself = _here.draws_by_itself, True
+    try:
+        with replaced(torch, states), replaced(torch.random, states), _DrawnBy(own):
+            yield own
+    finally:
+        _here.draws_by_itself = before
 
 
 @contextmanager

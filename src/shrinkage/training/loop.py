@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from shrinkage.engine.keep.stopping import Stopped, stopping_gently
 from shrinkage.engine.member.precision import Autocast, forward
+from shrinkage.engine.member.update import stepping
 from shrinkage.errors import ShrinkageError
 from shrinkage.regularizing.regularize import Regularization
 from shrinkage.rows.augmented import Augmented
@@ -161,7 +162,9 @@ class Loop:
 
     def _tell(self, steps: int) -> None:
         done = min(len(self.curves) + 1, self._job.epochs)
+        state = torch.get_rng_state()  # what the caller draws is not the training's
         self._progress(Moment(done, self._job.epochs, self._step, steps, self.curves))
+        torch.set_rng_state(state)
 
     def _batches(self) -> tuple[Tensor, ...]:
         """Return the batches of this epoch: they depend on the seed and the epoch alone."""
@@ -185,7 +188,7 @@ class Loop:
             losses.append(loss.detach())
             return loss
 
-        job.optimizer.step(closure)  # type: ignore[arg-type]
+        stepping(job.optimizer)(closure)
         loss = float(losses[0])
         self._require_finite(loss, f"step {self._step + 1}")
         self._loss_sum += loss * len(rows)

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from shrinkage.disk.files import as_path
-from shrinkage.engine.keep.dependencies import made_by
+from shrinkage.engine.keep.dependencies import made_by, versions
 from shrinkage.engine.keep.stopping import interrupted
 from shrinkage.engine.member.precision import check_autocast
 from shrinkage.engine.member.schedule import MOST_EPOCHS
@@ -180,6 +180,7 @@ def train(
         "seed": seed,
         "augmented": "none" if view is None else view.fact,
         "autocast": str(autocast),
+        **versions(),
     }
     loop = Loop(job, manifest, path, progress)
     try:

@@ -18,7 +18,7 @@ from shrinkage.identity import fingerprint, hash_of, named
 def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
     """Return all that a member's numbers depend on besides its point, fold, seed and epochs."""
     model, penalty = problem.build(0), problem.penalty.at(1.0)
-    rows = [problem.X, problem.y]
+    rows = [problem.X, *problem.views.by_fold, problem.y]
     weights = [] if problem.row_weights is None else [problem.row_weights]
     augmented = {"augmented": problem.augmented.fact} if problem.augmented else {}
     return augmented | {
@@ -35,6 +35,13 @@ def dependencies(problem: Problem, plan: Plan) -> dict[str, str]:
         "scheduler": made_by(problem.scheduler, "scheduler"),
         "batch_size": str(plan.batch_size),
         "autocast": str(problem.autocast),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which numbers and compiled code depend."""
+    return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "shrinkage": __version__,

@@ -38,6 +38,23 @@ class Update(NamedTuple):
     settings: dict[str, Any]
 
 
+def stepping(optimizer: Optimizer) -> Callable[[Callable[[], Tensor]], object]:
+    """Return what takes a step, given a closure that computes gradients.
+
+    torch's own optimizers but LBFGS need no closure: there the gradients are computed first, as in
+    a loop by hand, so hooks and subclasses that change them act on those of this step.
+    """
+    kinds = {kind for kind in type(optimizer).__mro__ if kind.__module__.startswith("torch.optim.")}
+    if torch.optim.LBFGS in kinds or kinds <= {Optimizer}:
+        return optimizer.step  # type: ignore[return-value]
+
+    def step(closure: Callable[[], Tensor]) -> None:
+        closure()
+        optimizer.step()
+
+    return step
+
+
 def update_for(optimizer: MakeOptimizer) -> Update | None:
     """Return the pure update equal to ``optimizer``, or None if there is none.
 

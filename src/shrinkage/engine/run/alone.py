@@ -19,6 +19,7 @@ from shrinkage.engine.member.knobs import (
     rate_at,
 )
 from shrinkage.engine.member.precision import forward
+from shrinkage.engine.member.update import stepping
 from shrinkage.engine.plan.outcome import Outcome
 from shrinkage.engine.plan.plan import Plan
 from shrinkage.engine.run.run import Run
@@ -139,7 +140,7 @@ class Alone:
                 for rows, real in zip(*plan.batches(self.group, epoch), strict=True):
                     count += 1
                     chosen = rows[real]
-                    loss = self.step(count, chosen, optimizer.step)  # type: ignore[arg-type]
+                    loss = self.step(count, chosen, stepping(optimizer))
                     if not loss.isfinite():
                         outcome.diverged[place] = count
                         return
