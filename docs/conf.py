@@ -33,7 +33,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"(torch|collections|pathlib|re|numpy|typing)\..*"),
     ("py:class", r"(.*\.)?(Tensor|Axes|Dim|P|Progress|Transformer|Chosen|_\w+(\..*)?|dict\[.*)"),
-    ("py:class", r"shrinkage\.(coupling|penalties\.base|engine)\..*"),
+    ("py:class", r"shrinkage\.(coupling|penalties\.base|engine|plots\.ink)\..*|ink\.Paper"),
+    ("py:class", r"shrinkage\.regularizing\.(stats|summary|targets)\..*"),
 ]
 
 autodoc_typehints = "signature"
