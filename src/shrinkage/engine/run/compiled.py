@@ -148,15 +148,14 @@ def _compile_ahead(eager: Stepper, inputs: list[Tensor], package: Path) -> None:
 
 
 def _just_in_time(eager: Stepper, inputs: list[Tensor], shelf: Shelf | None) -> Call:
+    import torch._inductor
     from torch.fx.experimental.proxy_tensor import make_fx
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         copies = [t.clone() for t in inputs]
-        graph = make_fx(eager.call, tracing_mode="real")(copies)
-        compiled = torch.compile(
-            lambda *flat: graph(list(flat)), dynamic=False, fullgraph=True, options=OPTIONS
-        )
+        graph = make_fx(lambda *flat: eager.call(list(flat)), tracing_mode="real")(*copies)
+        compiled = torch._inductor.compile(graph, copies, options=OPTIONS)
         compiled(*copies)
     return lambda flat: compiled(*flat)
 
