@@ -155,7 +155,7 @@ def _just_in_time(eager: Stepper, inputs: list[Tensor], shelf: Shelf | None) -> 
         warnings.simplefilter("ignore")
         copies = [t.clone() for t in inputs]
         graph = make_fx(lambda *flat: eager.call(list(flat)), tracing_mode="real")(*copies)
-        compiled = torch._inductor.compile(graph, copies, options=OPTIONS)
+        compiled = torch._inductor.compile(graph, [*copies], options=OPTIONS)
         compiled(*copies)
     return lambda flat: compiled(*flat)
 
