@@ -87,19 +87,17 @@ def _ask_no_more(places: Mapping[Place, object]) -> None:
 
 
 @contextmanager
-def own_random_numbers(seed: int) -> Iterator[torch.Generator]:
+def own_random_numbers(seed: int) -> Iterator[None]:
     """Let all that draws inside draw the numbers of one seed, and nobody else's change.
 
     The numbers are those that ``torch.manual_seed(seed)`` gives. Where other threads may draw too,
     every operation of this one is given a generator of its own, which takes a little longer;
     what asks for the state of the random numbers, as checkpointing of activations does, gets its.
-
-    Yields:
-        What draws them, for its state.
     """
     if threading.active_count() == 1 and not _here.draws_by_itself:
         with torch.random.fork_rng(devices=[]):
-            yield torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
+            yield
         return
     own = torch.Generator().manual_seed(seed)
     states: Functions = {
@@ -112,7 +110,7 @@ def own_random_numbers(seed: int) -> Iterator[torch.Generator]:
     before, _here.draws_by_itself = _here.draws_by_itself, True
     try:
         with replaced(torch, states), replaced(torch.random, states), _DrawnBy(own):
-            yield own
+            yield
     finally:
         _here.draws_by_itself = before
 

@@ -36,14 +36,12 @@ def _load_whole(module: str) -> None:
 
 
 @contextmanager
-def own_surroundings(seed: int = 0) -> Iterator[None]:
+def own_surroundings() -> Iterator[None]:
     """Let a call compute as if it were alone in a fresh process on the CPU.
 
     Calls in several threads come one after the other: each of them uses every core anyway, and
-    forks processes, which it may not do while another one is at work.
-
-    Args:
-        seed: The numbers that all draw which have no seed of their own.
+    forks processes, which it may not do while another one is at work. What has no seed of its own
+    draws the numbers of seed 0.
     """
     _load_whole("torch._dynamo")
     with ExitStack() as stack:
@@ -53,5 +51,5 @@ def own_surroundings(seed: int = 0) -> Iterator[None]:
         stack.enter_context(torch.autocast("cpu", enabled=False))
         elsewhere = torch.get_default_device().type != "cpu"
         stack.enter_context(torch.device("cpu") if elsewhere else nullcontext())
-        stack.enter_context(own_random_numbers(seed))
+        stack.enter_context(own_random_numbers(0))
         yield

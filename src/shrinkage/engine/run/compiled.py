@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.fx import GraphModule
 
 from shrinkage.disk.private import Shelf
 from shrinkage.engine.member.member import Member, leaves, rebuilt
@@ -127,21 +128,11 @@ def _load(path: Path) -> Call:
 
 def _compile_ahead(eager: Stepper, inputs: list[Tensor], package: Path) -> None:
     import torch._inductor
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    class Traced(nn.Module):
-        def __init__(self, graph: Callable[[list[Tensor]], object]) -> None:
-            super().__init__()
-            self.graph = graph
-
-        def forward(self, *flat: Tensor) -> object:
-            return self.graph(list(flat))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        copies = [t.clone() for t in inputs]
-        graph = make_fx(eager.call, tracing_mode="real")(copies)
-        program = torch.export.export(Traced(graph), tuple(copies), strict=False)
+        graph, copies = _traced(eager, inputs)
+        program = torch.export.export(graph, tuple(copies), strict=False)
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(package), inductor_configs={**OPTIONS, **AHEAD_OPTIONS}
         )
@@ -149,15 +140,22 @@ def _compile_ahead(eager: Stepper, inputs: list[Tensor], package: Path) -> None:
 
 def _just_in_time(eager: Stepper, inputs: list[Tensor], shelf: Shelf | None) -> Call:
     import torch._inductor
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        copies = [t.clone() for t in inputs]
-        graph = make_fx(lambda *flat: eager.call(list(flat)), tracing_mode="real")(*copies)
+        graph, copies = _traced(eager, inputs)
         compiled = torch._inductor.compile(graph, [*copies], options=OPTIONS)
         compiled(*copies)
     return lambda flat: compiled(*flat)
+
+
+def _traced(eager: Stepper, inputs: list[Tensor]) -> tuple[GraphModule, list[Tensor]]:
+    """Return the graph of one call, and copies of its arguments that may be changed."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    copies = [t.clone() for t in inputs]
+    graph = make_fx(lambda *flat: eager.call(list(flat)), tracing_mode="real")(*copies)
+    return graph, copies
 
 
 def _has_compiler() -> bool:
