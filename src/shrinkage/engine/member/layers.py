@@ -115,21 +115,10 @@ def dropout(numbers: Numbers, rate: float | Tensor | None = None) -> Functions:
     }
 
 
-def in_plain_operations(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
+def in_plain_operations(*given: Any, **named: Any) -> Tensor:
     """Return torch's attention without its fused kernels, which cannot be mapped."""
     math_alone = torch.ops.aten._scaled_dot_product_attention_math
-    given = (query, key, value, attn_mask, dropout_p, is_causal)
-    return math_alone(*given, scale=scale, enable_gqa=enable_gqa)[0]  # type: ignore[no-any-return]
+    return math_alone(*given, **named)[0]  # type: ignore[no-any-return]
 
 
 @contextmanager
